@@ -1,0 +1,23 @@
+"""recbole-aia: what user embeddings give away, and how to stop it without hurting recommendations."""
+
+from recbole_aia import compat
+
+# Before anything of RecBole is imported, and so that a user's own RecBole code works after `import recbole_aia`.
+compat.apply()
+
+from recbole_aia.config import AIAConfig  # noqa: E402
+from recbole_aia.evaluator import AttributeInferenceEvaluator  # noqa: E402
+from recbole_aia.model import UserEmbeddingView, register_view  # noqa: E402
+from recbole_aia.quick_start import run_recbole_aia  # noqa: E402
+from recbole_aia.trainer import RAIDTrainer  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AIAConfig",
+    "AttributeInferenceEvaluator",
+    "RAIDTrainer",
+    "UserEmbeddingView",
+    "register_view",
+    "run_recbole_aia",
+]

@@ -1,0 +1,104 @@
+"""The command line: ``recbole-aia COMMAND``, and ``run_recbole_aia.py``, which is ``recbole-aia run``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from recbole_aia.errors import AIAError
+
+_RUN_HELP = """\
+Trains a recommender twice with the same seed and data, without and with a defense, lets attackers infer
+user attributes from the user embeddings of both, and prints what they gain. Every RecBole key and every
+key below can be given as --key=value or in a YAML file. Results go to --output_dir.
+
+  recbole-aia run --model=LightGCN --dataset=ml-100k --defense=raid --attributes=[gender,age]
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, like every other error."""
+        print(f"recbole-aia: {message}. See '{self.prog} --help'.", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        argv: the arguments; ``None`` takes those of the process.
+
+    Returns:
+        The exit code: 0, or 2 for anything that the user can mend.
+    """
+    parser, run_parser = _parsers()
+    arguments, rest = parser.parse_known_args(argv)
+    try:
+        if arguments.command == "run":
+            return _run(arguments, rest, run_parser)
+        if rest:
+            parser.error(f"unknown argument '{rest[0]}'")
+        from recbole_aia.doctor import doctor
+
+        return doctor()
+    except AIAError as error:
+        print(f"recbole-aia: {error}", file=sys.stderr)
+        return 2
+
+
+def _parsers() -> tuple[_Parser, _Parser]:
+    parser = _Parser(
+        prog="recbole-aia",
+        allow_abbrev=False,
+        description="What do my user embeddings give away, and how do I stop it without hurting recommendations?",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    run = commands.add_parser(
+        "run",
+        help="train with and without a defense, attack both, print the table",
+        description=_RUN_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+        usage="recbole-aia run --model=MODEL [--dataset=ml-100k] [--defense=none] [--key=value ...]",
+    )
+    run.add_argument("-h", "--help", action="store_true", help="show this help")
+    run.add_argument("-m", "--model", help="BPR, DMF, LightGCN, NGCF or NeuMF")
+    run.add_argument("-d", "--dataset", help="dataset name; ml-100k comes with RecBole and is the default")
+    run.add_argument("--config_files", nargs="+", metavar="FILE", help="YAML files; later ones win")
+    commands.add_parser(
+        "doctor",
+        help="check this installation",
+        description="Checks that RecBole and what it needs work here, and says what to do where they do not.",
+        allow_abbrev=False,
+    )
+    return parser, run
+
+
+def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.ArgumentParser) -> int:
+    if arguments.help:
+        print(parser.format_help() + _keys_help())
+        return 0
+    from recbole_aia.quick_start import run_recbole_aia
+
+    files = [name for word in arguments.config_files or [] for name in word.split()]
+    named = {key: getattr(arguments, key) for key in ("model", "dataset") if getattr(arguments, key)}
+    run_recbole_aia(
+        config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *rest]
+    )
+    return 0
+
+
+def _keys_help() -> str:
+    from recbole_aia.config import available_defenses, properties_dir
+
+    names = ["overall", *(f"defense/{name}" for name in available_defenses())]
+    texts = [(properties_dir() / f"{name}.yaml").read_text(encoding="utf-8") for name in names]
+    return "\nkeys and their defaults:\n\n" + "\n".join(texts)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

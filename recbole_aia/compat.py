@@ -1,0 +1,174 @@
+"""Lets RecBole 1.2.1, last touched in 2025, run on today's NumPy, SciPy, pandas and torch.
+
+Every shim detects the break it mends and does nothing where there is none; none replaces behaviour
+that works. :func:`apply` runs when ``recbole_aia`` is imported and may run any number of times.
+The numbers are threads in RecBole's tracker. What cannot be mended from here is said by
+``recbole-aia doctor``: Ray 2.6.3, which ``recbole.quick_start`` imports, wants setuptools < 82
+(#1820, #1518) and Python < 3.12.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_NUMPY_ALIASES = {
+    "float_": "float64",
+    "complex_": "complex128",
+    "unicode_": "str_",
+    "bool8": "bool_",  # Ray 2.6.3
+}
+
+
+def restore_numpy_aliases() -> list[str]:
+    """Gives NumPy 2 back the names that ``Config.compatibility_settings`` and Ray read (#2215, #2174, #2162).
+
+    Returns:
+        The names that were missing and are now there.
+    """
+    missing = [name for name in _NUMPY_ALIASES if name not in vars(np)]
+    for name in missing:
+        setattr(np, name, getattr(np, _NUMPY_ALIASES[name]))
+    return missing
+
+
+def restore_dok_update() -> bool:
+    """Gives SciPy's ``dok_matrix`` back the ``_update`` that LightGCN, NGCF and NCL call (#2034, #2090, #2185)."""
+    from scipy.sparse import dok_matrix
+
+    if hasattr(dok_matrix, "_update"):
+        return False
+
+    def _update(self: Any, data: dict[tuple[int, int], Any]) -> None:
+        # The graph models hand over int32 coordinates by the hundred thousand; __setitem__ checks each one.
+        self._dict.update(data)
+
+    dok_matrix._update = _update
+    return True
+
+
+def fill_missing_in_place() -> bool:
+    """Makes ``Dataset._fill_nan`` fill under pandas 3, where copy-on-write turns it into a silent no-op.
+
+    Without it a missing token becomes a huge negative id.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame({"x": [np.nan]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frame["x"].fillna(value=0.0, inplace=True)  # noqa: PD002 - this is the call RecBole makes
+    if frame["x"].notna().all():
+        return False
+
+    from recbole.data.dataset import Dataset
+    from recbole.utils import FeatureType
+
+    def _fill_nan(self: Any) -> None:
+        for feat_name in self.feat_name_list:
+            feat = getattr(self, feat_name)
+            for field in feat:
+                kind = self.field2type[field]
+                if kind == FeatureType.TOKEN:
+                    feat[field] = feat[field].fillna(value=0)
+                elif kind == FeatureType.FLOAT:
+                    feat[field] = feat[field].fillna(value=feat[field].mean())
+                else:
+                    dtype = np.int64 if kind == FeatureType.TOKEN_SEQ else np.float64
+                    empty = np.array([], dtype=dtype)
+                    feat[field] = [empty if isinstance(x, float) else x for x in feat[field]]
+
+    Dataset._fill_nan = _fill_nan
+    return True
+
+
+def save_plain_checkpoints() -> bool:
+    """Lets stock trainers reload what they saved under torch >= 2.6, whose loader takes plain data only.
+
+    RecBole pickles its ``Config`` object into every checkpoint (#2215, #2212, #2155), in a pickle protocol
+    that the strict loader cannot read either.
+    """
+    if not _strict_torch_load():
+        return False
+    from recbole.trainer import Trainer
+
+    if Trainer._save_checkpoint is save_plain_checkpoint:
+        return False
+    Trainer._save_checkpoint = save_plain_checkpoint
+    return True
+
+
+def save_plain_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+    """``Trainer._save_checkpoint`` with the same keys as RecBole's, all of them tensors and plain data.
+
+    The configuration becomes a dict, so the file loads with ``weights_only=True``; it is written aside
+    and renamed, so a file of that name is always whole.
+    """
+    import torch
+    from recbole.utils import set_color
+
+    config = trainer.config
+    if not config["single_spec"] and config["local_rank"] != 0:
+        return
+    path = Path(kwargs.get("saved_model_file") or trainer.saved_model_file)
+    state = {
+        "config": plain(config.final_config_dict),
+        "epoch": epoch,
+        "cur_step": trainer.cur_step,
+        "best_valid_score": float(trainer.best_valid_score),
+        "state_dict": trainer.model.state_dict(),
+        "other_parameter": trainer.model.other_parameter(),
+        "optimizer": trainer.optimizer.state_dict(),
+    }
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    torch.save(state, aside)
+    os.replace(aside, path)
+    if verbose:
+        trainer.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+
+def plain(value: Any) -> Any:
+    """Reduces a value to numbers, strings, lists and dicts; enums, devices and the like become their names."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def _strict_torch_load() -> bool:
+    """Whether ``torch.load`` refuses arbitrary objects unless told otherwise."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(_Probe(), buffer)
+    buffer.seek(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.load(buffer)
+    except pickle.UnpicklingError:
+        return True
+    return False
+
+
+class _Probe:
+    """Something that is not plain data."""
+
+
+def apply() -> None:
+    """Applies every shim that this environment needs."""
+    restore_numpy_aliases()
+    restore_dok_update()
+    fill_missing_in_place()
+    save_plain_checkpoints()

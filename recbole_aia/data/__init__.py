@@ -1,0 +1,13 @@
+"""Attributes, labels and datasets."""
+
+from recbole_aia.data.attributes import AttributeSpec, LabelTable, load_labels
+from recbole_aia.data.dataset import create_dataset, interactions_digest, prepare_loaders
+
+__all__ = [
+    "AttributeSpec",
+    "LabelTable",
+    "create_dataset",
+    "interactions_digest",
+    "load_labels",
+    "prepare_loaders",
+]

@@ -1,0 +1,254 @@
+"""What an attribute is, and the labels of a dataset's users.
+
+Labels are read from the dataset's ``.user`` file and never pass through RecBole's user features, because
+loading those drops users who are absent from the file, invents users who only stand there, and imputes
+what is missing. So every run, defended or not, sees exactly the interactions that stock RecBole sees.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from recbole_aia.errors import AttributeDataError, ConfigValueError
+
+MISSING = -1
+_MISSING_MARKERS = ("", "nan", "NaN", "NULL", "null", "None", "-1")
+_SMALLEST_CLASS = 5
+
+
+@dataclass(frozen=True)
+class AttributeSpec:
+    """How an attribute is made of a column of the ``.user`` file.
+
+    Args:
+        name: what the attribute is called in configurations and results.
+        field: the column.
+        bins: ascending edges that cut a numeric column; class k holds ``bins[k-1] <= value < bins[k]``.
+        names: names of the ``len(bins) + 1`` classes; made from the edges where absent.
+        classes: the values that are classes, in order; ``None`` takes the values found, sorted.
+        missing: values that mean "not known", besides the usual ones.
+    """
+
+    name: str
+    field: str
+    bins: tuple[float, ...] | None = None
+    names: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    missing: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def from_mapping(cls, name: str, mapping: Mapping[str, Any]) -> AttributeSpec:
+        """Builds a specification from a property file's entry.
+
+        Raises:
+            ConfigValueError: an unknown entry, edges that do not ascend, or a wrong number of names.
+        """
+        unknown = set(mapping) - {"field", "bins", "names", "classes", "missing"}
+        if unknown:
+            raise ConfigValueError(
+                f"attributes.{name} has an unknown entry '{sorted(unknown)[0]}'. "
+                "It takes field, bins, names, classes and missing."
+            )
+        bins = mapping.get("bins")
+        if bins is not None and (not _are_numbers(bins) or list(bins) != sorted(set(bins))):
+            raise ConfigValueError(f"attributes.{name}.bins is {bins!r}. It must be ascending numbers.")
+        names = mapping.get("names")
+        if names is not None and (bins is None or len(names) != len(bins) + 1):
+            raise ConfigValueError(
+                f"attributes.{name}.names has {len(names)} names. It must have one more than bins."
+            )
+        return cls(
+            name,
+            str(mapping.get("field", name)),
+            None if bins is None else tuple(float(edge) for edge in bins),
+            _texts(names),
+            _texts(mapping.get("classes")),
+            _texts(mapping.get("missing")) or (),
+        )
+
+    def encode(self, values: pd.Series) -> tuple[np.ndarray, list[str]]:
+        """Turns a column of strings into class indices.
+
+        Args:
+            values: ``[n]`` strings, ``NaN`` where there is none.
+
+        Returns:
+            ``[n]`` indices from 0, -1 where the value is missing or not a class; and the class names.
+        """
+        text = values.astype("string").str.strip()
+        known = text.notna() & ~text.isin([*_MISSING_MARKERS, *self.missing])
+        if self.bins is not None:
+            numbers = pd.to_numeric(text.where(known), errors="coerce").to_numpy(float, na_value=np.nan)
+            codes = np.searchsorted(np.asarray(self.bins), numbers, side="right")
+            return np.where(np.isnan(numbers), MISSING, codes), list(self.names or self._bin_names())
+        classes = list(self.classes or sorted(text[known].unique(), key=_natural))
+        codes = pd.Categorical(text.where(known), categories=classes).codes
+        return codes.astype(np.int64), classes
+
+    def _bin_names(self) -> list[str]:
+        edges = [f"{edge:g}" for edge in self.bins or ()]
+        middle = [f"{low} to <{high}" for low, high in zip(edges, edges[1:], strict=False)]
+        return [f"<{edges[0]}", *middle, f">={edges[-1]}"]
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The labels of all users, by RecBole's internal user id.
+
+    Attributes:
+        labels: ``[n_users, n_attributes]``, long; -1 where missing, and in row 0, the padding user.
+        names: the attributes, in column order.
+        classes: class names by attribute.
+    """
+
+    labels: Tensor
+    names: tuple[str, ...]
+    classes: dict[str, list[str]]
+
+    def column(self, name: str) -> Tensor:
+        """The labels ``[n_users]`` of one attribute."""
+        return self.labels[:, self.names.index(name)]
+
+    def counts(self, name: str) -> dict[str, int]:
+        """Number of users by class."""
+        column = self.column(name)
+        sizes = torch.bincount(column[column >= 0], minlength=len(self.classes[name]))
+        return dict(zip(self.classes[name], sizes.tolist(), strict=True))
+
+    def missing(self, name: str) -> int:
+        """Number of users, the padding user aside, whose label is not known."""
+        return int((self.column(name)[1:] < 0).sum())
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """Classes with their sizes, and missing counts, by attribute: the ``data`` part of results.json."""
+        return {n: {"classes": self.counts(n), "missing": self.missing(n)} for n in self.names}
+
+
+def attribute_specs(config: Any, columns: Sequence[str]) -> list[AttributeSpec]:
+    """The specifications of the attributes that ``config['attributes']`` asks for.
+
+    A name that the dataset's property file does not define is taken as a column of the ``.user`` file.
+
+    Raises:
+        ConfigValueError: an attribute that is neither defined nor a column.
+    """
+    defined: dict[str, Any] = config["attribute_specs"] or {}
+    wanted = config["attributes"]
+    if not wanted:
+        raise ConfigValueError(
+            f"no attributes are given for {config['dataset']}. "
+            f"Write --attributes=[{','.join([*defined, *columns][:2])}], for example."
+        )
+    overrides = wanted if isinstance(wanted, dict) else dict.fromkeys(wanted, None)
+    specs = []
+    for name, override in overrides.items():
+        if override is not None and not isinstance(override, dict):
+            raise ConfigValueError(f"attributes.{name} is {override!r}. It must be like {{bins: [35, 46]}}.")
+        inherited = dict(defined.get(name, {}))
+        if override and "bins" in override:
+            inherited.pop("names", None)
+        spec = AttributeSpec.from_mapping(name, {**inherited, **(override or {})})
+        if spec.field not in columns:
+            raise ConfigValueError(_no_such_attribute(name, spec.field, config["dataset"], defined, columns))
+        specs.append(spec)
+    return specs
+
+
+def load_labels(config: Any, dataset: Any) -> LabelTable:
+    """Reads the labels of a dataset's users.
+
+    Args:
+        config: a configuration with ``attributes`` and ``attribute_specs``.
+        dataset: RecBole's dataset, for its ids and its folder.
+
+    Returns:
+        The label table of the users in ``dataset``. Users of the file who have no interaction are not in it,
+        users who are not in the file have missing labels.
+
+    Raises:
+        AttributeDataError: no ``.user`` file, or an attribute without usable classes.
+        ConfigValueError: an attribute that the dataset does not have.
+    """
+    frame = _read_user_file(Path(dataset.dataset_path) / f"{dataset.dataset_name}.user", config)
+    specs = attribute_specs(config, list(frame.columns))
+    ids: dict[str, int] = dataset.field2token_id[dataset.uid_field]
+    tokens = frame[dataset.uid_field].map(ids)
+    rows = torch.tensor(tokens.dropna().to_numpy(np.int64))
+    labels = torch.full((dataset.user_num, len(specs)), MISSING, dtype=torch.long)
+    classes = {}
+    for column, spec in enumerate(specs):
+        codes, classes[spec.name] = spec.encode(frame.loc[tokens.notna(), spec.field])
+        labels[rows, column] = torch.tensor(codes, dtype=torch.long)
+    table = LabelTable(labels, tuple(spec.name for spec in specs), classes)
+    for spec in specs:
+        _check_usable(table, spec, dataset.dataset_name, list(config["attribute_specs"] or {}))
+    return table
+
+
+def _read_user_file(path: Path, config: Any) -> pd.DataFrame:
+    if not path.is_file():
+        raise AttributeDataError(
+            f"there is no file '{path}' with user attributes. Put one there, in RecBole's atomic format."
+        )
+    frame = pd.read_csv(path, sep=config["field_separator"] or "\t", dtype=str, keep_default_na=False)
+    frame.columns = pd.Index([str(name).split(":")[0] for name in frame.columns])
+    if config["USER_ID_FIELD"] not in frame.columns:
+        raise AttributeDataError(
+            f"'{path}' has no column '{config['USER_ID_FIELD']}'. "
+            "Name the user column in USER_ID_FIELD, or mend the header."
+        )
+    return frame.drop_duplicates(config["USER_ID_FIELD"], keep="last")
+
+
+def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined: Sequence[str]) -> None:
+    counts = table.counts(spec.name)
+    small = sum(size < _SMALLEST_CLASS for size in counts.values())
+    others = [name for name in defined if name != spec.name]
+    choose = f" or choose {' or '.join(others)}, which {dataset}.yaml defines" if others else ""
+    where = f"attribute '{spec.name}' of {dataset} has {len(counts)} classes, {small} of them with fewer than"
+    if len(counts) - small < 2:
+        raise AttributeDataError(
+            f"{where} {_SMALLEST_CLASS} users: nothing is left to tell apart. "
+            f"Check attributes.{spec.name}.field, bins and classes{choose}."
+        )
+    if small > max(1, 0.2 * len(counts)):
+        raise AttributeDataError(
+            f"{where} {_SMALLEST_CLASS} users. "
+            f"Give it bins (attributes.{spec.name}.bins: [35, 46]){choose}."
+        )
+
+
+def _no_such_attribute(
+    name: str, column: str, dataset: str, defined: Mapping[str, Any], columns: Sequence[str]
+) -> str:
+    if name != column:
+        return f"attribute '{name}' needs the column '{column}', which {dataset}.user does not have."
+    offered = list(dict.fromkeys([*defined, *columns]))
+    close = difflib.get_close_matches(name, offered, n=1)
+    hint = f"Did you mean '{close[0]}'?" if close else f"Choose among {', '.join(offered)}."
+    return f"{dataset} has no attribute '{name}'. {hint}"
+
+
+def _texts(values: Any) -> tuple[str, ...] | None:
+    return None if values is None else tuple(str(value) for value in values)
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list | tuple) and bool(values) and all(isinstance(v, int | float) for v in values)
+
+
+def _natural(value: str) -> tuple[int, float, str]:
+    """Sorts numbers by value and before words, so that class 10 follows class 9."""
+    try:
+        return (0, float(value), value)
+    except ValueError:
+        return (1, 0.0, value)

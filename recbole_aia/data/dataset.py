@@ -1,0 +1,68 @@
+"""RecBole's datasets and loaders, without its pickle caches."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from recbole.data.dataset import Dataset
+from recbole.data.utils import create_samplers, get_dataloader
+
+from recbole_aia.errors import AttributeDataError, ConfigValueError
+
+
+def create_dataset(config: Any) -> Dataset:
+    """Loads the dataset of a configuration from its atomic files.
+
+    RecBole's own factory would load a pickle left in ``checkpoint_dir``, which can run code and does not
+    notice changed settings.
+
+    Raises:
+        AttributeDataError: the dataset's files are not there, or hold no interactions after filtering.
+        ConfigValueError: the configuration does not fit the files.
+    """
+    folder = Path(config["data_path"])
+    file = folder / f"{config['dataset']}.inter"
+    if not config["benchmark_filename"] and not file.is_file():
+        raise AttributeDataError(
+            f"the dataset '{config['dataset']}' is not there: no file '{file}'. "
+            "Put RecBole's atomic files into that folder, or point --data_path to the folder above them."
+        )
+    try:
+        dataset = Dataset(config)
+    except (KeyError, ValueError) as error:
+        raise ConfigValueError(f"cannot load {file.name}: {error.args[0] if error.args else error}") from error
+    if dataset.time_field not in dataset.field2type and config["eval_args"]["order"] == "TO":
+        raise ConfigValueError(
+            f"{file.name} has no '{dataset.time_field}', by which eval_args.order TO sorts. "
+            "Set --eval_args={'split': {'LS': 'valid_and_test'}, 'order': 'RO', 'group_by': 'user', 'mode': 'full'}."
+        )
+    return dataset
+
+
+def prepare_loaders(config: Any, dataset: Dataset) -> tuple[Any, Any, Any]:
+    """Splits a dataset and builds RecBole's training, validation and test loaders.
+
+    ``recbole.data.data_preparation`` without its loading of pickled loaders; the order of the steps is the
+    same, and with it every random number.
+    """
+    parts = dataset.build()
+    samplers = create_samplers(config, dataset, parts)
+    shuffle = (config["shuffle"], False, False)
+    loaders = [
+        get_dataloader(config, phase)(config, part, sampler, shuffle=mixed)
+        for phase, part, sampler, mixed in zip(("train", "valid", "test"), parts, samplers, shuffle, strict=True)
+    ]
+    return loaders[0], loaders[1], loaders[2]
+
+
+def interactions_digest(train_data: Any) -> str:
+    """A hash of the training interactions, by which two runs prove that they saw the same ones."""
+    dataset = train_data.dataset
+    features = dataset.inter_feat
+    digest = hashlib.sha256()
+    for field in (dataset.uid_field, dataset.iid_field):
+        digest.update(np.ascontiguousarray(features[field].numpy()).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,99 @@
+"""``recbole-aia doctor``: does this installation work, and if not, what to do."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from recbole_aia import compat
+from recbole_aia.config import available_defenses, properties_dir
+
+_PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "xgboost", "POT", "ray", "setuptools")
+
+
+def doctor() -> int:
+    """Prints versions and the outcome of each check.
+
+    Returns:
+        0 when everything that a run needs is in order, 1 otherwise. Ray is needed for RecBole's own
+        ``quick_start`` only, so its absence is said and does not count.
+    """
+    print(f"python {platform.python_version()} on {platform.platform()}")
+    for package in _PACKAGES:
+        print(f"{package} {_version(package)}")
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("RecBole's shims", _shims),
+        ("property files", _properties),
+        ("ml-100k, with user attributes", _embedded_dataset),
+        ("writable working directory", _writable),
+        ("device", _device),
+    ]
+    failed = sum([not _passes(name, check) for name, check in checks])
+    _passes("Ray, for recbole.quick_start", _ray)
+    print("all is well" if not failed else f"{failed} of {len(checks)} checks failed")
+    return 1 if failed else 0
+
+
+def _passes(name: str, check: Callable[[], str]) -> bool:
+    try:
+        print(f"[ok]   {name}: {check()}")
+    except Exception as error:  # noqa: BLE001 - a doctor reports every kind of failure
+        print(f"[fail] {name}: {type(error).__name__}: {error}")
+        return False
+    return True
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "is not installed"
+
+
+def _shims() -> str:
+    compat.apply()
+    from recbole.config import Config
+
+    Config("BPR", "ml-100k", config_dict={"gpu_id": ""})
+    return "RecBole reads its configuration"
+
+
+def _properties() -> str:
+    defenses = available_defenses()
+    if "raid" not in defenses:
+        raise FileNotFoundError(f"no property files in {properties_dir()}; install recbole-aia again")
+    return f"{properties_dir()} ({', '.join(defenses)})"
+
+
+def _embedded_dataset() -> str:
+    import recbole
+
+    folder = Path(recbole.__file__).parent / "dataset_example" / "ml-100k"
+    missing = [suffix for suffix in ("inter", "user") if not (folder / f"ml-100k.{suffix}").is_file()]
+    if missing:
+        raise FileNotFoundError(f"{folder} lacks ml-100k.{missing[0]}; install recbole==1.2.1 again")
+    return str(folder)
+
+
+def _writable() -> str:
+    if not os.access(Path.cwd(), os.W_OK):
+        raise PermissionError(f"{Path.cwd()}; change to another folder")
+    return str(Path.cwd())
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+
+
+def _ray() -> str:
+    try:
+        importlib.import_module("ray.tune")
+    except ImportError as error:
+        raise ImportError(f"{error}. Install 'recbole-aia[ray]'; Ray 2.6.3 needs setuptools < 82") from error
+    return "imports"

@@ -1,0 +1,21 @@
+"""Errors a user can act on. Each message says what is wrong, where, and what to do, in one line."""
+
+
+class AIAError(Exception):
+    """Base of everything recbole-aia raises on purpose; the command line turns it into exit code 2."""
+
+
+class ConfigValueError(AIAError, ValueError):
+    """A key or a value that is not allowed: misconfigured, change the configuration."""
+
+
+class AttributeDataError(AIAError, ValueError):
+    """The data cannot carry the request: an attribute without usable classes, a missing file."""
+
+
+class UnsupportedModelError(AIAError):
+    """A model that has no user embedding view, or that cannot do what was asked of it."""
+
+
+class CheckpointError(AIAError):
+    """A checkpoint that cannot be read, or that belongs to another model or dataset."""

@@ -1,0 +1,15 @@
+"""Attribute inference attacks on user embeddings, and how sure their results are."""
+
+from recbole_aia.evaluator.attackers import Attacker, register_attacker, registered_attackers
+from recbole_aia.evaluator.evaluator import AttributeInferenceEvaluator
+from recbole_aia.evaluator.report import AttackReport
+from recbole_aia.evaluator.settings import AttackSettings
+
+__all__ = [
+    "AttackReport",
+    "AttackSettings",
+    "Attacker",
+    "AttributeInferenceEvaluator",
+    "register_attacker",
+    "registered_attackers",
+]

@@ -1,0 +1,182 @@
+"""How much of an attribute can be read from user embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_aia.errors import AttributeDataError
+from recbole_aia.evaluator.attackers import registered_attackers
+from recbole_aia.evaluator.labels import encode_labels, label_columns
+from recbole_aia.evaluator.metrics import (
+    accuracy,
+    advantage,
+    balanced_accuracy,
+    confusion_counts,
+    f1_macro,
+    one_vs_rest_auc,
+)
+from recbole_aia.evaluator.protocol import HeldOut, cross_validate, task_seed
+from recbole_aia.evaluator.report import AttackReport
+from recbole_aia.evaluator.settings import AttackSettings
+from recbole_aia.evaluator.statistics import (
+    corrected_interval,
+    majority_floor,
+    permuted_advantage95,
+)
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+_COUNT_METRICS = {
+    "balanced_accuracy": balanced_accuracy,
+    "f1_macro": f1_macro,
+    "f1_micro": accuracy,
+}
+
+
+class AttributeInferenceEvaluator:
+    """Attacks embeddings with every configured attacker in repeated stratified cross-validation.
+
+    Example:
+        >>> evaluator = AttributeInferenceEvaluator(attackers=["logistic", "mlp"])
+        >>> report = evaluator.evaluate(embeddings, {"gender": gender})
+        >>> print(report)
+
+    Args:
+        config: a dict or RecBole's ``Config``; see :class:`~recbole_aia.evaluator.AttackSettings`.
+        overrides: settings that win over it, by key.
+
+    Raises:
+        ConfigValueError: a value that is not allowed.
+    """
+
+    def __init__(self, config: Any = None, **overrides: Any) -> None:
+        self.settings = AttackSettings.from_config(config, overrides)
+
+    def evaluate(
+        self,
+        embeddings: Any,
+        labels: Any,
+        *,
+        class_names: Mapping[str, Sequence[str]] | None = None,
+        state: str = "undefended",
+        view: str = "served",
+    ) -> AttackReport:
+        """Attacks one or several attributes.
+
+        Args:
+            embeddings: ``[n_users, d]``, finite numbers, without RecBole's padding user.
+            labels: one value a user: an array, list or Series (then called ``attribute``), a
+                mapping from attribute to such, or a DataFrame. -1, None, NaN and "" mean not known.
+            class_names: for an attribute, the names of its classes ``0..K-1``.
+            state: what the embeddings are: ``undefended`` or ``defended``.
+            view: which of the model's vectors they are.
+
+        Returns:
+            One row for each attribute and attacker.
+
+        Raises:
+            AttributeDataError: embeddings or labels that cannot be attacked.
+        """
+        settings = self.settings
+        points = _checked(embeddings)
+        names = class_names or {}
+        targets = [
+            encode_labels(name, column, len(points), settings.attack_folds, names.get(name))
+            for name, column in label_columns(labels).items()
+        ]
+        if not targets:
+            raise AttributeDataError("there are no labels. Give at least one attribute to attack.")
+        offered = registered_attackers()
+        results = cross_validate(
+            points,
+            targets,
+            [offered[name] for name in settings.attackers],
+            folds=settings.attack_folds,
+            repeats=settings.attack_repeats,
+            seed=settings.seed,
+            n_jobs=settings.n_jobs,
+            show_progress=settings.show_progress,
+        )
+        return AttackReport([{"state": state, "view": view, **_row(result, settings)} for result in results])
+
+
+def _checked(embeddings: Any) -> FloatArray:
+    try:
+        points = np.ascontiguousarray(embeddings, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise AttributeDataError(f"the embeddings are not an array of numbers: {error}.") from error
+    if points.ndim != 2 or 0 in points.shape:
+        raise AttributeDataError(
+            f"the embeddings have shape {points.shape}. They must be [n_users, d], both at least 1."
+        )
+    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(bad):
+        raise AttributeDataError(
+            f"the embeddings of {len(bad)} of {len(points)} users are not finite (first: row "
+            f"{bad[0]}). Training has probably diverged: lower the learning rate, or drop them."
+        )
+    return points
+
+
+def _row(result: HeldOut, settings: AttackSettings) -> dict[str, Any]:
+    target, folds = result.target, settings.attack_folds
+    counts, auc = _per_fold(result, folds)
+    seed = task_seed(settings.seed, target.name, "floor")
+    return {
+        "attribute": target.name,
+        "attacker": result.attacker,
+        "leak_ratio": (folds - 1) / folds,
+        "n_users": len(target.users),
+        "metrics": _metrics(counts, auc),
+        "auc_per_class": dict(zip(target.class_names, _means(auc).tolist(), strict=True)),
+        "floor": {
+            "majority": majority_floor(target.codes),
+            "permuted_advantage95": permuted_advantage95(
+                target.codes, result.scores, result.fold_of, settings.attack_permutations, seed
+            ),
+        },
+        "seconds": result.seconds,
+        "missing": target.missing,
+        "left_out": target.left_out,
+    }
+
+
+def _per_fold(result: HeldOut, folds: int) -> tuple[IntArray, FloatArray]:
+    """Confusion counts ``[R, F, K, K]`` and one-vs-rest AUC ``[R, F, K]`` of every fold."""
+    codes, n_classes = result.target.codes, result.scores.shape[-1]
+    cells = [
+        [(codes[fold_of == fold], scores[fold_of == fold]) for fold in range(folds)]
+        for scores, fold_of in zip(result.scores, result.fold_of, strict=True)
+    ]
+    counts = [[confusion_counts(y, s.argmax(axis=1), n_classes) for y, s in row] for row in cells]
+    auc = [[one_vs_rest_auc(y, s) for y, s in row] for row in cells]
+    return np.array(counts), np.array(auc)
+
+
+def _means(auc: FloatArray) -> FloatArray:
+    means: FloatArray = auc.mean(axis=(0, 1))
+    return means
+
+
+def _metrics(counts: IntArray, auc: FloatArray) -> dict[str, dict[str, Any]]:
+    """Estimates and intervals; the advantage is linear in the AUCs once its signs are fixed."""
+    ratio = 1 / (auc.shape[1] - 1)
+    means = _means(auc)
+    signs = np.where(means < 0.5, -1.0, 1.0)
+    gains = 2 * (signs * (auc - 0.5)).mean(axis=-1)
+    metrics = {"auc": _estimate(auc.mean(axis=-1), ratio, float(means.mean()))}
+    for name, metric in _COUNT_METRICS.items():
+        pooled = float(metric(counts.sum(axis=1)).mean())
+        metrics[name] = _estimate(metric(counts), ratio, pooled)
+    metrics["advantage"] = _estimate(gains, ratio, float(advantage(means)))
+    return metrics
+
+
+def _estimate(fold_wise: FloatArray, ratio: float, center: float) -> dict[str, Any]:
+    mean, low, high = corrected_interval(fold_wise.ravel(), ratio, center)
+    return {"mean": mean, "ci95": [low, high]}

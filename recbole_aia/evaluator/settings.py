@@ -1,0 +1,115 @@
+"""The keys of the attack, checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import joblib
+
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.evaluator.attackers import registered_attackers
+
+
+@dataclass(frozen=True)
+class AttackSettings:
+    """How attacks are made.
+
+    Attributes:
+        attackers: names of registered attackers.
+        attack_folds: cross-validation folds, >= 2.
+        attack_repeats: repetitions of the cross-validation, >= 1.
+        attack_permutations: label permutations behind the advantage's floor, >= 20.
+        attack_jobs: processes, >= 1; None for one per core.
+        seed: >= 0.
+        show_progress: whether a bar counts the fits.
+    """
+
+    attackers: tuple[str, ...] = ("logistic", "mlp_raid", "mlp", "xgboost")
+    attack_folds: int = 5
+    attack_repeats: int = 3
+    attack_permutations: int = 200
+    attack_jobs: int | None = None
+    seed: int = 2020
+    show_progress: bool = True
+
+    def __post_init__(self) -> None:
+        _check_attackers(self.attackers)
+        for key, least in (
+            ("attack_folds", 2),
+            ("attack_repeats", 1),
+            ("attack_permutations", 20),
+            ("seed", 0),
+        ):
+            _check_count(key, getattr(self, key), least)
+        if self.attack_jobs is not None:
+            _check_count("attack_jobs", self.attack_jobs, 1, " (or null, for one per core)")
+        if not isinstance(self.show_progress, bool):
+            raise ConfigValueError(f"show_progress is {self.show_progress!r}. It must be True or False.")
+
+    @classmethod
+    def from_config(cls, config: Any, overrides: dict[str, Any]) -> AttackSettings:
+        """Reads the keys from a configuration; what is absent or None keeps its default.
+
+        Args:
+            config: a dict, or RecBole's ``Config``, which answers None for what it does not know.
+                Foreign keys are ignored.
+            overrides: values that win over it.
+
+        Raises:
+            ConfigValueError: an unknown override, or a value that is not allowed.
+        """
+        keys = [field.name for field in fields(cls)]
+        for key in overrides:
+            if key not in keys:
+                raise ConfigValueError(f"unknown attack setting '{key}'.{_hint(key, keys)}")
+        values = {key: overrides.get(key, _read(config, key)) for key in keys}
+        given = {key: value for key, value in values.items() if value is not None}
+        if "attackers" in given:
+            given["attackers"] = _as_names(given["attackers"])
+        return cls(**given)
+
+    @property
+    def n_jobs(self) -> int:
+        """Processes to use; the cores that this process may run on where not set."""
+        return int(joblib.cpu_count()) if self.attack_jobs is None else self.attack_jobs
+
+
+def _read(config: Any, key: str) -> Any:
+    if config is None:
+        return None
+    try:
+        return config[key]
+    except KeyError:
+        return None
+
+
+def _as_names(value: Any) -> tuple[Any, ...]:
+    """One name is a list of one, so that ``--attackers=mlp`` works; anything else is left to the check."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(value)
+    return (value,)
+
+
+def _check_attackers(names: tuple[Any, ...]) -> None:
+    known = list(registered_attackers())
+    if not names or len(set(map(str, names))) < len(names):
+        raise ConfigValueError(
+            f"attackers is {list(names)!r}. It must name at least one of {', '.join(known)}, each once."
+        )
+    for name in names:
+        if name not in known:
+            raise ConfigValueError(f"unknown attacker {name!r}.{_hint(str(name), known)}")
+
+
+def _check_count(key: str, value: Any, least: int, otherwise: str = "") -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigValueError(f"{key} is {value!r}. It must be a whole number >= {least}{otherwise}.")
+
+
+def _hint(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
+    meant = f" Did you mean {' or '.join(close)}?" if close else ""
+    return f"{meant} There are {', '.join(known)}."

@@ -1,0 +1,238 @@
+"""Where each model keeps its users: what an attacker sees of them, and what a defense may move."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from recbole_aia.errors import UnsupportedModelError
+
+
+class UserEmbeddingView:
+    """The users of one trained or training model.
+
+    ``UserEmbeddingView(model)`` gives the view that is registered for the model's class or a base class
+    of it. Users are named by RecBole's internal ids; id 0, the padding user, is never among them.
+
+    Args:
+        model: a RecBole model.
+
+    Raises:
+        UnsupportedModelError: no view is registered for the model.
+    """
+
+    model: Any
+    #: Names of attributes in which the model keeps results of earlier scoring.
+    caches: ClassVar[tuple[str, ...]] = ()
+    #: Names of argument-free methods that compute all users at once.
+    shared: ClassVar[tuple[str, ...]] = ()
+
+    def __new__(cls, model: nn.Module) -> UserEmbeddingView:
+        """Picks the registered class."""
+        return super().__new__(view_class(type(model)) if cls is UserEmbeddingView else cls)
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    @property
+    def users(self) -> Tensor:
+        """All users but the padding user, ``[n_users - 1]``."""
+        return torch.arange(1, self.model.n_users, device=self.model.device)
+
+    def served(self, users: Tensor | None = None) -> Tensor:
+        """The vectors that produce the scores, differentiable.
+
+        Args:
+            users: ids ``[n]``; all users in order where ``None``.
+
+        Returns:
+            ``[n, d]``.
+        """
+        return self._served()[self._ids(users)]
+
+    def table(self, users: Tensor | None = None) -> Tensor | None:
+        """The raw parameters of users ``[n, d']``, differentiable; ``None`` where the model has no such table."""
+        tables = self._tables()
+        return torch.cat([table[self._ids(users)] for table in tables], dim=1) if tables else None
+
+    @torch.no_grad()
+    def write(self, values: Tensor, users: Tensor | None = None) -> None:
+        """Sets the table of users and forgets what the model had cached.
+
+        Where there is no table, the users' served vectors are set and frozen.
+
+        Args:
+            values: ``[n, d']``.
+            users: ids ``[n]``; all users where ``None``.
+        """
+        tables, ids = self._tables(), self._ids(users)
+        for table, part in zip(tables, values.split([t.shape[1] for t in tables], dim=1), strict=True):
+            table[ids] = part.to(table.dtype)
+        self.clear_caches()
+
+    def clear_caches(self) -> None:
+        """Forgets results of earlier scoring, which RecBole also saves in checkpoints."""
+        for name in self.caches:
+            setattr(self.model, name, None)
+
+    def logits(self, users: Tensor, items: Tensor) -> Tensor:
+        """Differentiable scores ``[n]`` of pairs, to be read through a sigmoid (RAID, eq. 5)."""
+        pairs = {self.model.USER_ID: users, self.model.ITEM_ID: items}
+        return self.model.predict(pairs)  # type: ignore[no-any-return]
+
+    def scores(self, vectors: Tensor) -> Tensor:
+        """The logits ``[n, n_items]`` that the model gives to users with the served vectors ``[n, d]``."""
+        return vectors @ self._items().t()
+
+    @contextmanager
+    def shared_forward(self) -> Iterator[None]:
+        """Inside, a model that computes all users at once does so once, for recommendation and defense alike.
+
+        Holds for one step: parameters must not change inside.
+        """
+        names = [name for name in self.shared if hasattr(self.model, name)]
+        for name in names:
+            setattr(self.model, name, functools.cache(getattr(self.model, name)))
+        try:
+            yield
+        finally:
+            for name in names:
+                delattr(self.model, name)
+
+    def _served(self) -> Tensor:
+        table = self.table(torch.arange(self.model.n_users, device=self.model.device))
+        assert table is not None
+        return table
+
+    def _tables(self) -> list[nn.Parameter]:
+        return [self.model.user_embedding.weight]
+
+    def _items(self) -> Tensor:
+        items: Tensor = self.model.item_embedding.weight
+        return items
+
+    def _ids(self, users: Tensor | None) -> Tensor:
+        return self.users if users is None else users
+
+
+class BPRView(UserEmbeddingView):
+    """Matrix factorisation: one table, scored by inner products."""
+
+
+class NeuMFView(UserEmbeddingView):
+    """Two tables side by side, as far as the model uses both; scores come from an MLP."""
+
+    def _tables(self) -> list[nn.Parameter]:
+        used = [(self.model.mf_train, "user_mf_embedding"), (self.model.mlp_train, "user_mlp_embedding")]
+        return [getattr(self.model, name).weight for is_used, name in used if is_used]
+
+    def logits(self, users: Tensor, items: Tensor) -> Tensor:
+        """See :meth:`UserEmbeddingView.logits`."""
+        return self.model(users, items)  # type: ignore[no-any-return]
+
+    def scores(self, vectors: Tensor) -> Tensor:
+        """See :meth:`UserEmbeddingView.scores`. One user at a time, to bound memory."""
+        return torch.stack([self._scores_of_one(vector) for vector in vectors])
+
+    def _scores_of_one(self, vector: Tensor) -> Tensor:
+        model, parts = self.model, []
+        n_mf = model.mf_embedding_size if model.mf_train else 0
+        if model.mf_train:
+            parts.append(vector[:n_mf] * model.item_mf_embedding.weight)
+        if model.mlp_train:
+            items = model.item_mlp_embedding.weight
+            user = vector[n_mf:].expand(len(items), -1)
+            parts.append(model.mlp_layers(torch.cat([user, items], dim=1)))
+        return model.predict_layer(torch.cat(parts, dim=1)).squeeze(-1)  # type: ignore[no-any-return]
+
+
+class GraphView(UserEmbeddingView):
+    """LightGCN and NGCF: the table is the ego layer, the served vectors are propagated from it."""
+
+    caches = ("restore_user_e", "restore_item_e")
+    shared = ("forward",)
+
+    def _served(self) -> Tensor:
+        return self.model.forward()[0]  # type: ignore[no-any-return]
+
+    def _items(self) -> Tensor:
+        return self.model.forward()[1]  # type: ignore[no-any-return]
+
+
+class DMFView(UserEmbeddingView):
+    """No table: users are the output of a tower over their interactions, unless they have been released."""
+
+    caches = ("i_embedding",)
+    shared = ("user_vectors",)
+
+    def write(self, values: Tensor, users: Tensor | None = None) -> None:
+        """See :meth:`UserEmbeddingView.write`: releases all users with ``values`` in place of those named."""
+        if not hasattr(self.model, "released_users"):
+            raise UnsupportedModelError("stock DMF cannot take user vectors back. Build it with fast: True.")
+        with torch.no_grad():
+            released = self.model.user_vectors().clone()
+            released[self._ids(users)] = values.to(released.dtype)
+        self.model.released_users = released
+        self.clear_caches()
+
+    def logits(self, users: Tensor, items: Tensor) -> Tensor:
+        """See :meth:`UserEmbeddingView.logits`."""
+        return self.model(users, items)  # type: ignore[no-any-return]
+
+    def served(self, users: Tensor | None = None) -> Tensor:
+        """See :meth:`UserEmbeddingView.served`."""
+        if hasattr(self.model, "user_vectors"):
+            return self.model.user_vectors()[self._ids(users)]  # type: ignore[no-any-return]
+        return self.model.user_fc_layers(self.model.get_user_embedding(self._ids(users)))  # type: ignore[no-any-return]
+
+    def _tables(self) -> list[nn.Parameter]:
+        return []
+
+    def _items(self) -> Tensor:
+        if hasattr(self.model, "item_vectors"):
+            return self.model.item_vectors()  # type: ignore[no-any-return]
+        return self.model.get_item_embedding()  # type: ignore[no-any-return]
+
+
+_VIEWS: dict[str, type[UserEmbeddingView]] = {
+    "BPR": BPRView,
+    "NeuMF": NeuMFView,
+    "DMF": DMFView,
+    "LightGCN": GraphView,
+    "NGCF": GraphView,
+}
+
+
+def register_view(model: str | type, view: type[UserEmbeddingView]) -> None:
+    """Gives a model of your own a view; every attack and defense then works on it.
+
+    Args:
+        model: the model class, or its name. Subclasses are covered.
+        view: a subclass of :class:`UserEmbeddingView`.
+    """
+    _VIEWS[model if isinstance(model, str) else model.__name__] = view
+
+
+def registered_views() -> list[str]:
+    """Names of the models that have a view."""
+    return sorted(_VIEWS)
+
+
+def view_class(model_class: type) -> type[UserEmbeddingView]:
+    """The view registered for a model class, or for the nearest base class.
+
+    Raises:
+        UnsupportedModelError: there is none.
+    """
+    for base in model_class.__mro__:
+        if base.__name__ in _VIEWS:
+            return _VIEWS[base.__name__]
+    raise UnsupportedModelError(
+        f"{model_class.__name__} has no user embedding view. Use one of {', '.join(registered_views())}, "
+        "or register a view for it (register_view)."
+    )

@@ -1,0 +1,206 @@
+"""The main job: train, defend, attack, report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from recbole.utils import init_logger, set_color
+from recbole.utils.logger import RemoveColorFilter
+
+from recbole_aia.compat import plain
+from recbole_aia.config import AIAConfig
+from recbole_aia.data import LabelTable, create_dataset, load_labels
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
+from recbole_aia.model import view_class
+from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, write_results, write_whole
+from recbole_aia.trainer import Trained, train, undefended_twin
+
+# What RecBole derives from other keys; it is not read back.
+_DERIVED = {
+    "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank", "valid_metric_bigger",
+    "valid_neg_sample_args", "test_neg_sample_args",
+}  # fmt: skip
+_VERSIONS = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "xgboost", "POT")
+
+
+def run_recbole_aia(
+    model: Any = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str | Path] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    argv: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Trains a recommender with and without a defense, attacks both, prints the table and keeps the results.
+
+    Args:
+        model: model name or class.
+        dataset: dataset name; ml-100k, which RecBole carries, where none is given anywhere.
+        config_file_list: YAML files.
+        config_dict: values by key.
+        argv: ``--key=value`` arguments; ``None`` takes the command line, as RecBole does.
+
+    Returns:
+        RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and ``test_result`` of the
+        final state, and ``aia``: the content of results.json.
+
+    Raises:
+        AIAError: whatever the user can mend; nothing has been written then but the log.
+    """
+    config = AIAConfig(model, dataset, config_file_list, config_dict, argv)
+    view_class(config.model_class)
+    evaluator = AttributeInferenceEvaluator(config)
+    data = create_dataset(config)
+    labels = load_labels(config, data)
+    folder = _output_dir(config)
+    with _logging(config, folder / "run.log"):
+        log = logging.getLogger()
+        log.info(sys.argv)
+        log.info(config)
+        log.info(data)
+        results, final = _run(config, data, labels, evaluator, folder)
+        log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
+        log.info(set_color("test result", "yellow") + f": {final.test_result}")
+    print(f"\n{attack_table(results)}\n{verdict(results)}\n\n{utility_table(results)}\nresults in {folder}/")
+    return {
+        "best_valid_score": final.valid_result.get(config["valid_metric"].lower()),
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": final.valid_result,
+        "test_result": final.test_result,
+        "aia": results,
+    }
+
+
+def _run(
+    config: AIAConfig, data: Any, labels: LabelTable, evaluator: AttributeInferenceEvaluator, folder: Path
+) -> tuple[dict[str, Any], Trained]:
+    twin, checkpoint = undefended_twin(config, data)
+    states = {"undefended": twin}
+    if config["defense"] != "none":
+        states["defended"], _ = train(config, data, folder / "checkpoint.pth")
+        if states["defended"].interactions != twin.interactions:
+            raise AssertionError("the defended and the undefended run have seen different interactions")
+    else:
+        write_whole(folder / "checkpoint.pth", lambda aside: aside.write_bytes(checkpoint.read_bytes()))
+    start = time.perf_counter()
+    report = AttackReport.concat(
+        evaluator.evaluate(
+            trained.served.numpy(),
+            {name: labels.column(name)[1:].numpy() for name in labels.names},
+            class_names=labels.classes,
+            state=state,
+        )
+        for state, trained in states.items()
+    )
+    seconds = {f"train_{state}": trained.seconds for state, trained in states.items()}
+    seconds["attack"] = time.perf_counter() - start
+    results = _results(config, data, labels, states, report, seconds)
+    final = list(states.values())[-1]
+    write_whole(folder / "embeddings.npz", lambda aside: _write_embeddings(aside, data, final))
+    write_whole(folder / "config.yaml", lambda aside: aside.write_text(_config_text(config), encoding="utf-8"))
+    write_results(results, folder / "results.json")
+    return results, final
+
+
+def _results(
+    config: AIAConfig,
+    data: Any,
+    labels: LabelTable,
+    states: Mapping[str, Trained],
+    report: AttackReport,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    worst: dict[str, dict[str, Any]] = {name: {} for name in labels.names}
+    for state in states:
+        for name, case in report.where(state=state).worst_case().items():
+            worst[name][state] = case
+    return {
+        "schema": SCHEMA,
+        "run": {
+            "model": config["model"],
+            "dataset": config["dataset"],
+            "defense": config["defense"],
+            "stage": "none" if config["defense"] == "none" else "in",
+            "seed": config["seed"],
+            "attributes": list(labels.names),
+            "device": str(config["device"]),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
+            "seconds": seconds,
+        },
+        "data": {
+            "n_users": data.user_num - 1,
+            "n_items": data.item_num - 1,
+            "n_interactions": data.inter_num,
+            "attributes": labels.summary(),
+        },
+        "utility": {state: trained.test_result for state, trained in states.items()},
+        "attacks": report.rows,
+        "worst_case": worst,
+    }
+
+
+def _write_embeddings(path: Path, data: Any, trained: Trained) -> None:
+    tokens = np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
+    arrays = {"user_tokens": tokens, "embeddings": trained.served.numpy().astype(np.float32)}
+    if trained.table is not None:
+        arrays["table"] = trained.table.numpy().astype(np.float32)
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _config_text(config: AIAConfig) -> str:
+    values = {key: value for key, value in plain(config.final_config_dict).items() if key not in _DERIVED}
+    if config["dataset"] == "ml-100k":
+        del values["data_path"]
+    else:
+        # RecBole appends the dataset's name when it reads the key.
+        values["data_path"] = str(Path(values["data_path"]).parent)
+    header = "# Reproduces the run: recbole-aia run --config_files config.yaml\n"
+    return header + yaml.safe_dump(values, sort_keys=True, allow_unicode=True)
+
+
+def _output_dir(config: AIAConfig) -> Path:
+    text = _config_text(config)
+    values = {k: v for k, v in yaml.safe_load(text).items() if k not in ("output_dir", "show_progress")}
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
+    name = f"{config['model']}-{config['dataset']}-{config['defense']}-seed{config['seed']}-{digest}"
+    folder = Path(config["output_dir"] or Path("runs") / name)
+    written = folder / "config.yaml"
+    if config["output_dir"] and written.is_file() and written.read_text(encoding="utf-8") != text:
+        raise ConfigValueError(f"'{folder}' holds another run. Give another --output_dir, or remove it.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigValueError(f"cannot write to '{folder}': {error.strerror}. Give another --output_dir.") from error
+    return folder
+
+
+@contextmanager
+def _logging(config: AIAConfig, path: Path) -> Iterator[None]:
+    """RecBole's logging, with the run's own file beside it, taken down at the end so that runs do not mix."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    init_logger(config)
+    file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    file.addFilter(RemoveColorFilter())
+    file.setFormatter(logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S"))
+    root.addHandler(file)
+    try:
+        yield
+    finally:
+        for handler in [h for h in root.handlers if h not in before]:
+            root.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,14 @@
+"""Results and how they are shown; never a live model."""
+
+from recbole_aia.report.results import SCHEMA, results_schema, write_results, write_whole
+from recbole_aia.report.table import attack_table, utility_table, verdict
+
+__all__ = [
+    "SCHEMA",
+    "attack_table",
+    "results_schema",
+    "utility_table",
+    "verdict",
+    "write_results",
+    "write_whole",
+]

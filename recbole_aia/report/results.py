@@ -1,0 +1,41 @@
+"""``results.json``: its schema, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+SCHEMA = "recbole-aia/1"
+
+
+def results_schema() -> dict[str, Any]:
+    """The JSON schema of ``results.json``."""
+    text = (Path(__file__).parent / "results.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def write_results(results: Mapping[str, Any], path: Path) -> None:
+    """Validates results and writes them.
+
+    Raises:
+        jsonschema.ValidationError: they do not fit the schema; nothing is written.
+    """
+    jsonschema.validate(results, results_schema())
+    text = json.dumps(results, indent=2, allow_nan=False)
+    write_whole(path, lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Lets ``write`` fill a file beside ``path`` and renames it there, so ``path`` is never half written."""
+    aside = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        write(aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

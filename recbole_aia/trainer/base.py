@@ -1,0 +1,186 @@
+"""What every defense's trainer shares: views, labels, phases, losses by name, and which state is kept."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch.nn.functional as F
+from recbole.trainer import Trainer
+from recbole.utils import InputType, set_color
+from torch import Tensor
+
+from recbole_aia.compat import save_plain_checkpoint
+from recbole_aia.config import with_our_defaults
+from recbole_aia.data import LabelTable, load_labels
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.model import UserEmbeddingView
+
+
+class LossTerm(Protocol):
+    """A term that a defense adds to the recommendation loss."""
+
+    name: str
+
+    def start_epoch(self, epoch: int) -> None:
+        """Called before each epoch, outside the graph, with the epoch's number within its phase."""
+
+    def __call__(self) -> Tensor:
+        """The weighted term for one step, a scalar."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training under the same loss."""
+
+    epochs: int
+    terms: tuple[LossTerm, ...] = ()
+
+
+class DefenseTrainer(Trainer):  # type: ignore[misc]
+    """RecBole's trainer with terms added to the loss, phase by phase.
+
+    What is saved, and therefore what ``evaluate`` loads and what is attacked, is the state after the last
+    phase: the best validation score of a run is reached undefended or half defended, so selecting by it
+    would quietly return an unprotected model.
+
+    Args:
+        config: an :class:`~recbole_aia.config.AIAConfig`, or a plain RecBole ``Config``, which is completed
+            with our defaults.
+        model: a RecBole model that has a user embedding view.
+    """
+
+    defense: ClassVar[str]
+
+    def __init__(self, config: Any, model: Any) -> None:
+        view = UserEmbeddingView(model)
+        super().__init__(with_our_defaults(config, self.defense), model)
+        self.view = view
+        self.labels: LabelTable
+        self.terms: Sequence[LossTerm] = ()
+        # RecBole names checkpoints by the second: runs side by side would overwrite each other.
+        file = Path(self.saved_model_file)
+        self.saved_model_file = str(file.with_stem(f"{file.stem}-{self.defense}-{os.getpid()}"))
+
+    _save_checkpoint = save_plain_checkpoint
+
+    def phases(self) -> list[Phase]:
+        """The schedule; the last phase is the defended one. Called by :meth:`fit` when labels are there."""
+        raise NotImplementedError
+
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Callable[[int, float], None] | None = None,
+    ) -> tuple[float, dict[str, float] | None]:
+        """Trains through all phases, as ``Trainer.fit`` does through one.
+
+        Returns:
+            Validation score and result of the state that is kept; (-inf, None) without validation data.
+
+        Raises:
+            AttributeDataError: the dataset's users have no usable labels.
+        """
+        self.labels = load_labels(self.config, train_data.dataset)
+        by_validation = self.config["select"] == "valid_after_phase1"
+        if by_validation:
+            self.logger.warning("select: valid_after_phase1 may keep a state that is only half defended.")
+        self.stopping_step = sys.maxsize
+        phases, self.epochs = self.phases(), 0
+        for phase in phases:
+            self.epochs += phase.epochs
+            if self.start_epoch >= self.epochs:
+                continue
+            self.terms, self.best_valid_score, self.best_valid_result = phase.terms, self._worst_score(), None
+            keep = saved and by_validation and phase is phases[-1]
+            super().fit(train_data, valid_data, verbose, keep, show_progress, callback_fn)
+            self.start_epoch = self.epochs
+        if not by_validation:
+            if valid_data:
+                self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
+            if saved:
+                self._save_checkpoint(self.epochs - 1, verbose=verbose)
+        return self.best_valid_score, self.best_valid_result
+
+    def _worst_score(self) -> float:
+        return -float("inf") if self.valid_metric_bigger else float("inf")
+
+    def _train_epoch(
+        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+    ) -> Any:
+        self.model.eval()
+        for term in self.terms:
+            term.start_epoch(epoch_idx - self._phase_start)
+        return super()._train_epoch(train_data, epoch_idx, loss_func or self._losses, show_progress)
+
+    @property
+    def _phase_start(self) -> int:
+        # RecBole leaves start_epoch alone while it trains; fit() moves it between phases.
+        start: int = self.start_epoch
+        return start
+
+    def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
+        self.view.clear_caches()
+        with self.view.shared_forward():
+            losses = (self._recommendation_loss(interaction), *(term() for term in self.terms))
+        return losses if self.terms else losses[0]
+
+    def _recommendation_loss(self, interaction: Any) -> Tensor:
+        pairwise = self.config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
+        if self.config["rec_loss"] == "native" or not pairwise:
+            # Pointwise models with a view are trained with cross-entropy as it is.
+            loss = self.model.calculate_loss(interaction)
+            return sum(loss) if isinstance(loss, tuple) else loss  # type: ignore[return-value]
+        return self._pairwise_cross_entropy(interaction)
+
+    def _pairwise_cross_entropy(self, interaction: Any) -> Tensor:
+        """RAID, eq. (5), on RecBole's pairwise batches, in which a positive stands once per negative."""
+        users = interaction[self.model.USER_ID]
+        positive = self.view.logits(users, interaction[self.model.ITEM_ID])
+        negative = self.view.logits(users, interaction[self.model.NEG_ITEM_ID])
+        n_negatives = self.config["train_neg_sample_args"]["sample_num"]
+        total = F.softplus(-positive).sum() / n_negatives + F.softplus(negative).sum()
+        return total / (len(positive) / n_negatives + len(negative))  # type: ignore[no-any-return]
+
+    def _loss_names(self) -> list[str]:
+        return ["rec", *(term.name for term in self.terms)]
+
+    def _generate_train_loss_output(self, epoch_idx: int, s_time: float, e_time: float, losses: Any) -> str:
+        if not isinstance(losses, tuple):
+            line: str = super()._generate_train_loss_output(epoch_idx, s_time, e_time, losses)
+            return line
+        places = self.config["loss_decimal_place"] or 4
+        parts = [f"{set_color('time', 'blue')}: {e_time - s_time:.2f}s"]
+        for name, loss in zip(self._loss_names(), losses, strict=True):
+            parts.append(f"{set_color(f'{name} loss', 'blue')}: {loss:.{places}f}")
+        return f"{set_color(f'epoch {epoch_idx} training', 'green')} [{', '.join(parts)}]"
+
+    def _add_train_loss_to_tensorboard(self, epoch_idx: int, losses: Any, tag: str = "Loss/Train") -> None:
+        if not isinstance(losses, tuple):
+            super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
+            return
+        for name, loss in zip(self._loss_names(), losses, strict=True):
+            self.tensorboard.add_scalar(f"{tag}/{name}", loss, epoch_idx)
+
+    def _check_nan(self, loss: Tensor) -> None:
+        if loss.isnan():
+            raise ConfigValueError("the training loss is not a number. Lower the learning_rate.")
+
+
+class UndefendedTrainer(DefenseTrainer):
+    """RecBole's own training and its selection by validation score, with checkpoints that are plain data."""
+
+    defense = "none"
+
+    def fit(self, *args: Any, **kwargs: Any) -> tuple[float, dict[str, float] | None]:
+        """See ``recbole.trainer.Trainer.fit``."""
+        result: tuple[float, dict[str, float] | None] = Trainer.fit(self, *args, **kwargs)
+        return result

@@ -1,0 +1,137 @@
+"""RAID (Feng et al. 2025): classes of users are pulled to the barycenter of their distributions in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.losses import Barycenter, defensive_loss, penalized_barycenter, solve_coupling
+from recbole_aia.trainer.base import DefenseTrainer, Phase
+
+_FEW_USERS = 10_000
+
+
+class RAIDTrainer(DefenseTrainer):
+    """Phase I trains the recommender alone, Phase II adds ``eta * sum_k W2^2(P(Y^k), P*)`` (eq. 12).
+
+    ``epochs`` is the total of both phases. Several attributes are defended at once, or one after another in
+    equal shares of Phase II (``multi``).
+    """
+
+    defense = "raid"
+
+    def phases(self) -> list[Phase]:
+        """Phase I, then Phase II, once or once per attribute."""
+        total, first = self.config["epochs"], self.config["raid_phase1_epochs"]
+        first = total // 4 if first is None else first
+        names = self.labels.names
+        rounds = [names] if self.config["multi"] == "joint" else [(name,) for name in names]
+        defended = total - first
+        if defended < len(rounds):
+            raise ConfigValueError(
+                f"epochs is {total} and raid_phase1_epochs is {first}: Phase II needs at least {len(rounds)} "
+                "epochs. Raise epochs."
+            )
+        share, rest = divmod(defended, len(rounds))
+        phases = [
+            Phase(share + (i < rest), tuple(RAIDTerm(self, name) for name in group))
+            for i, group in enumerate(rounds)
+        ]
+        return [Phase(first), *phases] if first else phases
+
+
+class RAIDTerm:
+    """The defensive loss for one attribute, with the barycenter it pulls to.
+
+    Randomness (which users a step draws, where atoms start) comes from a generator of its own, so Phase I
+    is step by step the undefended training of the same seed.
+    """
+
+    def __init__(self, trainer: RAIDTrainer, attribute: str) -> None:
+        config, labels = trainer.config, trainer.labels.column(attribute)
+        self.name = f"raid {attribute}"
+        self.trainer, self.view, self.config = trainer, trainer.view, config
+        known = (labels >= 0).nonzero().squeeze(1)
+        # Classes without a user have no distribution to pull.
+        _, classes = labels[known].unique(return_inverse=True)
+        self.users, self.classes = known.to(config["device"]), classes.to(config["device"])
+        self.n_classes = int(classes.max()) + 1
+        self.ranks = _rank_within(self.classes)
+        self.refreshes = 0
+        self.generator = torch.Generator().manual_seed(int(config["seed"]))
+        self.barycenter: Barycenter | None = None
+
+    def start_epoch(self, epoch: int) -> None:
+        """Refreshes the barycenter and the couplings at the start and every ``raid_refresh_epochs``."""
+        if self.barycenter is None or epoch % self.config["raid_refresh_epochs"] == 0:
+            self.refresh()
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Solves for the penalised barycenter (Lemma 1) of the classes as they are now, and their couplings."""
+        embeddings = self.view.served(self.users)
+        samples = [embeddings[self.classes == k] for k in range(self.n_classes)]
+        self.barycenter = penalized_barycenter(
+            samples,
+            n_atoms=min(self.config["raid_atoms"], len(self.users)),
+            tau=self.config["raid_tau"],
+            warm_start=self.barycenter,
+            batch_size=None if len(self.users) <= _FEW_USERS else self.config["raid_batch_users"],
+            generator=self.generator,
+        )
+        self.coupling = solve_coupling(
+            self._method(), samples, self.barycenter, epsilon=self.config["raid_epsilon"]
+        )
+        self._report(self.barycenter)
+
+    def __call__(self) -> Tensor:
+        """``eta * sum_k mean_p ||y_p - z_p||^2`` over the users of this step (eq. 12, Lemma 2)."""
+        rows = self._rows()
+        users, classes = self.users[rows], self.classes[rows]
+        embeddings = self.view.served(users)
+        targets = torch.empty_like(embeddings)
+        for k in range(self.n_classes):
+            members = (classes == k).nonzero().squeeze(1)
+            if len(members):
+                targets[members] = self.coupling.targets(
+                    embeddings[members].detach(), k, self.ranks[rows[members]]
+                )
+        loss = defensive_loss(embeddings, targets.detach(), classes, self.n_classes)
+        return self.config["raid_eta"] * loss
+
+    def _rows(self) -> Tensor:
+        """The users of this step: all, or a uniform draw, so that heavy users count no more than others."""
+        size = self.config["raid_batch_users"]
+        if len(self.users) <= size:
+            return torch.arange(len(self.users), device=self.users.device)
+        drawn = torch.randint(len(self.users), (size,), generator=self.generator)
+        return drawn.unique().to(self.users.device)
+
+    def _method(self) -> str:
+        method: str = self.config["raid_coupling"]
+        if method == "auto":
+            return "kl_projection" if len(self.users) <= _FEW_USERS else "semi_dual"
+        return method
+
+    def _report(self, barycenter: Barycenter) -> None:
+        trainer = self.trainer
+        trainer.logger.info(
+            f"{self.name}: barycenter objective {barycenter.objective:.5f}, marginal error "
+            f"{barycenter.marginal_error:.4f}, {barycenter.iterations} iterations"
+        )
+        if not barycenter.converged:
+            trainer.logger.warning(f"{self.name}: the barycenter has not converged; training goes on with it.")
+        self.refreshes += 1
+        for key in ("objective", "marginal_error", "iterations"):
+            trainer.tensorboard.add_scalar(
+                f"{self.name}/{key}", getattr(barycenter, key), self.refreshes
+            )
+
+
+def _rank_within(classes: Tensor) -> Tensor:
+    """Position ``[n]`` of each user among the users of its class."""
+    one_hot = torch.nn.functional.one_hot(classes)
+    return one_hot.cumsum(0).gather(1, classes[:, None]).squeeze(1) - 1

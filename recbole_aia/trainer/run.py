@@ -1,0 +1,150 @@
+"""One training, from configuration to the vectors that an attacker sees; and the undefended twin of a run."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.utils import init_seed, set_color
+from torch import Tensor
+
+from recbole_aia.compat import plain
+from recbole_aia.config import KEYS
+from recbole_aia.data import interactions_digest, prepare_loaders
+from recbole_aia.model import UserEmbeddingView, build_model
+from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
+from recbole_aia.trainer.raid import RAIDTrainer
+
+TRAINERS: dict[str, type[DefenseTrainer]] = {t.defense: t for t in (UndefendedTrainer, RAIDTrainer)}
+
+# Keys of ours that change what an undefended training gives; the rest of ours do not.
+_TRAINING_KEYS = {"fast", "init_std", "rec_loss"}
+# Keys of RecBole that change how a run is shown, stored or placed, and not its numbers.
+_PRESENTATION_KEYS = {
+    "checkpoint_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "use_gpu", "device",
+    "save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path", "config_files", "data_path",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model as the rest of a run needs it.
+
+    Attributes:
+        served: the vectors that produce the scores, of all users but the padding user, ``[n_users - 1, d]``.
+        table: the raw parameters of the same users, ``[n_users - 1, d']``, or ``None``.
+        valid_result: RecBole's validation metrics of the state that is kept.
+        test_result: its test metrics.
+        seconds: training time, evaluation excluded from neither.
+        interactions: digest of the training interactions.
+    """
+
+    served: Tensor
+    table: Tensor | None
+    valid_result: dict[str, float]
+    test_result: dict[str, float]
+    seconds: float
+    interactions: str
+
+
+def train(config: Any, dataset: Any, checkpoint: Path) -> tuple[Trained, DefenseTrainer]:
+    """Trains the configured model under the configured defense and evaluates the state that is kept.
+
+    Seeds and their order are those of ``recbole.quick_start.run_recbole``.
+
+    Args:
+        config: the run's configuration.
+        dataset: the dataset as created; it is copied, because splitting it changes it.
+        checkpoint: where the kept state is saved.
+    """
+    init_seed(config["seed"], config["reproducibility"])
+    train_data, valid_data, test_data = prepare_loaders(config, copy.deepcopy(dataset))
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = build_model(config, train_data.dataset)
+    getLogger().info(model)
+    trainer = TRAINERS[config["defense"]](config, model)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    trainer.saved_model_file = str(checkpoint)
+    start = time.perf_counter()
+    _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+    seconds = time.perf_counter() - start
+    test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
+    model.eval()
+    with torch.no_grad():
+        view = UserEmbeddingView(model)
+        served, table = view.served().cpu(), view.table()
+    trained = Trained(
+        served=served,
+        table=None if table is None else table.cpu(),
+        valid_result=_floats(valid_result),
+        test_result=_floats(test_result),
+        seconds=seconds,
+        interactions=interactions_digest(train_data),
+    )
+    return trained, trainer
+
+
+def undefended_twin(config: Any, dataset: Any) -> tuple[Trained, Path]:
+    """The same run without its defense: same seed, data and length; trained once and then reused.
+
+    Args:
+        config: the run's configuration, of any defense.
+        dataset: the dataset as created.
+
+    Returns:
+        What was trained, and the checkpoint that holds it.
+    """
+    twin_config = copy.copy(config)
+    twin_config.final_config_dict = {**config.final_config_dict, "defense": "none"}
+    name = f"undefended-{config['model']}-{config['dataset']}-seed{config['seed']}"
+    path = Path(config["checkpoint_dir"]) / f"{name}-{training_hash(config, dataset)}.pth"
+    log = getLogger()
+    if config["reuse_undefended"] and (kept := _load_twin(path)) is not None:
+        log.info(set_color("Undefended twin", "pink") + f": reused from {path}")
+        return kept, path
+    log.info(set_color("Undefended twin", "pink") + f": training, to be kept as {path}")
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    trained, _ = train(twin_config, dataset, aside)
+    state = torch.load(aside, weights_only=True)
+    torch.save({**state, "aia": asdict(trained)}, aside)
+    os.replace(aside, path)
+    return trained, path
+
+
+def training_hash(config: Any, dataset: Any) -> str:
+    """Names everything that decides the numbers of an undefended training; eight hexadecimal digits."""
+    values = {
+        key: value
+        for key, value in plain(config.final_config_dict).items()
+        if (key not in KEYS or key in _TRAINING_KEYS) and key not in _PRESENTATION_KEYS
+    }
+    file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.inter"
+    values["data"] = [dataset.inter_num, dataset.user_num, dataset.item_num]
+    if file.is_file():
+        values["file"] = [file.stat().st_size, file.stat().st_mtime_ns]
+    values["torch"] = torch.__version__
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _load_twin(path: Path) -> Trained | None:
+    try:
+        return Trained(**torch.load(path, weights_only=True)["aia"])
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, training again mends it
+        getLogger().warning(f"{path} cannot be reused ({type(error).__name__}); the twin is trained again.")
+        return None
+
+
+def _floats(result: Mapping[str, Any] | None) -> dict[str, float]:
+    return {key: float(value) for key, value in (result or {}).items()}

@@ -1,0 +1,48 @@
+"""Shared fixtures: RecBole reads the command line and writes to the working directory, so both are pinned."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import pytest
+
+import recbole_aia  # noqa: F401 - the shims come first
+from recbole_aia.config import AIAConfig
+from recbole_aia.data import create_dataset
+
+MODELS = ["BPR", "NeuMF", "DMF", "LightGCN", "NGCF"]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def make_config(tmp_path):
+    """Builds a configuration on ml-100k that is quiet and writes under the test's own folder."""
+
+    def make(model="BPR", **values):
+        quiet = {"show_progress": False, "checkpoint_dir": str(tmp_path / "saved"), "epochs": 1}
+        return AIAConfig(model, "ml-100k", config_dict={**quiet, **values}, argv=[])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ml100k():
+    """The dataset as created; splitting it needs a copy."""
+    return create_dataset(AIAConfig("BPR", "ml-100k", argv=[]))
+
+
+@pytest.fixture(scope="session")
+def split_ml100k():
+    """Pairwise loaders, shared read-only by tests that train nothing."""
+    from recbole_aia.data import prepare_loaders
+
+    config = AIAConfig("BPR", "ml-100k", argv=[])
+    return prepare_loaders(config, create_dataset(config))

@@ -1,0 +1,119 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_aia.data import AttributeSpec, load_labels
+from recbole_aia.errors import AttributeDataError, ConfigValueError
+
+
+class TestEncoding:
+    @given(st.lists(st.integers(-5, 100), min_size=1), st.lists(st.integers(0, 90), min_size=1, unique=True))
+    def test_a_binned_value_lies_between_its_edges(self, values, edges):
+        edges = sorted(edges)
+        spec = AttributeSpec.from_mapping("age", {"bins": edges})
+        codes, names = spec.encode(pd.Series([str(v) for v in values]))
+        assert len(names) == len(edges) + 1
+        bounds = [-np.inf, *edges, np.inf]
+        for value, code in zip(values, codes, strict=True):
+            if value == -1:
+                assert code == -1
+            else:
+                assert bounds[code] <= value < bounds[code + 1]
+
+    def test_raids_three_ages(self):
+        spec = AttributeSpec.from_mapping("age", {"bins": [35, 46], "names": ["<35", "35-45", ">45"]})
+        assert spec.encode(pd.Series(["34", "35", "45", "46"]))[0].tolist() == [0, 1, 1, 2]
+
+    @pytest.mark.parametrize("marker", ["", " ", "NULL", "nan", "-1", "n", "not a number"])
+    def test_missing_markers_are_no_class(self, marker):
+        spec = AttributeSpec.from_mapping("age", {"bins": [30], "missing": ["n"]})
+        assert spec.encode(pd.Series(["20", marker]))[0].tolist() == [0, -1]
+
+    def test_values_outside_the_named_classes_are_missing(self):
+        spec = AttributeSpec.from_mapping("gender", {"classes": ["F", "M"]})
+        assert spec.encode(pd.Series(["M", "F", "x"]))[0].tolist() == [1, 0, -1]
+
+    def test_numeric_classes_are_sorted_by_value(self):
+        assert AttributeSpec("job", "job").encode(pd.Series(["10", "9", "b", "a"]))[1] == ["9", "10", "a", "b"]
+
+    @pytest.mark.parametrize(
+        ("entry", "message"),
+        [
+            ({"bins": [46, 35]}, "ascending"),
+            ({"bins": [1], "names": ["a"]}, "one more than bins"),
+            ({"binz": [1]}, "unknown entry 'binz'"),
+        ],
+    )
+    def test_a_wrong_specification_is_refused(self, entry, message):
+        with pytest.raises(ConfigValueError, match=message):
+            AttributeSpec.from_mapping("age", entry)
+
+
+class TestLabels:
+    def test_ml100k_has_the_known_counts(self, make_config, ml100k):
+        table = load_labels(make_config(attributes=["gender", "age", "age7", "occupation"]), ml100k)
+        assert table.labels.shape == (944, 4)
+        assert table.counts("gender") == {"F": 273, "M": 670}
+        assert sum(table.counts("age").values()) == sum(table.counts("age7").values()) == 943
+        assert len(table.classes["occupation"]) == 21
+        assert table.counts("occupation")["doctor"] == 7
+        assert table.missing("gender") == 0
+
+    def test_the_padding_user_has_no_label(self, make_config, ml100k):
+        assert (load_labels(make_config(), ml100k).labels[0] == -1).all()
+
+    def test_labels_belong_to_the_right_users(self, make_config, ml100k):
+        table = load_labels(make_config(), ml100k)
+        first, second = (ml100k.token2id("user_id", token) for token in ("1", "2"))
+        gender = table.classes["gender"]
+        assert gender[table.column("gender")[first]] == "M"
+        assert gender[table.column("gender")[second]] == "F"
+
+    def test_bins_can_be_given_in_the_configuration(self, make_config, ml100k):
+        table = load_labels(make_config(attributes={"age": {"bins": [30], "names": ["young", "old"]}}), ml100k)
+        assert list(table.counts("age")) == ["young", "old"]
+
+    @pytest.mark.parametrize(
+        ("attributes", "error", "message"),
+        [
+            (["gendr"], ConfigValueError, "no attribute 'gendr'. Did you mean 'gender'"),
+            (["zip_code"], AttributeDataError, "795 classes, .* with fewer than 5 users"),
+            ({"age": {"bins": [200]}}, AttributeDataError, "nothing is left to tell apart"),
+            ({"age": {"field": "birthday"}}, ConfigValueError, "column 'birthday'"),
+            ({"age": 3}, ConfigValueError, "bins: "),
+        ],
+    )
+    def test_attributes_that_cannot_be_used_are_refused(self, make_config, ml100k, attributes, error, message):
+        with pytest.raises(error, match=message) as caught:
+            load_labels(make_config(attributes=attributes), ml100k)
+        assert "\n" not in str(caught.value)
+
+    def test_users_without_a_row_stay_and_are_missing(self, make_config, tmp_path):
+        dataset, config = tiny_dataset(make_config, tmp_path, users=range(1, 13))
+        table = load_labels(config, dataset)
+        assert dataset.user_num == 16
+        assert table.missing("gender") == 3
+        assert dataset.inter_num == 30
+
+    def test_a_dataset_without_attributes_says_so(self, make_config, tmp_path):
+        dataset, config = tiny_dataset(make_config, tmp_path, users=range(1, 13))
+        (tmp_path / "dataset/tiny/tiny.user").unlink()
+        with pytest.raises(AttributeDataError, match=r"tiny\.user"):
+            load_labels(config, dataset)
+
+
+def tiny_dataset(make_config, tmp_path, users):
+    from recbole_aia.config import AIAConfig
+    from recbole_aia.data import create_dataset
+
+    folder = tmp_path / "dataset" / "tiny"
+    folder.mkdir(parents=True)
+    lines = [f"{u}\t{i}" for u in range(1, 16) for i in (u % 4, 4 + u % 3)]
+    (folder / "tiny.inter").write_text("user_id:token\titem_id:token\n" + "\n".join(lines) + "\n")
+    rows = [f"{u}\t{'FM'[u % 2]}" for u in [*users, 99]]
+    (folder / "tiny.user").write_text("user_id:token\tgender:token\n" + "\n".join(rows) + "\n")
+    values = {"data_path": str(tmp_path / "dataset"), "attributes": ["gender"], "show_progress": False}
+    config = AIAConfig("BPR", "tiny", config_dict=values, argv=[])
+    return create_dataset(config), config

@@ -1,0 +1,338 @@
+import json
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.evaluator import (
+    Attacker,
+    AttackReport,
+    AttributeInferenceEvaluator,
+    register_attacker,
+    registered_attackers,
+)
+from recbole_aia.evaluator import attackers as attackers_module
+
+QUICK = {"attackers": ["logistic"], "attack_repeats": 2, "attack_permutations": 40, "attack_jobs": 1, "seed": 7}
+
+
+def attack(embeddings, labels, class_names=None, **settings):
+    evaluator = AttributeInferenceEvaluator({**QUICK, **settings}, show_progress=False)
+    return evaluator.evaluate(embeddings, labels, class_names=class_names)
+
+
+def gaussians(n, shift, d=4, seed=0):
+    """Two classes whose means differ by ``shift``; the best possible AUC is Phi(shift / sqrt 2)."""
+    rng = np.random.default_rng(seed)
+    classes = np.arange(n) % 2
+    embeddings = rng.normal(size=(n, d))
+    embeddings[:, 0] += shift * classes
+    return embeddings, classes
+
+
+def untimed(report):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in report.rows]
+
+
+class TestWhatIsFound:
+    def test_planted_classes_are_found_at_the_best_possible_auc(self):
+        row = attack(*gaussians(1500, 1.0)).rows[0]
+        best = norm.cdf(1 / 2**0.5)
+        assert row["metrics"]["auc"]["mean"] == pytest.approx(best, abs=0.03)
+        assert row["metrics"]["balanced_accuracy"]["mean"] == pytest.approx(norm.cdf(0.5), abs=0.03)
+        low, high = row["metrics"]["auc"]["ci95"]
+        assert low < best < high
+        assert row["metrics"]["advantage"]["mean"] > row["floor"]["permuted_advantage95"]
+
+    def test_classes_matched_exactly_answer_below_chance_and_that_is_leakage(self):
+        embeddings, classes = gaussians(600, 1.0, d=32)
+        for k in range(2):
+            embeddings[classes == k] -= embeddings[classes == k].mean(axis=0)
+        row = attack(embeddings, classes).rows[0]
+        assert row["metrics"]["auc"]["mean"] < 0.4
+        assert row["metrics"]["auc"]["ci95"][1] < 0.5
+        gain = row["metrics"]["advantage"]["mean"]
+        assert gain == pytest.approx(1 - 2 * row["metrics"]["auc"]["mean"])
+        assert gain > row["floor"]["permuted_advantage95"]
+        assert row["metrics"]["advantage"]["ci95"][0] > 0
+
+    def test_metrics_are_those_of_the_held_out_folds(self):
+        """The oracle answers from the label itself, so every held-out number is known."""
+
+        class Inverse(Attacker):
+            name = "inverse"
+
+            def fit(self, embeddings, classes, seed):
+                return self
+
+            def predict_proba(self, embeddings):
+                return np.stack([embeddings[:, 0], 1 - embeddings[:, 0]], axis=1)
+
+        register_attacker(Inverse)
+        try:
+            labels = np.arange(40) % 2
+            row = attack(np.stack([labels, labels], axis=1), labels, attackers=["inverse"]).rows[0]
+        finally:
+            del attackers_module._REGISTRY["inverse"]
+        assert row["auc_per_class"] == {"0": 0.0, "1": 0.0}
+        metrics = {name: value["mean"] for name, value in row["metrics"].items()}
+        assert metrics == {"auc": 0, "balanced_accuracy": 0, "f1_macro": 0, "f1_micro": 0, "advantage": 1}
+        assert all(low == high for low, high in (value["ci95"] for value in row["metrics"].values()))
+
+
+class TestTheRow:
+    def test_it_is_what_results_json_promises(self):
+        embeddings, classes = gaussians(100, 1.0)
+        row = attack(embeddings, {"gender": classes}, {"gender": ["F", "M"]}).rows[0]
+        assert json.loads(json.dumps(row, allow_nan=False)) == row
+        assert {key: row[key] for key in ("state", "view", "attribute", "attacker", "leak_ratio", "n_users")} == {
+            "state": "undefended",
+            "view": "served",
+            "attribute": "gender",
+            "attacker": "logistic",
+            "leak_ratio": 0.8,
+            "n_users": 100,
+        }
+        assert set(row["metrics"]) == {"auc", "balanced_accuracy", "f1_macro", "f1_micro", "advantage"}
+        for value in row["metrics"].values():
+            assert 0 <= value["ci95"][0] <= value["mean"] <= value["ci95"][1] <= 1
+        assert list(row["auc_per_class"]) == ["F", "M"]
+        assert row["floor"]["majority"] == 0.5
+        assert 0 < row["floor"]["permuted_advantage95"] < 1
+        assert row["seconds"] > 0
+        assert (row["missing"], row["left_out"]) == (0, {})
+
+    def test_mean_auc_and_advantage_follow_from_the_classes(self):
+        rng = np.random.default_rng(0)
+        row = attack(rng.normal(size=(90, 3)), np.arange(90) % 3).rows[0]
+        per_class = np.array(list(row["auc_per_class"].values()))
+        assert row["metrics"]["auc"]["mean"] == pytest.approx(per_class.mean())
+        assert row["metrics"]["advantage"]["mean"] == pytest.approx(2 * np.abs(per_class - 0.5).mean())
+
+
+class TestLabels:
+    @pytest.mark.parametrize("nothing", [-1, None, float("nan"), "", np.nan, pd.NA])
+    def test_missing_labels_are_left_out_and_counted(self, nothing):
+        embeddings, classes = gaussians(80, 1.0)
+        labels = [nothing if user < 10 else f"c{k}" for user, k in enumerate(classes)]
+        row = attack(embeddings, labels).rows[0]
+        assert (row["n_users"], row["missing"]) == (70, 10)
+        known = attack(embeddings[10:], labels[10:]).rows[0]
+        assert row["metrics"] == known["metrics"]
+
+    def test_small_classes_are_left_out_and_named(self):
+        embeddings, classes = gaussians(80, 1.0)
+        labels = np.array(["F", "M"], dtype=object)[classes]
+        labels[:3] = "doctor"
+        row = attack(embeddings, labels).rows[0]
+        assert row["left_out"] == {"doctor": 3}
+        assert row["n_users"] == 77
+        assert list(row["auc_per_class"]) == ["F", "M"]
+
+    def test_all_ways_to_give_them_mean_the_same(self):
+        embeddings, classes = gaussians(60, 1.0)
+        expected = untimed(attack(embeddings, {"attribute": classes}))
+        shuffled_index = pd.Series(classes, index=np.arange(60)[::-1])
+        for labels in (
+            classes,
+            classes.tolist(),
+            classes.astype(float),
+            shuffled_index,
+            pd.DataFrame({"attribute": shuffled_index}),
+        ):
+            assert untimed(attack(embeddings, labels)) == expected
+
+    def test_numbers_are_ordered_as_numbers_and_names_may_be_given(self):
+        embeddings, _ = gaussians(60, 1.0)
+        ages = np.array([18, 100, 25])[np.arange(60) % 3]
+        assert list(attack(embeddings, ages).rows[0]["auc_per_class"]) == ["18", "25", "100"]
+        names = {"attribute": ["young", "middle", "old"]}
+        row = attack(embeddings, np.arange(60) % 3, names).rows[0]
+        assert list(row["auc_per_class"]) == names["attribute"]
+        assert (
+            attack(embeddings, [names["attribute"][k % 3] for k in range(60)], names).rows[0]["auc_per_class"]
+            == (row["auc_per_class"])
+        )
+
+    def test_a_constant_attribute_is_refused_with_its_numbers(self):
+        with pytest.raises(AttributeDataError, match=r"'gender' has 1 of 1 classes .* 5 users \(largest: F: 40; 0"):
+            attack(np.ones((40, 2)), {"gender": ["F"] * 40})
+
+    def test_an_attribute_of_tiny_classes_is_refused_with_its_numbers(self):
+        with pytest.raises(AttributeDataError, match=r"0 of 10 classes .*largest: 0: 4, .*bins") as error:
+            attack(np.ones((40, 2)), np.arange(40) % 10)
+        assert "\n" not in str(error.value)
+
+    def test_an_attribute_without_labels_is_refused(self):
+        with pytest.raises(AttributeDataError, match="no label at all; 40 users without"):
+            attack(np.ones((40, 2)), [None] * 40)
+
+    @pytest.mark.parametrize("labels", [np.zeros(39), np.zeros((40, 1)), "F"])
+    def test_another_shape_is_refused(self, labels):
+        with pytest.raises(AttributeDataError, match="for 40 users"):
+            attack(np.ones((40, 2)), labels)
+
+    @pytest.mark.parametrize("bad", [2, -2, 0.5, "X"])
+    def test_a_label_outside_the_named_classes_is_refused(self, bad):
+        labels = [0, 1] * 19 + [bad, 0]
+        with pytest.raises(AttributeDataError, match=r"label .*but its 2 classes are F, M"):
+            attack(np.ones((40, 2)), labels, {"attribute": ["F", "M"]})
+
+    def test_no_attribute_is_refused(self):
+        with pytest.raises(AttributeDataError, match="no labels"):
+            attack(np.ones((40, 2)), {})
+
+
+class TestEmbeddings:
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_non_finite_ones_are_refused_with_the_first_user(self, value):
+        embeddings, classes = gaussians(40, 1.0)
+        embeddings[[17, 20], 1] = value
+        with pytest.raises(AttributeDataError, match=r"2 of 40 users are not finite \(first: row 17\)"):
+            attack(embeddings, classes)
+
+    @pytest.mark.parametrize("embeddings", [np.ones(40), np.ones((40, 0)), np.ones((40, 2, 2)), [["a"]] * 40])
+    def test_another_shape_or_type_is_refused(self, embeddings):
+        with pytest.raises(AttributeDataError, match="the embeddings"):
+            attack(embeddings, np.arange(40) % 2)
+
+    def test_float32_and_float64_agree(self):
+        embeddings, classes = gaussians(60, 1.0)
+        single = embeddings.astype(np.float32)
+        assert untimed(attack(single, classes)) == untimed(attack(single.astype(np.float64), classes))
+
+
+class TestReproducibility:
+    def test_the_number_of_processes_changes_nothing(self):
+        embeddings, classes = gaussians(80, 0.5)
+        labels, names = {"b": classes, "a": classes[::-1]}, list(registered_attackers())
+        settings = {"attackers": names, "attack_folds": 2, "attack_repeats": 1}
+        one, two = (untimed(attack(embeddings, labels, attack_jobs=jobs, **settings)) for jobs in (1, 2))
+        assert one == two
+        assert [(row["attribute"], row["attacker"]) for row in one] == [(a, name) for a in "ba" for name in names]
+
+    def test_an_attribute_or_attacker_more_changes_nothing_for_the_others(self):
+        embeddings, classes = gaussians(60, 0.5)
+        alone = untimed(attack(embeddings, {"a": classes}))
+        more = untimed(attack(embeddings, {"b": 1 - classes, "a": classes}, attackers=["xgboost", "logistic"]))
+        assert more[-1] == alone[0]
+
+    def test_another_seed_changes_the_folds(self):
+        embeddings, classes = gaussians(60, 0.5)
+        assert untimed(attack(embeddings, classes, seed=1)) != untimed(attack(embeddings, classes, seed=2))
+
+    def test_global_random_state_is_neither_read_nor_written(self):
+        embeddings, classes = gaussians(60, 0.5)
+        results = []
+        for seed in (0, 1):
+            np.random.seed(seed)
+            random.seed(seed)
+            before = np.random.get_state()[1].copy(), random.getstate()
+            results.append(untimed(attack(embeddings, classes)))
+            np.testing.assert_array_equal(np.random.get_state()[1], before[0])
+            assert random.getstate() == before[1]
+        assert results[0] == results[1]
+
+
+class RecBoleLikeConfig:
+    """RecBole's Config answers None for a key that it does not know, and has no ``get``."""
+
+    def __init__(self, **values):
+        self.values = values
+
+    def __getitem__(self, key):
+        return self.values.get(key)
+
+
+class TestSettings:
+    def test_defaults(self):
+        for config in (None, {}, RecBoleLikeConfig()):
+            settings = AttributeInferenceEvaluator(config).settings
+            assert settings.attackers == ("logistic", "mlp_raid", "mlp", "xgboost")
+            assert (settings.attack_folds, settings.attack_repeats, settings.attack_permutations) == (5, 3, 200)
+            assert settings.n_jobs >= 1
+
+    def test_overrides_win_over_the_configuration_and_foreign_keys_are_ignored(self):
+        config = RecBoleLikeConfig(attack_folds=4, attack_repeats=2, attackers="mlp", learning_rate=1)
+        settings = AttributeInferenceEvaluator(config, attack_folds=3).settings
+        assert (settings.attack_folds, settings.attack_repeats, settings.attackers) == (3, 2, ("mlp",))
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ({"attackers": ["mlp_riad"]}, "unknown attacker 'mlp_riad'. Did you mean mlp_raid"),
+            ({"attackers": []}, r"attackers is \[\]"),
+            ({"attackers": ["mlp", "mlp"]}, "each once"),
+            ({"attackers": 3}, "unknown attacker 3"),
+            ({"attack_folds": 1}, "attack_folds is 1. It must be a whole number >= 2"),
+            ({"attack_folds": 2.0}, "attack_folds is 2.0"),
+            ({"attack_repeats": True}, "attack_repeats is True"),
+            ({"attack_permutations": 19}, "attack_permutations is 19. It must be a whole number >= 20"),
+            ({"attack_jobs": 0}, "attack_jobs is 0.*null"),
+            ({"seed": -1}, "seed is -1"),
+            ({"show_progress": "yes"}, "show_progress is 'yes'"),
+            ({"attack_fold": 5}, "unknown attack setting 'attack_fold'. Did you mean attack_folds"),
+        ],
+    )
+    def test_a_wrong_value_is_refused_with_what_is_allowed(self, override, message):
+        with pytest.raises(ConfigValueError, match=message):
+            AttributeInferenceEvaluator(**override)
+
+    def test_folds_set_the_share_that_the_attacker_knows(self):
+        assert attack(*gaussians(40, 1.0), attack_folds=4).rows[0]["leak_ratio"] == 0.75
+
+    def test_the_progress_bar_counts_the_fits(self, capsys):
+        AttributeInferenceEvaluator(QUICK, show_progress=True).evaluate(*gaussians(40, 1.0))
+        assert "10/10" in capsys.readouterr().err
+        attack(*gaussians(40, 1.0))
+        assert capsys.readouterr().err == ""
+
+
+class TestReport:
+    @pytest.fixture(scope="class")
+    def report(self):
+        embeddings, classes = gaussians(80, 1.0)
+        labels = np.array(["F", "M"], dtype=object)[classes]
+        labels[:2], labels[2:5] = None, "doctor"
+        evaluator = AttributeInferenceEvaluator(QUICK, attackers=["logistic", "xgboost"], show_progress=False)
+        return evaluator.evaluate(embeddings, {"gender": labels}) + evaluator.evaluate(
+            embeddings * 0, {"gender": labels}, state="defended"
+        )
+
+    def test_reports_add_up_and_narrow_down(self, report):
+        assert [row["state"] for row in report.rows] == ["undefended"] * 2 + ["defended"] * 2
+        parts = [report.where(state=state) for state in ("undefended", "defended")]
+        assert AttackReport.concat(parts) == report
+        assert len(report.where(state="defended", attacker="xgboost").rows) == 1
+
+    def test_worst_case_is_the_attacker_with_the_largest_advantage(self, report):
+        gains = {r["attacker"]: r["metrics"]["advantage"]["mean"] for r in report.where(state="undefended").rows}
+        worst = report.worst_case()["gender"]
+        assert worst == {"attacker": max(gains, key=gains.get), "advantage": max(gains.values())}
+        assert report.where(state="defended").worst_case()["gender"]["advantage"] == 0
+
+    def test_the_frame_has_one_line_per_row_and_metric(self, report):
+        frame = report.to_frame()
+        assert len(frame) == 4 * 5
+        line = frame.query("state == 'undefended' and attacker == 'xgboost' and metric == 'auc'").iloc[0]
+        assert [line["ci95_low"], line["ci95_high"]] == report.rows[1]["metrics"]["auc"]["ci95"]
+        assert line["permuted_advantage95"] == report.rows[1]["floor"]["permuted_advantage95"]
+
+    def test_json_comes_back_as_it_was_and_reaches_the_file_whole(self, report, tmp_path):
+        path = tmp_path / "attacks.json"
+        text = report.to_json(path)
+        assert json.loads(text)["attacks"] == report.rows
+        assert json.loads(path.read_text())["attacks"] == report.rows
+        assert [entry.name for entry in tmp_path.iterdir()] == ["attacks.json"]
+
+    def test_it_prints_within_a_hundred_columns_and_says_what_was_not_attacked(self, report):
+        text = str(report)
+        assert max(map(len, text.splitlines())) <= 100
+        for part in ("undefended, served", "defended, served", "xgboost", "2 users without", "doctor (3)", "floor"):
+            assert part in text
+
+    def test_an_empty_report_prints(self):
+        assert str(AttackReport()) == "no attack"

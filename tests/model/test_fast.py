@@ -1,0 +1,69 @@
+import copy
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_aia.data import prepare_loaders
+from recbole_aia.model import build_model
+
+FAST = ["LightGCN", "DMF"]
+
+
+@pytest.fixture(scope="module", params=FAST)
+def pair(request, ml100k):
+    """The fast and the stock model from the same seed, and a batch."""
+    from recbole_aia.config import AIAConfig
+
+    models = []
+    for fast in (True, False):
+        config = AIAConfig(request.param, "ml-100k", config_dict={"fast": fast}, argv=[])
+        train_data, _, _ = prepare_loaders(config, copy.deepcopy(ml100k))
+        torch.manual_seed(3)
+        models.append(build_model(config, train_data.dataset))
+    return (*models, next(iter(train_data)))
+
+
+def test_the_seed_gives_the_same_parameters_and_state_dicts_are_interchangeable(pair):
+    fast, stock, _ = pair
+    assert type(fast) is not type(stock)
+    for (name, ours), (other, theirs) in zip(fast.state_dict().items(), stock.state_dict().items(), strict=True):
+        assert name == other
+        assert torch.equal(ours, theirs)
+    fast.load_state_dict(stock.state_dict())
+    stock.load_state_dict(fast.state_dict())
+
+
+def test_losses_and_gradients_are_stock_recboles(pair):
+    fast, stock, batch = pair
+    losses = []
+    for model in (fast, stock):
+        model.train()
+        model.zero_grad()
+        loss = model.calculate_loss(batch)
+        loss.backward()
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for ours, theirs in zip(fast.parameters(), stock.parameters(), strict=True):
+        scale = theirs.grad.abs().max().item()
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-5 * scale)
+
+
+def test_scores_are_stock_recboles(pair):
+    fast, stock, batch = pair
+    users = Interaction({fast.USER_ID: torch.arange(1, 40)})
+    with torch.no_grad():
+        for model in (fast, stock):
+            model.eval()
+        torch.testing.assert_close(
+            fast.full_sort_predict(users), stock.full_sort_predict(users), rtol=1e-5, atol=1e-7
+        )
+        torch.testing.assert_close(fast.predict(batch), stock.predict(batch), rtol=1e-5, atol=1e-7)
+
+
+def test_fast_can_be_switched_off_and_weights_reinitialised(make_config, split_ml100k):
+    dataset = split_ml100k[0].dataset
+    stock = build_model(make_config("LightGCN", fast=False), dataset)
+    assert type(stock).__module__.startswith("recbole.")
+    model = build_model(make_config("BPR", init_std=0.01), dataset)
+    assert model.user_embedding.weight.std().item() == pytest.approx(0.01, rel=0.05)

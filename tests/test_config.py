@@ -1,0 +1,158 @@
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from recbole.config import Config
+
+from recbole_aia.config import (
+    KEYS,
+    AIAConfig,
+    available_defenses,
+    our_properties,
+    parse_arguments,
+    parse_value,
+    properties_dir,
+    with_our_defaults,
+)
+from recbole_aia.errors import ConfigValueError
+
+
+def config(*argv, **values):
+    return AIAConfig("BPR", "ml-100k", config_dict=values, argv=list(argv))
+
+
+class TestParsing:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("[gender,age]", ["gender", "age"]),
+            ("gender", "gender"),
+            ("1e-3", 1e-3),
+            ("5", 5),
+            ("0.5", 0.5),
+            ("True", True),
+            ("None", None),
+            ("{'split': {'LS': 'valid_and_test'}}", {"split": {"LS": "valid_and_test"}}),
+            ("{'RS':[0.8,0.1,0.1]}", {"RS": [0.8, 0.1, 0.1]}),
+            ("key", "key"),
+            ("sys.path", "sys.path"),
+        ],
+    )
+    def test_values_are_yaml(self, text, value):
+        assert parse_value(text) == value
+
+    def test_code_stays_text(self, tmp_path):
+        marker = tmp_path / "ran"
+        code = f"__import__('os').system('touch {marker}')"
+        assert config(f"--x={code}")["x"] == code
+        assert config(x=code)["x"] == code
+        assert not marker.exists()
+
+    def test_yaml_objects_are_not_built(self, tmp_path):
+        marker = tmp_path / "ran"
+        text = f"!!python/object/apply:os.system ['touch {marker}']"
+        assert parse_value(text) == text
+        file = tmp_path / "evil.yaml"
+        file.write_text(f"x: {text}\n")
+        with pytest.raises(ConfigValueError, match="not valid YAML"):
+            AIAConfig("BPR", "ml-100k", [file], argv=[])
+        assert not marker.exists()
+
+    @given(st.text())
+    def test_no_text_makes_the_parser_fail(self, text):
+        parse_value(text)
+
+    def test_an_equals_sign_in_a_value_survives(self):
+        assert parse_arguments(["--path=a=b"]) == {"path": "a=b"}
+
+    @pytest.mark.parametrize("argument", ["--flag", "gender", "-x=1", "--=1"])
+    def test_an_argument_of_another_form_is_refused(self, argument):
+        with pytest.raises(ConfigValueError, match="Write --key=value"):
+            parse_arguments([argument])
+
+    def test_intervals_reach_recbole_as_text(self):
+        assert config("--user_inter_num_interval=[5,inf)")["user_inter_num_interval"] == "[5,inf)"
+        assert config("--user_inter_num_interval=[5,9]")["user_inter_num_interval"] == "[5,9]"
+
+
+class TestPrecedence:
+    def test_the_command_line_wins_over_dict_over_files_over_ours_over_recbole(self, tmp_path):
+        file = tmp_path / "a.yaml"
+        file.write_text("topk: [7]\nepochs: 7\nlearning_rate: 0.7\n")
+        given = AIAConfig("BPR", "ml-100k", [file], {"epochs": 8, "learning_rate": 0.8}, ["--learning_rate=0.9"])
+        assert (given["topk"], given["epochs"], given["learning_rate"]) == ([7], 8, 0.9)
+        assert given["valid_metric"] == "NDCG@10"
+        assert given["train_batch_size"] == 2048
+
+    def test_the_dataset_defaults_to_the_embedded_one(self):
+        assert AIAConfig("BPR", argv=[])["dataset"] == "ml-100k"
+
+    def test_the_paper_preset_restores_the_papers_values(self):
+        paper = AIAConfig("NeuMF", "ml-100k", config_dict={"defense": "raid", "preset": "paper"}, argv=[])
+        assert (paper["learner"], paper["learning_rate"], paper["rec_loss"]) == ("sgd", 1e-4, "bce")
+        assert (paper["raid_phase1_epochs"], paper["epochs"], paper["raid_refresh_epochs"]) == (5, 20, 4)
+        assert paper["train_neg_sample_args"]["sample_num"] == 4
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ({"raid_etta": 1}, "Did you mean 'raid_eta'"),
+            ({"atributes": ["gender"]}, "Did you mean 'attributes'"),
+            ({"defense": "riad"}, "no defense 'riad'.*raid"),
+            ({"defense": "raid", "raid_eta": -1}, "raid_eta is -1. It must be a number >= 0"),
+            ({"defense": "raid", "raid_tau": "much"}, "raid_tau is 'much'"),
+            ({"defense": "raid", "raid_coupling": "sinkhorn"}, "one of auto, kl_projection"),
+            ({"preset": "fast"}, "one of default, paper"),
+            ({"attributes": []}, "attributes is"),
+            ({"epochs": "many"}, "epochs is 'many'. It must be a number"),
+            ({"shuffle": 3}, "shuffle is 3. It must be true or false"),
+            ({"metrics": ["NoSuchMetric"]}, "NoSuchMetric"),
+        ],
+    )
+    def test_each_is_said_in_one_line(self, values, message):
+        with pytest.raises(ConfigValueError, match=message) as caught:
+            config(**values)
+        assert "\n" not in str(caught.value)
+
+    def test_an_unknown_model_is_named(self):
+        for name in ("LightGNC", "bpr"):
+            with pytest.raises(ConfigValueError, match=f"no model '{name}'"):
+                AIAConfig(name, "ml-100k", argv=[])
+
+    def test_no_model_is_an_error(self):
+        with pytest.raises(ConfigValueError, match="no model is given"):
+            AIAConfig(argv=[])
+
+    def test_a_missing_or_broken_file_is_named(self, tmp_path):
+        with pytest.raises(ConfigValueError, match=r"nowhere\.yaml' does not exist"):
+            AIAConfig("BPR", "ml-100k", ["nowhere.yaml"], argv=[])
+        broken = tmp_path / "broken.yaml"
+        broken.write_text("epochs: [1\nseed: 2\n")
+        with pytest.raises(ConfigValueError, match="line"):
+            AIAConfig("BPR", "ml-100k", [broken], argv=[])
+
+    def test_keys_of_a_users_own_model_pass(self):
+        assert config(my_own_weight=3)["my_own_weight"] == 3
+
+
+def test_every_key_of_ours_has_a_default_in_a_property_file():
+    files = [properties_dir() / "overall.yaml", *(properties_dir() / "defense").glob("*.yaml")]
+    declared = {key for file in files for key in yaml.safe_load(file.read_text()) or {}}
+    assert declared >= set(KEYS)
+
+
+@pytest.mark.parametrize("defense", available_defenses())
+def test_shipped_defaults_are_accepted(defense):
+    values = our_properties("BPR", "ml-100k", defense, "default")
+    assert all(key.accepts(values[name]) for name, key in KEYS.items() if name in values)
+
+
+def test_a_plain_recbole_config_is_completed_and_keeps_its_own_settings():
+    plain = Config("BPR", "ml-100k", config_dict={"epochs": 17, "raid_eta": 3.0})
+    completed = with_our_defaults(plain, "raid")
+    assert completed is plain
+    assert (plain["epochs"], plain["raid_eta"], plain["raid_tau"]) == (17, 3.0, 1.0)
+    assert plain["attributes"] == ["gender", "age"]
+    assert plain["valid_metric"] == "MRR@10"
