@@ -10,13 +10,14 @@ The numbers are threads in RecBole's tracker. What cannot be mended from here is
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from recbole_aia.files import write_whole
 
 _NUMPY_ALIASES = {
     "float_": "float64",
@@ -126,9 +127,7 @@ def save_plain_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwar
         "other_parameter": trainer.model.other_parameter(),
         "optimizer": trainer.optimizer.state_dict(),
     }
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, aside)
-    os.replace(aside, path)
+    write_whole(path, lambda aside: torch.save(state, aside))
     if verbose:
         trainer.logger.info(set_color("Saving current", "blue") + f": {path}")
 

@@ -25,8 +25,9 @@ from recbole_aia.config import AIAConfig
 from recbole_aia.data import LabelTable, create_dataset, load_labels
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
+from recbole_aia.files import write_whole
 from recbole_aia.model import view_class
-from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, write_results, write_whole
+from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, write_results
 from recbole_aia.trainer import Trained, train, undefended_twin
 
 # What RecBole derives from other keys; it is not read back.
@@ -192,8 +193,9 @@ def _output_dir(config: AIAConfig) -> Path:
 def _logging(config: AIAConfig, path: Path) -> Iterator[None]:
     """RecBole's logging, with the run's own file beside it, taken down at the end so that runs do not mix."""
     root = logging.getLogger()
-    before = list(root.handlers)
+    before, level = list(root.handlers), root.level
     init_logger(config)
+    root.setLevel((config["state"] or "info").upper())
     file = logging.FileHandler(path, mode="w", encoding="utf-8")
     file.addFilter(RemoveColorFilter())
     file.setFormatter(logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S"))
@@ -204,3 +206,4 @@ def _logging(config: AIAConfig, path: Path) -> Iterator[None]:
         for handler in [h for h in root.handlers if h not in before]:
             root.removeHandler(handler)
             handler.close()
+        root.setLevel(level)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 import pandas as pd  # type: ignore[import-untyped]
 from texttable import Texttable
+
+from recbole_aia.files import write_whole
 
 _KEYS = ("state", "view", "attribute", "attacker")
 
@@ -76,7 +77,7 @@ class AttackReport:
         """The rows as JSON, ``{"attacks": [...]}``; also written to a file, whole or not at all."""
         text = json.dumps({"attacks": self.rows}, indent=2, allow_nan=False)
         if path is not None:
-            _write_whole(Path(path), text + "\n")
+            write_whole(Path(path), lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
         return text
 
     def __str__(self) -> str:
@@ -133,15 +134,3 @@ def _notes(report: AttackReport) -> str:
             small = ", ".join(f"{name} ({count})" for name, count in row["left_out"].items())
             lines.append(f"{attribute}: classes with too few users, not attacked: {small}")
     return "\n".join(lines)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise

@@ -1,14 +1,15 @@
-"""``results.json``: its schema, and files that appear whole or not at all."""
+"""``results.json`` and its schema."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+
+from recbole_aia.files import write_whole
 
 SCHEMA = "recbole-aia/1"
 
@@ -29,13 +30,3 @@ def write_results(results: Mapping[str, Any], path: Path) -> None:
     jsonschema.validate(results, results_schema())
     text = json.dumps(results, indent=2, allow_nan=False)
     write_whole(path, lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets ``write`` fill a file beside ``path`` and renames it there, so ``path`` is never half written."""
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        write(aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)

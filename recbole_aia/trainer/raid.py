@@ -12,6 +12,7 @@ from recbole_aia.losses import Barycenter, defensive_loss, penalized_barycenter,
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 
 _FEW_USERS = 10_000
+_CHUNK = 8192
 
 
 class RAIDTrainer(DefenseTrainer):
@@ -59,7 +60,6 @@ class RAIDTerm:
         _, classes = labels[known].unique(return_inverse=True)
         self.users, self.classes = known.to(config["device"]), classes.to(config["device"])
         self.n_classes = int(classes.max()) + 1
-        self.ranks = _rank_within(self.classes)
         self.refreshes = 0
         self.generator = torch.Generator().manual_seed(int(config["seed"]))
         self.barycenter: Barycenter | None = None
@@ -82,24 +82,21 @@ class RAIDTerm:
             batch_size=None if len(self.users) <= _FEW_USERS else self.config["raid_batch_users"],
             generator=self.generator,
         )
-        self.coupling = solve_coupling(
-            self._method(), samples, self.barycenter, epsilon=self.config["raid_epsilon"]
-        )
+        coupling = solve_coupling(self._method(), samples, self.barycenter, epsilon=self.config["raid_epsilon"])
+        # Couplings belong to the users they were solved for. Looked up again for users on their way to the
+        # atoms, the same potentials send a whole class to the one atom of lowest price.
+        self.targets = torch.empty_like(embeddings)
+        for k, sample in enumerate(samples):
+            rows = torch.arange(len(sample), device=sample.device).split(_CHUNK)
+            parts = [coupling.targets(sample[part], k, part) for part in rows]
+            self.targets[self.classes == k] = torch.cat(parts)
         self._report(self.barycenter)
 
     def __call__(self) -> Tensor:
         """``eta * sum_k mean_p ||y_p - z_p||^2`` over the users of this step (eq. 12, Lemma 2)."""
         rows = self._rows()
-        users, classes = self.users[rows], self.classes[rows]
-        embeddings = self.view.served(users)
-        targets = torch.empty_like(embeddings)
-        for k in range(self.n_classes):
-            members = (classes == k).nonzero().squeeze(1)
-            if len(members):
-                targets[members] = self.coupling.targets(
-                    embeddings[members].detach(), k, self.ranks[rows[members]]
-                )
-        loss = defensive_loss(embeddings, targets.detach(), classes, self.n_classes)
+        embeddings = self.view.served(self.users[rows])
+        loss = defensive_loss(embeddings, self.targets[rows], self.classes[rows], self.n_classes)
         return self.config["raid_eta"] * loss
 
     def _rows(self) -> Tensor:
@@ -129,9 +126,3 @@ class RAIDTerm:
             trainer.tensorboard.add_scalar(
                 f"{self.name}/{key}", getattr(barycenter, key), self.refreshes
             )
-
-
-def _rank_within(classes: Tensor) -> Tensor:
-    """Position ``[n]`` of each user among the users of its class."""
-    one_hot = torch.nn.functional.one_hot(classes)
-    return one_hot.cumsum(0).gather(1, classes[:, None]).squeeze(1) - 1

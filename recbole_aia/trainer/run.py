@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +20,7 @@ from torch import Tensor
 from recbole_aia.compat import plain
 from recbole_aia.config import KEYS
 from recbole_aia.data import interactions_digest, prepare_loaders
+from recbole_aia.files import write_whole
 from recbole_aia.model import UserEmbeddingView, build_model
 from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
 from recbole_aia.trainer.raid import RAIDTrainer
@@ -112,11 +113,13 @@ def undefended_twin(config: Any, dataset: Any) -> tuple[Trained, Path]:
         log.info(set_color("Undefended twin", "pink") + f": reused from {path}")
         return kept, path
     log.info(set_color("Undefended twin", "pink") + f": training, to be kept as {path}")
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    trained, _ = train(twin_config, dataset, aside)
-    state = torch.load(aside, weights_only=True)
-    torch.save({**state, "aia": asdict(trained)}, aside)
-    os.replace(aside, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        # RecBole saves at every better epoch; only the finished twin takes the name.
+        best = Path(folder) / "best.pth"
+        trained, _ = train(twin_config, dataset, best)
+        state = torch.load(best, weights_only=True)
+    write_whole(path, lambda aside: torch.save({**state, "aia": asdict(trained)}, aside))
     return trained, path
 
 

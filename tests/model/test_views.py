@@ -16,21 +16,14 @@ USERS = torch.tensor([5, 1, 900])
 
 @pytest.fixture(scope="module", params=[(name, fast) for name in registered_views() for fast in (True, False)])
 def built(request, ml100k):
-    """A model after three steps of training, so that users differ and caches have been used."""
+    """A model with weights large enough for every user to score differently."""
     from recbole_aia.config import AIAConfig
 
     name, fast = request.param
-    config = AIAConfig(name, "ml-100k", config_dict={"fast": fast, "learning_rate": 0.01}, argv=[])
+    config = AIAConfig(name, "ml-100k", config_dict={"fast": fast, "init_std": 0.1}, argv=[])
     train_data, _, _ = prepare_loaders(config, copy.deepcopy(ml100k))
     torch.manual_seed(0)
-    model = build_model(config, train_data.dataset)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    for _, batch in zip(range(3), train_data, strict=False):
-        optimizer.zero_grad()
-        model.calculate_loss(batch).backward()
-        optimizer.step()
-    model.eval()
-    return model
+    return build_model(config, train_data.dataset).eval()
 
 
 @pytest.fixture

@@ -1,0 +1,86 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_aia.cli import main
+
+SCRIPT = Path(__file__).parents[1] / "run_recbole_aia.py"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model=LightGNC"], "no model 'LightGNC'"),
+        (["--model=Pop"], "Pop has no user embedding view"),
+        (["--model=BPR", "--dataset=ml-100m"], "ml-100m.inter"),
+        (["--model=BPR", "--attributes=[gendr]"], "Did you mean 'gender'"),
+        (["--model=BPR", "--attributes=[zip_code]"], "795 classes"),
+        (["--model=BPR", "--defense=riad"], "no defense 'riad'"),
+        (["--model=BPR", "--raid_etta=1"], "Did you mean 'raid_eta'"),
+        (["--model=BPR", "--defense=raid", "--raid_eta=-1"], "raid_eta is -1"),
+        (["--model=BPR", "--attackers=[logistik]"], "logistic"),
+        (["--model=BPR", "--epochs=ten"], "epochs is 'ten'"),
+        (["--model=BPR", "--attributes", "gender"], "Write --key=value"),
+        (["--model=BPR", "--config_files", "nowhere.yaml"], "nowhere.yaml' does not exist"),
+        ([], "no model is given"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_path):
+    assert main(["run", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("recbole-aia: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_error_of_the_script_has_no_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--model=BPR", "--defense=riad"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["doctor", "--fix"], []])
+def test_an_unknown_command_is_one_line(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["doctor", "--help"]])
+def test_every_command_has_help(arguments, capsys):
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 0
+    assert len(capsys.readouterr().out) > 150
+
+
+def test_help_for_run_lists_the_keys(capsys):
+    main(["run", "--help"])
+    printed = capsys.readouterr().out
+    assert "raid_eta: 1.0" in printed
+    assert "attack_folds: 5" in printed
+
+
+def test_the_doctor_finds_nothing_wrong_here(capsys):
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert "all is well" in printed
+    assert "ml-100k" in printed
+
+
+def test_a_run_from_the_command_line(tmp_path):
+    arguments = [
+        "-m", "BPR", "-d", "ml-100k", "--attributes=gender", "--epochs=1", "--attackers=[logistic]",
+        "--attack_repeats=1", "--attack_jobs=1", "--show_progress=False", "--output_dir=out",
+    ]  # fmt: skip
+    assert main(["run", *arguments]) == 0
+    assert (tmp_path / "out" / "results.json").is_file()

@@ -1,0 +1,127 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from recbole_aia import run_recbole_aia
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.report import results_schema
+
+FAST = {
+    "show_progress": False,
+    "epochs": 3,
+    "eval_step": 3,
+    "attackers": ["logistic"],
+    "attack_repeats": 1,
+    "attack_jobs": 1,
+    "raid_atoms": 32,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One defended run on ml-100k, its folder and what it returned."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("sys.argv", ["pytest"])
+        values = {**FAST, "defense": "raid", "output_dir": str(folder / "out")}
+        return folder, run_recbole_aia("BPR", "ml-100k", config_dict=values)
+
+
+class TestOutput:
+    def test_everything_promised_is_there_and_nothing_half_written(self, run):
+        names = {path.name for path in (run[0] / "out").iterdir()}
+        assert names == {"results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "run.log"}
+
+    def test_recboles_four_keys_and_ours_are_returned(self, run):
+        result = run[1]
+        assert set(result) == {"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result", "aia"}
+        assert result["best_valid_score"] == result["best_valid_result"]["ndcg@10"]
+
+    def test_results_fit_the_schema_and_are_what_was_returned(self, run):
+        jsonschema = pytest.importorskip("jsonschema")
+        written = json.loads((run[0] / "out" / "results.json").read_text())
+        jsonschema.validate(written, results_schema())
+        assert written == json.loads(json.dumps(run[1]["aia"]))
+        assert written["data"]["attributes"]["gender"] == {"classes": {"F": 273, "M": 670}, "missing": 0}
+        assert {(a["state"], a["attribute"]) for a in written["attacks"]} == {
+            (state, attribute) for state in ("undefended", "defended") for attribute in ("gender", "age")
+        }
+
+    def test_the_schema_refuses_what_is_not_a_result(self, run):
+        jsonschema = pytest.importorskip("jsonschema")
+        for broken in ({"schema": "other/1"}, {"utility": {}}, {"attacks": [{"state": "undefended"}]}):
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate({**run[1]["aia"], **broken}, results_schema())
+
+    def test_embeddings_load_without_pickle_and_belong_to_the_checkpoint(self, run):
+        out = run[0] / "out"
+        arrays = np.load(out / "embeddings.npz", allow_pickle=False)
+        state = torch.load(out / "checkpoint.pth", weights_only=True)
+        assert arrays["user_tokens"].shape == (943,)
+        assert sorted(arrays["user_tokens"].tolist(), key=int) == [str(i) for i in range(1, 944)]
+        assert arrays["embeddings"].dtype == np.float32
+        np.testing.assert_array_equal(
+            arrays["table"], state["state_dict"]["user_embedding.weight"][1:].numpy()
+        )
+
+    def test_reported_utility_is_the_defended_states(self, run):
+        written = run[1]["aia"]["utility"]
+        assert written["defended"] == run[1]["test_result"]
+        assert written["defended"] != written["undefended"]
+
+    def test_the_log_has_both_trainings_and_no_colours(self, run):
+        text = (run[0] / "out" / "run.log").read_text()
+        assert "Undefended twin" in text
+        assert "raid gender loss" in text
+        assert "\x1b[" not in text
+
+    def test_the_written_configuration_reproduces_the_run(self, run, monkeypatch):
+        folder, result = run
+        monkeypatch.chdir(folder)
+        again = run_recbole_aia(
+            config_file_list=[folder / "out" / "config.yaml"],
+            config_dict={"output_dir": str(folder / "again"), "reuse_undefended": False},
+        )
+        assert again["test_result"] == result["test_result"]
+        metrics = [[row["metrics"] for row in r["aia"]["attacks"]] for r in (again, result)]
+        assert metrics[0] == metrics[1]
+        values = yaml.safe_load((folder / "out" / "config.yaml").read_text())
+        assert values["attributes"] == ["gender", "age"]
+
+    def test_another_run_does_not_overwrite_it(self, run):
+        before = (run[0] / "out" / "results.json").read_bytes()
+        with pytest.raises(ConfigValueError, match="holds another run"):
+            run_recbole_aia("BPR", config_dict={**FAST, "output_dir": str(run[0] / "out")})
+        assert (run[0] / "out" / "results.json").read_bytes() == before
+
+
+def test_no_defense_reports_one_state_and_names_its_own_folder(tmp_path, capsys):
+    result = run_recbole_aia("BPR", config_dict={**FAST, "attributes": ["gender"]})
+    assert list(result["aia"]["utility"]) == ["undefended"]
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("BPR-ml-100k-none-seed2020-")
+    printed = capsys.readouterr().out
+    assert "logistic" in printed
+    assert "ndcg@10" in printed
+
+
+def test_the_table_shows_floor_and_both_states(run):
+    from recbole_aia.report import attack_table, utility_table, verdict
+
+    results = run[1]["aia"]
+    lines = attack_table(results).splitlines()
+    row = next(line for line in lines if "gender" in line)
+    undefended, defended = (
+        f"{a['metrics']['advantage']['mean']:.3f}"
+        for a in results["attacks"]
+        if a["attribute"] == "gender"
+    )
+    assert undefended in row
+    assert defended in row
+    assert max(map(len, lines)) <= 120
+    assert "%" in utility_table(results)
+    assert "worst case for age" in verdict(results)
