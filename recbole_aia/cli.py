@@ -86,9 +86,7 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.Ar
 
     files = [name for word in arguments.config_files or [] for name in word.split()]
     named = {key: getattr(arguments, key) for key in ("model", "dataset") if getattr(arguments, key)}
-    run_recbole_aia(
-        config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *rest]
-    )
+    run_recbole_aia(config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *rest])
     return 0
 
 

@@ -104,7 +104,7 @@ def parse_value(text: str) -> Any:
     if text.strip() in ("None", ""):
         return None
     try:
-        return yaml.load(text, Loader=_SafeLoader)  # noqa: S506 - derived from SafeLoader
+        return yaml.load(text, Loader=_SafeLoader)
     except yaml.YAMLError:
         return text
 
@@ -161,7 +161,7 @@ def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_SafeLoader)  # noqa: S506
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_SafeLoader)
     except OSError as error:
         reason = "does not exist" if not path.exists() else "cannot be read"
         raise ConfigValueError(f"the config file '{path}' {reason}. Check the path.") from error
@@ -190,7 +190,7 @@ def check_values(values: Mapping[str, Any]) -> None:
             raise ConfigValueError(f"{name} is {values[name]!r}. It must be {key.expected}.")
 
 
-class AIAConfig(Config):
+class AIAConfig(Config):  # type: ignore[misc]
     """RecBole's ``Config`` with our property files, safe parsing, and errors that say what to do.
 
     Args:

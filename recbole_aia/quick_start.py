@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 from recbole.utils import init_logger, set_color
 from recbole.utils.logger import RemoveColorFilter

@@ -64,9 +64,7 @@ class TestOutput:
         assert arrays["user_tokens"].shape == (943,)
         assert sorted(arrays["user_tokens"].tolist(), key=int) == [str(i) for i in range(1, 944)]
         assert arrays["embeddings"].dtype == np.float32
-        np.testing.assert_array_equal(
-            arrays["table"], state["state_dict"]["user_embedding.weight"][1:].numpy()
-        )
+        np.testing.assert_array_equal(arrays["table"], state["state_dict"]["user_embedding.weight"][1:].numpy())
 
     def test_reported_utility_is_the_defended_states(self, run):
         written = run[1]["aia"]["utility"]
@@ -116,9 +114,7 @@ def test_the_table_shows_floor_and_both_states(run):
     lines = attack_table(results).splitlines()
     row = next(line for line in lines if "gender" in line)
     undefended, defended = (
-        f"{a['metrics']['advantage']['mean']:.3f}"
-        for a in results["attacks"]
-        if a["attribute"] == "gender"
+        f"{a['metrics']['advantage']['mean']:.3f}" for a in results["attacks"] if a["attribute"] == "gender"
     )
     assert undefended in row
     assert defended in row

@@ -8,8 +8,9 @@ what is missing. So every run, defended or not, sees exactly the interactions th
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class AttributeSpec:
     bins: tuple[float, ...] | None = None
     names: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
-    missing: tuple[str, ...] = field(default=())
+    missing: tuple[str, ...] = ()
 
     @classmethod
     def from_mapping(cls, name: str, mapping: Mapping[str, Any]) -> AttributeSpec:
@@ -63,9 +64,7 @@ class AttributeSpec:
             raise ConfigValueError(f"attributes.{name}.bins is {bins!r}. It must be ascending numbers.")
         names = mapping.get("names")
         if names is not None and (bins is None or len(names) != len(bins) + 1):
-            raise ConfigValueError(
-                f"attributes.{name}.names has {len(names)} names. It must have one more than bins."
-            )
+            raise ConfigValueError(f"attributes.{name}.names has {len(names)} names. It must have one more than bins.")
         return cls(
             name,
             str(mapping.get("field", name)),
@@ -96,7 +95,7 @@ class AttributeSpec:
 
     def _bin_names(self) -> list[str]:
         edges = [f"{edge:g}" for edge in self.bins or ()]
-        middle = [f"{low} to <{high}" for low, high in zip(edges, edges[1:], strict=False)]
+        middle = [f"{low} to <{high}" for low, high in itertools.pairwise(edges)]
         return [f"<{edges[0]}", *middle, f">={edges[-1]}"]
 
 
@@ -222,14 +221,11 @@ def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined:
         )
     if small > max(1, 0.2 * len(counts)):
         raise AttributeDataError(
-            f"{where} {_SMALLEST_CLASS} users. "
-            f"Give it bins (attributes.{spec.name}.bins: [35, 46]){choose}."
+            f"{where} {_SMALLEST_CLASS} users. Give it bins (attributes.{spec.name}.bins: [35, 46]){choose}."
         )
 
 
-def _no_such_attribute(
-    name: str, column: str, dataset: str, defined: Mapping[str, Any], columns: Sequence[str]
-) -> str:
+def _no_such_attribute(name: str, column: str, dataset: str, defined: Mapping[str, Any], columns: Sequence[str]) -> str:
     if name != column:
         return f"attribute '{name}' needs the column '{column}', which {dataset}.user does not have."
     offered = list(dict.fromkeys([*defined, *columns]))

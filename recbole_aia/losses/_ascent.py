@@ -38,9 +38,7 @@ class State(NamedTuple):
         """Extrapolate beyond ``self``, away from ``other``; keeps eq. 21."""
         return State(
             self.potentials + amount * (self.potentials - other.potentials),
-            torch.log_softmax(
-                self.log_weights + amount * (self.log_weights - other.log_weights), 0
-            ),
+            torch.log_softmax(self.log_weights + amount * (self.log_weights - other.log_weights), 0),
         )
 
     def consistent(self, class_weights: Tensor, tau: float) -> State:
@@ -110,9 +108,7 @@ def step(
     return State(potentials, torch.log_softmax(state.log_weights - gain * shared, 0)), residual
 
 
-def smoothed_ascent(
-    dual: Dual, state: State, smoothing: float, max_steps: int
-) -> tuple[State, int]:
+def smoothed_ascent(dual: Dual, state: State, smoothing: float, max_steps: int) -> tuple[State, int]:
     """Accelerated ascent on the dual whose minimum is softened, over all users."""
     tolerance = FINE_TOLERANCE if smoothing == FINE_STAGES[-1] else COARSE_TOLERANCE
     previous, momentum = state, 0

@@ -70,9 +70,7 @@ class ClassCosts:
     ``batch_size x Q`` exists at any time; without it the ``[N_k, Q]`` costs are kept.
     """
 
-    def __init__(
-        self, samples: Sequence[Tensor], atoms: Tensor, scale: float, batch_size: int | None
-    ) -> None:
+    def __init__(self, samples: Sequence[Tensor], atoms: Tensor, scale: float, batch_size: int | None) -> None:
         self.samples = samples
         self.atoms = atoms
         self.scale = scale
@@ -108,9 +106,7 @@ class ClassCosts:
                 values[k] += value / len(users)
         return masses, values
 
-    def batch_masses(
-        self, potentials: Tensor, smoothing: float, generator: torch.Generator
-    ) -> Tensor:
+    def batch_masses(self, potentials: Tensor, smoothing: float, generator: torch.Generator) -> Tensor:
         """Unbiased estimate of the marginals from ``batch_size`` random users of each class.
 
         A smoothing of zero asks for the hard assignment.

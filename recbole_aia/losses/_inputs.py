@@ -14,9 +14,7 @@ def check_tau(tau: float) -> None:
         raise ValueError(f"tau is {tau}, expected a finite number >= 0")
 
 
-def check_options(
-    n_atoms: int, outer_rounds: int, max_iterations: int, batch_size: int | None
-) -> None:
+def check_options(n_atoms: int, outer_rounds: int, max_iterations: int, batch_size: int | None) -> None:
     for name, value, least in (
         ("n_atoms", n_atoms, 1),
         ("outer_rounds", outer_rounds, 0),
@@ -34,9 +32,7 @@ def checked_samples(samples: Sequence[Tensor]) -> list[Tensor]:
     width = samples[0].shape[-1]
     for k, users in enumerate(samples):
         if users.ndim != 2 or users.shape[1] != width or not len(users):
-            raise ValueError(
-                f"class {k} has shape {tuple(users.shape)}, expected [N_k, {width}] with N_k >= 1"
-            )
+            raise ValueError(f"class {k} has shape {tuple(users.shape)}, expected [N_k, {width}] with N_k >= 1")
         if not torch.isfinite(users).all():
             raise ValueError(f"class {k} holds values that are not finite")
     dtype = torch.promote_types(samples[0].dtype, torch.float32)
@@ -48,9 +44,7 @@ def class_shares(class_weights: Tensor | None, users: Sequence[Tensor]) -> Tenso
     if class_weights is None:
         class_weights = torch.tensor([float(len(block)) for block in users])
     if class_weights.shape != (len(users),):
-        raise ValueError(
-            f"class_weights has shape {tuple(class_weights.shape)}, expected [{len(users)}]"
-        )
+        raise ValueError(f"class_weights has shape {tuple(class_weights.shape)}, expected [{len(users)}]")
     shares = class_weights.detach().to(users[0])
     if not (torch.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
         raise ValueError("class_weights must be finite, nonnegative and not all zero")

@@ -224,9 +224,7 @@ def penalized_barycenter(
     )
 
 
-def _moved_support(
-    support: Tensor, couplings: Couplings, weights: Tensor, class_weights: Tensor
-) -> Tensor:
+def _moved_support(support: Tensor, couplings: Couplings, weights: Tensor, class_weights: Tensor) -> Tensor:
     """Weighted barycentric projection ``[Q, d]``; atoms that receive no mass stay put."""
     means = couplings.moment / couplings.mass.clamp_min(1e-30).unsqueeze(2)
     # Equal to lambda_k * alpha_q once the marginals agree; before that, a class that hardly
@@ -261,9 +259,7 @@ def _initial_support(
                 f"{warm_start.atoms.shape[1]}, samples have {n_classes} of width {width}"
             )
         if atoms is not None and len(atoms) != len(warm_start.atoms):
-            raise ValueError(
-                f"atoms has {len(atoms)} rows, warm_start {len(warm_start.atoms)}; drop one of them"
-            )
+            raise ValueError(f"atoms has {len(atoms)} rows, warm_start {len(warm_start.atoms)}; drop one of them")
         atoms = warm_start.atoms if atoms is None else atoms
     if atoms is None:
         pool = torch.cat(list(users))
@@ -276,9 +272,7 @@ def _initial_support(
     return atoms.detach().to(users[0])
 
 
-def _initial_state(
-    support: Tensor, shares: Tensor, warm_start: Barycenter | None, tau: float, scale: float
-) -> State:
+def _initial_state(support: Tensor, shares: Tensor, warm_start: Barycenter | None, tau: float, scale: float) -> State:
     """Zero potentials and equal weights, or those of the warm start."""
     if warm_start is None:
         log_weights = torch.log_softmax(support.new_zeros(len(support)), 0)

@@ -25,8 +25,7 @@ class Coupling(ABC):
     def __init__(self, samples: Sequence[Tensor], barycenter: Barycenter) -> None:
         if len(samples) != len(barycenter.potentials):
             raise ValueError(
-                f"{len(samples)} classes of samples, but the barycenter was computed for "
-                f"{len(barycenter.potentials)}"
+                f"{len(samples)} classes of samples, but the barycenter was computed for {len(barycenter.potentials)}"
             )
         self._samples = [users.detach() for users in samples]
         self._atoms = barycenter.atoms.detach()
@@ -103,9 +102,7 @@ class KLProjectionCoupling(Coupling):
         ValueError: ``epsilon`` is not positive.
     """
 
-    def __init__(
-        self, samples: Sequence[Tensor], barycenter: Barycenter, epsilon: float = 0.05
-    ) -> None:
+    def __init__(self, samples: Sequence[Tensor], barycenter: Barycenter, epsilon: float = 0.05) -> None:
         if not epsilon > 0:
             raise ValueError(f"epsilon is {epsilon}, expected a number > 0")
         super().__init__(samples, barycenter)
@@ -118,9 +115,7 @@ class KLProjectionCoupling(Coupling):
 
     def _conditional(self, users: Tensor, class_index: int) -> Tensor:
         cost = squared_cost(users, self._atoms)
-        return torch.softmax(
-            self._duals[class_index] - cost / self._regularization[class_index], dim=1
-        )
+        return torch.softmax(self._duals[class_index] - cost / self._regularization[class_index], dim=1)
 
     def _targets(self, users: Tensor, class_index: int, rows: Tensor | None) -> Tensor:
         return self._conditional(users, class_index) @ self._atoms
@@ -196,9 +191,7 @@ def _emd(users: Tensor, barycenter: Barycenter) -> Tensor:
     return torch.from_numpy(plan).to(barycenter.atoms)
 
 
-def _sinkhorn(
-    users: Tensor, barycenter: Barycenter, potential: Tensor, epsilon: float
-) -> tuple[float, Tensor]:
+def _sinkhorn(users: Tensor, barycenter: Barycenter, potential: Tensor, epsilon: float) -> tuple[float, Tensor]:
     """Regularization and dual ``[Q]``, minus infinity on atoms without weight."""
     mass, weights, cost = _problem(users, barycenter)
     regularization = epsilon * (float(cost.mean()) or 1.0)

@@ -39,10 +39,7 @@ def defensive_loss(embeddings: Tensor, targets: Tensor, labels: Tensor, n_classe
             f"{tuple(labels.shape)} disagree, expected [B, d], [B, d] and [B]"
         )
     if labels.numel() and (labels.min() < 0 or labels.max() >= n_classes):
-        raise ValueError(
-            f"labels lie in [{int(labels.min())}, {int(labels.max())}], "
-            f"expected [0, {n_classes - 1}]"
-        )
+        raise ValueError(f"labels lie in [{int(labels.min())}, {int(labels.max())}], expected [0, {n_classes - 1}]")
     counts = torch.bincount(labels, minlength=n_classes).to(embeddings.dtype)
     distances = (embeddings - targets.detach()).square().sum(1)
     return (distances / counts[labels]).sum()

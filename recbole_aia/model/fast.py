@@ -94,7 +94,6 @@ def build_model(config: Any, dataset: Any) -> nn.Module:
 
 
 def _normalized_adjacency(interactions: sp.coo_matrix) -> sp.csr_matrix:
-    n_users, n_items = interactions.shape
     ones = sp.csr_matrix(interactions)
     ones.data = np.ones_like(ones.data, dtype=np.float32)
     adjacency = sp.csr_matrix(sp.bmat([[None, ones], [ones.T, None]], dtype=np.float32))

@@ -53,9 +53,7 @@ def verdict(results: Mapping[str, Any]) -> str:
     """One line an attribute: the worst case before and after, and whether the rest is above chance's floor."""
     lines = []
     for attribute, states in results["worst_case"].items():
-        parts = [
-            f"{state} {worst['advantage']:.3f} ({worst['attacker']})" for state, worst in states.items()
-        ]
+        parts = [f"{state} {worst['advantage']:.3f} ({worst['attacker']})" for state, worst in states.items()]
         lines.append(f"worst case for {attribute}: {', '.join(parts)}")
     return "\n".join(lines)
 

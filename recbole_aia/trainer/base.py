@@ -60,6 +60,8 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         view = UserEmbeddingView(model)
         super().__init__(with_our_defaults(config, self.defense), model)
         self.view = view
+        self.saved_model_file: str
+        self.start_epoch: int
         self.labels: LabelTable
         self.terms: Sequence[LossTerm] = ()
         # RecBole names checkpoints by the second: runs side by side would overwrite each other.
@@ -113,9 +115,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     def _worst_score(self) -> float:
         return -float("inf") if self.valid_metric_bigger else float("inf")
 
-    def _train_epoch(
-        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
-    ) -> Any:
+    def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
         self.model.eval()
         for term in self.terms:
             term.start_epoch(epoch_idx - self._phase_start)
@@ -124,8 +124,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     @property
     def _phase_start(self) -> int:
         # RecBole leaves start_epoch alone while it trains; fit() moves it between phases.
-        start: int = self.start_epoch
-        return start
+        return self.start_epoch
 
     def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         self.view.clear_caches()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import Barycenter, defensive_loss, penalized_barycenter, solve_coupling
+from recbole_aia.losses import Barycenter, CouplingMethod, defensive_loss, penalized_barycenter, solve_coupling
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 
 _FEW_USERS = 10_000
@@ -38,8 +38,7 @@ class RAIDTrainer(DefenseTrainer):
             )
         share, rest = divmod(defended, len(rounds))
         phases = [
-            Phase(share + (i < rest), tuple(RAIDTerm(self, name) for name in group))
-            for i, group in enumerate(rounds)
+            Phase(share + (i < rest), tuple(RAIDTerm(self, name) for name in group)) for i, group in enumerate(rounds)
         ]
         return [Phase(first), *phases] if first else phases
 
@@ -97,21 +96,21 @@ class RAIDTerm:
         rows = self._rows()
         embeddings = self.view.served(self.users[rows])
         loss = defensive_loss(embeddings, self.targets[rows], self.classes[rows], self.n_classes)
-        return self.config["raid_eta"] * loss
+        return float(self.config["raid_eta"]) * loss
 
     def _rows(self) -> Tensor:
         """The users of this step: all, or a uniform draw, so that heavy users count no more than others."""
         size = self.config["raid_batch_users"]
         if len(self.users) <= size:
             return torch.arange(len(self.users), device=self.users.device)
-        drawn = torch.randint(len(self.users), (size,), generator=self.generator)
-        return drawn.unique().to(self.users.device)
+        drawn: Tensor = torch.randint(len(self.users), (size,), generator=self.generator).unique()
+        return drawn.to(self.users.device)
 
-    def _method(self) -> str:
-        method: str = self.config["raid_coupling"]
+    def _method(self) -> CouplingMethod:
+        method: Any = self.config["raid_coupling"]
         if method == "auto":
-            return "kl_projection" if len(self.users) <= _FEW_USERS else "semi_dual"
-        return method
+            return "exact" if len(self.users) <= _FEW_USERS else "semi_dual"
+        return cast(CouplingMethod, method)
 
     def _report(self, barycenter: Barycenter) -> None:
         trainer = self.trainer
@@ -123,6 +122,4 @@ class RAIDTerm:
             trainer.logger.warning(f"{self.name}: the barycenter has not converged; training goes on with it.")
         self.refreshes += 1
         for key in ("objective", "marginal_error", "iterations"):
-            trainer.tensorboard.add_scalar(
-                f"{self.name}/{key}", getattr(barycenter, key), self.refreshes
-            )
+            trainer.tensorboard.add_scalar(f"{self.name}/{key}", getattr(barycenter, key), self.refreshes)

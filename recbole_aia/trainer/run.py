@@ -144,7 +144,7 @@ def _load_twin(path: Path) -> Trained | None:
         return Trained(**torch.load(path, weights_only=True)["aia"])
     except FileNotFoundError:
         return None
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, training again mends it
+    except Exception as error:
         getLogger().warning(f"{path} cannot be reused ({type(error).__name__}); the twin is trained again.")
         return None
 

@@ -47,7 +47,5 @@ def test_sorting_by_a_time_that_is_not_there_is_refused(tmp_path):
 def test_attributes_do_not_change_the_interactions(make_config, ml100k):
     plain = make_config(attributes=["gender"])
     other = make_config(attributes=["occupation"], defense="raid")
-    digests = [
-        interactions_digest(prepare_loaders(config, copy.deepcopy(ml100k))[0]) for config in (plain, other)
-    ]
+    digests = [interactions_digest(prepare_loaders(config, copy.deepcopy(ml100k))[0]) for config in (plain, other)]
     assert digests[0] == digests[1]

@@ -39,8 +39,7 @@ def make_classes(seed=0, sizes=(40, 70), d=3, dtype=torch.float64):
     """Classes that differ in mean and spread."""
     g = rng(seed)
     return [
-        (1 + 0.5 * k) * torch.randn(n, d, generator=g, dtype=dtype)
-        + 0.7 * k * torch.randn(d, generator=g, dtype=dtype)
+        (1 + 0.5 * k) * torch.randn(n, d, generator=g, dtype=dtype) + 0.7 * k * torch.randn(d, generator=g, dtype=dtype)
         for k, n in enumerate(sizes)
     ]
 
@@ -97,8 +96,7 @@ def linear_program(classes, atoms, shares):
             right.append(0.0)
         offset += cost.size
     price = np.concatenate(
-        [float(share) * cost.ravel() for share, cost in zip(shares, costs, strict=True)]
-        + [np.zeros(n_atoms)]
+        [float(share) * cost.ravel() for share, cost in zip(shares, costs, strict=True)] + [np.zeros(n_atoms)]
     )
     solved = linprog(price, A_eq=np.array(rows), b_eq=right, bounds=(0, None), method="highs")
     assert solved.status == 0
@@ -109,9 +107,7 @@ class TestWeights:
     def test_they_are_the_softmax_of_equation_21(self):
         potentials = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 2.0]], dtype=torch.float64)
         shares = torch.tensor([0.25, 0.75], dtype=torch.float64)
-        level = [
-            0.25 * a + 0.75 * b for a, b in zip([1.0, 2.0, 0.5], [0.0, -1.0, 2.0], strict=True)
-        ]
+        level = [0.25 * a + 0.75 * b for a, b in zip([1.0, 2.0, 0.5], [0.0, -1.0, 2.0], strict=True)]
         odds = np.exp(-np.array(level) / 0.4)
         weights = barycenter_weights(potentials, shares, 0.4)
         np.testing.assert_allclose(weights.numpy(), odds / odds.sum(), rtol=1e-12)
@@ -218,9 +214,7 @@ class TestOptimality:
         classes = make_classes(5)
         atoms = subsample(classes, 16)
         shares = torch.tensor([0.9, 0.1], dtype=torch.float64)
-        found = penalized_barycenter(
-            classes, atoms=atoms, tau=0.1, class_weights=5 * shares, outer_rounds=0
-        )
+        found = penalized_barycenter(classes, atoms=atoms, tau=0.1, class_weights=5 * shares, outer_rounds=0)
         upper = primal_value(classes, atoms, found.weights, shares, 0.1)
         assert -1e-9 <= (upper - found.objective) / cost_scale(classes) < 1e-3
 
@@ -339,10 +333,7 @@ class TestSupport:
     def test_moving_the_support_lowers_the_cost(self):
         classes = make_classes(16)
         atoms = subsample(classes, 16)
-        values = [
-            penalized_barycenter(classes, atoms=atoms, tau=0.1, outer_rounds=r).objective
-            for r in (0, 1, 3)
-        ]
+        values = [penalized_barycenter(classes, atoms=atoms, tau=0.1, outer_rounds=r).objective for r in (0, 1, 3)]
         assert values[0] > values[1] > values[2]
 
     def test_an_atom_without_mass_stays_put(self):
@@ -463,9 +454,7 @@ class TestDegenerateInput:
         ids=["one point", "two points", "one user", "two users", "repeats", "far point", "tiny"],
     )
     def test_never_gives_nan(self, classes, tau, batch_size):
-        found = penalized_barycenter(
-            classes, n_atoms=4, tau=tau, batch_size=batch_size, max_iterations=20
-        )
+        found = penalized_barycenter(classes, n_atoms=4, tau=tau, batch_size=batch_size, max_iterations=20)
         assert is_sound(found)
 
     def test_more_atoms_than_users_are_capped_at_the_users(self):

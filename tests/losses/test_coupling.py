@@ -68,9 +68,7 @@ class TestCouplingContract:
         expected = barycenter.marginal_error if method == "semi_dual" else 0
         assert error == pytest.approx(expected, abs=1e-3)
 
-    def test_targets_are_the_barycentric_projection_of_the_plan(
-        self, couplings, classes, barycenter, method
-    ):
+    def test_targets_are_the_barycentric_projection_of_the_plan(self, couplings, classes, barycenter, method):
         for k, users in enumerate(classes):
             expected = len(users) * couplings[method].plan(k) @ barycenter.atoms
             targets = couplings[method].targets(users, k, all_rows(users))

@@ -85,8 +85,7 @@ def test_for_the_exact_coupling_it_is_the_gradient_of_the_wasserstein_distance(p
         bump = torch.zeros(users.numel(), dtype=users.dtype)
         bump[index] = step
         up, down = (
-            wasserstein((users.detach() + sign * bump.view_as(users)).split(sizes), barycenter)
-            for sign in (1, -1)
+            wasserstein((users.detach() + sign * bump.view_as(users)).split(sizes), barycenter) for sign in (1, -1)
         )
         numeric.view(-1)[index] = (up - down) / (2 * step)
     assert torch.allclose(users.grad, numeric, atol=1e-6, rtol=0)

@@ -55,9 +55,7 @@ def test_scores_are_stock_recboles(pair):
     with torch.no_grad():
         for model in (fast, stock):
             model.eval()
-        torch.testing.assert_close(
-            fast.full_sort_predict(users), stock.full_sort_predict(users), rtol=1e-5, atol=1e-7
-        )
+        torch.testing.assert_close(fast.full_sort_predict(users), stock.full_sort_predict(users), rtol=1e-5, atol=1e-7)
         torch.testing.assert_close(fast.predict(batch), stock.predict(batch), rtol=1e-5, atol=1e-7)
 
 

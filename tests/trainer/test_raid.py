@@ -125,7 +125,11 @@ class TestPhases:
 
 @pytest.mark.parametrize(
     ("model", "rec_loss"),
-    [*((model, "native") for model in ("BPR", "NeuMF", "DMF", "LightGCN", "NGCF")), ("BPR", "bce"), ("LightGCN", "bce")],
+    [
+        *((model, "native") for model in ("BPR", "NeuMF", "DMF", "LightGCN", "NGCF")),
+        ("BPR", "bce"),
+        ("LightGCN", "bce"),
+    ],
 )
 def test_classes_come_closer_on_every_model(make_config, ml100k, model, rec_loss):
     distances = []

@@ -61,7 +61,9 @@ class TestTwin:
         second, _ = undefended_twin(make_config(), ml100k)
         assert torch.equal(first.served, second.served)
 
-    @pytest.mark.parametrize("values", [{"seed": 1}, {"learning_rate": 0.5}, {"rec_loss": "bce"}, {"embedding_size": 8}])
+    @pytest.mark.parametrize(
+        "values", [{"seed": 1}, {"learning_rate": 0.5}, {"rec_loss": "bce"}, {"embedding_size": 8}]
+    )
     def test_what_changes_the_numbers_changes_its_name(self, make_config, ml100k, values):
         assert training_hash(make_config(**values), ml100k) != training_hash(make_config(), ml100k)
 
