@@ -10,6 +10,7 @@ import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,6 +110,17 @@ def parse_value(text: str) -> Any:
         return text
 
 
+_ARGUMENT = re.compile(r"--([A-Za-z_][\w-]*)=(.*)", flags=re.DOTALL)
+
+
+def _own_arguments() -> list[str]:
+    arguments = [] if "ipykernel_launcher" in sys.argv[0] else sys.argv[1:]
+    foreign = [argument for argument in arguments if not _ARGUMENT.fullmatch(argument)]
+    if foreign:
+        getLogger().warning(f"command line args [{' '.join(foreign)}] will not be used in RecBole")
+    return [argument for argument in arguments if argument not in foreign]
+
+
 def parse_arguments(arguments: Iterable[str]) -> dict[str, Any]:
     """Reads ``--key=value`` arguments.
 
@@ -117,7 +129,7 @@ def parse_arguments(arguments: Iterable[str]) -> dict[str, Any]:
     """
     values: dict[str, str] = {}
     for argument in arguments:
-        match = re.fullmatch(r"--([A-Za-z_][\w-]*)=(.*)", argument, flags=re.DOTALL)
+        match = _ARGUMENT.fullmatch(argument)
         if match is None:
             raise ConfigValueError(f"cannot read the argument '{argument}'. Write --key=value.")
         key, text = match.groups()
@@ -198,7 +210,8 @@ class AIAConfig(Config):  # type: ignore[misc]
         dataset: dataset name; ``None`` likewise, and ml-100k, which RecBole carries, where none says.
         config_file_list: YAML files, later ones win.
         config_dict: values by key.
-        argv: ``--key=value`` arguments; ``None`` takes the command line, as RecBole does.
+        argv: ``--key=value`` arguments; ``None`` takes those of the command line and passes over others, as
+            RecBole does, because the command line may be somebody else's.
 
     Raises:
         ConfigValueError: an unknown model, defense or value, or a misspelt key of ours.
@@ -212,8 +225,7 @@ class AIAConfig(Config):  # type: ignore[misc]
         config_dict: Mapping[str, Any] | None = None,
         argv: Sequence[str] | None = None,
     ) -> None:
-        in_notebook = "ipykernel_launcher" in sys.argv[0]
-        self._argv = list(argv) if argv is not None else [] if in_notebook else sys.argv[1:]
+        self._argv = _own_arguments() if argv is None else list(argv)
         try:
             super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
         except ConfigValueError:

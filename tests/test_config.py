@@ -70,6 +70,12 @@ class TestParsing:
         with pytest.raises(ConfigValueError, match="Write --key=value"):
             parse_arguments([argument])
 
+    def test_somebody_elses_command_line_is_passed_over_and_an_explicit_one_is_not(self, monkeypatch):
+        monkeypatch.setattr("sys.argv", ["pytest", "-q", "tests", "--epochs=9"])
+        assert AIAConfig("BPR", "ml-100k")["epochs"] == 9
+        with pytest.raises(ConfigValueError, match="'-q'"):
+            config("-q")
+
     def test_intervals_reach_recbole_as_text(self):
         assert config("--user_inter_num_interval=[5,inf)")["user_inter_num_interval"] == "[5,inf)"
         assert config("--user_inter_num_interval=[5,9]")["user_inter_num_interval"] == "[5,9]"

@@ -27,7 +27,7 @@ class RAIDTrainer(DefenseTrainer):
     def phases(self) -> list[Phase]:
         """Phase I, then Phase II, once or once per attribute."""
         total, first = self.config["epochs"], self.config["raid_phase1_epochs"]
-        first = total // 4 if first is None else first
+        first = total - max(1, total // 5) if first is None else first
         names = self.labels.names
         rounds = [names] if self.config["multi"] == "joint" else [(name,) for name in names]
         defended = total - first
