@@ -1,17 +1,15 @@
 """Runs a defense over seeds and prints what it protects and costs, with intervals over the seeds.
 
-    python -m benchmarks.quality --out quality.jsonl --models NeuMF --attributes gender age --seeds 2020 2021 2022 -- \
-        --defense=raid
+    python -m benchmarks.quality --out q.jsonl --models NeuMF --attributes gender age -- --defense=raid
 
 Each name after ``--attributes`` is a run of its own; ``gender,age`` protects both together. What stands after ``--``
-goes to every run. One JSON line a run is appended to ``--out`` as it ends; runs that are there already are not repeated.
+goes to every run. One JSON line a run is appended to ``--out`` as it ends; runs that stand there are not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
@@ -40,6 +38,7 @@ def main() -> None:
         for a in arguments.attributes
         for s in arguments.seeds
     ]
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     done = list(_read(arguments.out))
     for key in keys:
         if not any(row["key"] == key for row in done):
@@ -100,7 +99,6 @@ def _run(key: dict[str, Any]) -> dict[str, Any]:
     attributes = f"--attributes=[{key['protected']}]"
     argv = [attributes, f"--seed={key['seed']}", "--show_progress=False", "--state=warning", *key["arguments"]]
     results: dict[str, Any] = run_recbole_aia(key["model"], key["dataset"], argv=argv)["aia"]
-    logging.shutdown()
     return results
 
 

@@ -10,14 +10,14 @@ from recbole_aia.evaluator import AttributeInferenceEvaluator  # noqa: E402
 from recbole_aia.model import UserEmbeddingView, register_view  # noqa: E402
 from recbole_aia.quick_start import run_recbole_aia  # noqa: E402
 from recbole_aia.trainer import RAIDTrainer  # noqa: E402
-
-__version__ = "0.1.0"
+from recbole_aia.version import __version__  # noqa: E402
 
 __all__ = [
     "AIAConfig",
     "AttributeInferenceEvaluator",
     "RAIDTrainer",
     "UserEmbeddingView",
+    "__version__",
     "register_view",
     "run_recbole_aia",
 ]

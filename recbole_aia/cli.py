@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from recbole_aia.errors import AIAError
@@ -14,7 +16,7 @@ Trains a recommender twice with the same seed and data, without and with a defen
 user attributes from the user embeddings of both, and prints what they gain. Every RecBole key and every
 key below can be given as --key=value or in a YAML file. Results go to --output_dir.
 
-  recbole-aia run --model=LightGCN --dataset=ml-100k --defense=raid --attributes=[gender,age]
+  recbole-aia run --model=LightGCN --dataset=ml-100k --defense=raid '--attributes=[gender,age]'
 """
 
 
@@ -34,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 for anything that the user can mend.
     """
+    # RecBole's own deprecations: nothing a user can mend, and they tear the progress bars.
+    warnings.filterwarnings("ignore", module=r"recbole\.")
     parser, run_parser = _parsers()
     arguments, rest = parser.parse_known_args(argv)
     try:
@@ -84,7 +88,8 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.Ar
         return 0
     from recbole_aia.quick_start import run_recbole_aia
 
-    files = [name for word in arguments.config_files or [] for name in word.split()]
+    # RecBole takes several names in one quoted word.
+    files = [f for word in arguments.config_files or [] for f in ([word] if Path(word).is_file() else word.split())]
     named = {key: getattr(arguments, key) for key in ("model", "dataset") if getattr(arguments, key)}
     run_recbole_aia(config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *rest])
     return 0

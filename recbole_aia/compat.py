@@ -145,6 +145,29 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def download_without_a_process_group() -> bool:
+    """Lets a single process download a dataset, which RecBole ends at a barrier of no group (#1989, #2050)."""
+    import torch.distributed
+    from recbole.data.dataset import Dataset
+
+    original = Dataset._download
+    if getattr(original, "alone", False):
+        return False
+
+    def _download(self: Any) -> None:
+        barrier = torch.distributed.barrier
+        if not torch.distributed.is_initialized():
+            torch.distributed.barrier = lambda *_args, **_kwargs: None
+        try:
+            original(self)
+        finally:
+            torch.distributed.barrier = barrier
+
+    _download.alone = True  # type: ignore[attr-defined]
+    Dataset._download = _download
+    return True
+
+
 def _strict_torch_load() -> bool:
     """Whether ``torch.load`` refuses arbitrary objects unless told otherwise."""
     import torch
@@ -171,3 +194,4 @@ def apply() -> None:
     restore_dok_update()
     fill_missing_in_place()
     save_plain_checkpoints()
+    download_without_a_process_group()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,25 +17,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+import torch
 from recbole.utils import init_logger, set_color
 from recbole.utils.logger import RemoveColorFilter
 
+from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
-from recbole_aia.config import AIAConfig
+from recbole_aia.config import PRESENTATION_KEYS, AIAConfig
 from recbole_aia.data import LabelTable, create_dataset, load_labels
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.files import write_whole
 from recbole_aia.model import view_class
 from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, write_results
-from recbole_aia.trainer import Trained, train, undefended_twin
+from recbole_aia.text import parse_value, to_yaml
+from recbole_aia.trainer import TRAINERS, Trained, train, undefended_twin
+from recbole_aia.version import __version__
 
 # What RecBole derives from other keys; it is not read back.
 _DERIVED = {
     "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank", "valid_metric_bigger",
     "valid_neg_sample_args", "test_neg_sample_args",
 }  # fmt: skip
+_FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "run.log")
 _VERSIONS = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "xgboost", "POT")
 
 
@@ -58,15 +64,17 @@ def run_recbole_aia(
         final state, and ``aia``: the content of results.json.
 
     Raises:
-        AIAError: whatever the user can mend; nothing has been written then but the log.
+        AIAError: whatever the user can mend.
     """
     config = AIAConfig(model, dataset, config_file_list, config_dict, argv)
     view_class(config.model_class)
     evaluator = AttributeInferenceEvaluator(config)
     data = create_dataset(config)
     labels = load_labels(config, data)
+    TRAINERS[config["defense"]].check(config, labels.names)
+    evaluator.targets(_columns(labels), data.user_num - 1, labels.classes)
     folder = _output_dir(config)
-    with _logging(config, folder / "run.log"):
+    with _logging(config, folder):
         log = logging.getLogger()
         log.info(sys.argv)
         log.info(config)
@@ -90,16 +98,18 @@ def _run(
     twin, checkpoint = undefended_twin(config, data)
     states = {"undefended": twin}
     if config["defense"] != "none":
-        states["defended"], _ = train(config, data, folder / "checkpoint.pth")
+        states["defended"] = train(config, data, folder / "checkpoint.pth")
         if states["defended"].interactions != twin.interactions:
             raise AssertionError("the defended and the undefended run have seen different interactions")
     else:
-        write_whole(folder / "checkpoint.pth", lambda aside: aside.write_bytes(checkpoint.read_bytes()))
+        state = {**load_checkpoint(checkpoint), "config": plain(config.final_config_dict)}
+        del state["aia"]
+        write_whole(folder / "checkpoint.pth", lambda aside: torch.save(state, aside))
     start = time.perf_counter()
     report = AttackReport.concat(
         evaluator.evaluate(
             trained.served.numpy(),
-            {name: labels.column(name)[1:].numpy() for name in labels.names},
+            _columns(labels),
             class_names=labels.classes,
             state=state,
         )
@@ -113,6 +123,11 @@ def _run(
     write_whole(folder / "config.yaml", lambda aside: aside.write_text(_config_text(config), encoding="utf-8"))
     write_results(results, folder / "results.json")
     return results, final
+
+
+def _columns(labels: LabelTable) -> dict[str, Any]:
+    """The labels of all users but the padding user, by attribute."""
+    return {name: labels.column(name)[1:].numpy() for name in labels.names}
 
 
 def _results(
@@ -137,7 +152,11 @@ def _results(
             "seed": config["seed"],
             "attributes": list(labels.names),
             "device": str(config["device"]),
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
+            "versions": {
+                "python": platform.python_version(),
+                "recbole-aia": __version__,
+                **{name: version(name) for name in _VERSIONS},
+            },
             "seconds": seconds,
         },
         "data": {
@@ -168,41 +187,58 @@ def _config_text(config: AIAConfig) -> str:
     else:
         # RecBole appends the dataset's name when it reads the key.
         values["data_path"] = str(Path(values["data_path"]).parent)
-    header = "# Reproduces the run: recbole-aia run --config_files config.yaml\n"
-    return header + yaml.safe_dump(values, sort_keys=True, allow_unicode=True)
+    return "# Reproduces the run: recbole-aia run --config_files config.yaml\n" + to_yaml(values)
 
 
 def _output_dir(config: AIAConfig) -> Path:
-    text = _config_text(config)
-    values = {k: v for k, v in yaml.safe_load(text).items() if k not in ("output_dir", "show_progress")}
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
+    """The run's folder, made and writable; one that holds another run is refused."""
+    digest = _digest(_config_text(config))
     name = f"{config['model']}-{config['dataset']}-{config['defense']}-seed{config['seed']}-{digest}"
     folder = Path(config["output_dir"] or Path("runs") / name)
+    held = [file for file in _FILES if (folder / file).exists()]
     written = folder / "config.yaml"
-    if config["output_dir"] and written.is_file() and written.read_text(encoding="utf-8") != text:
-        raise ConfigValueError(f"'{folder}' holds another run. Give another --output_dir, or remove it.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigValueError(f"cannot write to '{folder}': {error.strerror}. Give another --output_dir.") from error
+    if held and not (written.is_file() and _digest(written.read_text(encoding="utf-8")) == digest):
+        raise ConfigValueError(f"'{folder}' holds another run's {held[0]}. Give another --output_dir, or remove it.")
+    for place in (folder, Path(config["checkpoint_dir"])):
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=place):
+                pass
+        except OSError as error:
+            raise ConfigValueError(
+                f"cannot write to '{place}': {error.strerror}. Give another --output_dir and --checkpoint_dir."
+            ) from error
     return folder
 
 
+def _digest(text: str) -> str:
+    """Names what a configuration computes, however it is shown and wherever it is kept."""
+    values = {key: value for key, value in parse_value(text).items() if key not in PRESENTATION_KEYS}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
+
+
 @contextmanager
-def _logging(config: AIAConfig, path: Path) -> Iterator[None]:
-    """RecBole's logging, with the run's own file beside it, taken down at the end so that runs do not mix."""
+def _logging(config: AIAConfig, folder: Path) -> Iterator[None]:
+    """RecBole's logging and the run's own file, taken down at the end so that runs do not mix.
+
+    The file is called run.log when the run is complete and failed.log when it has failed.
+    """
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     init_logger(config)
     root.setLevel((config["state"] or "info").upper())
-    file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    aside = folder / f".{os.getpid()}.run.log"
+    file = logging.FileHandler(aside, mode="w", encoding="utf-8")
     file.addFilter(RemoveColorFilter())
     file.setFormatter(logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S"))
     root.addHandler(file)
+    name = "failed.log"
     try:
         yield
+        name = "run.log"
     finally:
         for handler in [h for h in root.handlers if h not in before]:
             root.removeHandler(handler)
             handler.close()
         root.setLevel(level)
+        os.replace(aside, folder / name)

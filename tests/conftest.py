@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import pytest
 
@@ -27,7 +24,7 @@ def make_config(tmp_path):
     """Builds a configuration on ml-100k that is quiet and writes under the test's own folder."""
 
     def make(model="BPR", **values):
-        quiet = {"show_progress": False, "checkpoint_dir": str(tmp_path / "saved"), "epochs": 1}
+        quiet = {"gpu_id": "", "show_progress": False, "checkpoint_dir": str(tmp_path / "saved"), "epochs": 1}
         return AIAConfig(model, "ml-100k", config_dict={**quiet, **values}, argv=[])
 
     return make
@@ -36,7 +33,7 @@ def make_config(tmp_path):
 @pytest.fixture(scope="session")
 def ml100k():
     """The dataset as created; splitting it needs a copy."""
-    return create_dataset(AIAConfig("BPR", "ml-100k", argv=[]))
+    return create_dataset(AIAConfig("BPR", "ml-100k", config_dict={"gpu_id": ""}, argv=[]))
 
 
 @pytest.fixture(scope="session")
@@ -44,5 +41,5 @@ def split_ml100k():
     """Pairwise loaders, shared read-only by tests that train nothing."""
     from recbole_aia.data import prepare_loaders
 
-    config = AIAConfig("BPR", "ml-100k", argv=[])
+    config = AIAConfig("BPR", "ml-100k", config_dict={"gpu_id": ""}, argv=[])
     return prepare_loaders(config, create_dataset(config))

@@ -1,20 +1,19 @@
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from recbole.config import Config
 
 from recbole_aia.config import (
-    KEYS,
     AIAConfig,
     available_defenses,
     our_properties,
-    parse_arguments,
-    parse_value,
     properties_dir,
     with_our_defaults,
 )
 from recbole_aia.errors import ConfigValueError
+from recbole_aia.keys import KEYS
+from recbole_aia.text import parse_arguments, parse_value, to_yaml
 
 
 def config(*argv, **values):
@@ -59,6 +58,9 @@ class TestParsing:
         assert not marker.exists()
 
     @given(st.text())
+    @example("2024-13-45")
+    @example("0b_")
+    @example("!!int foo")
     def test_no_text_makes_the_parser_fail(self, text):
         parse_value(text)
 
@@ -76,6 +78,14 @@ class TestParsing:
         with pytest.raises(ConfigValueError, match="'-q'"):
             config("-q")
 
+    @pytest.mark.parametrize("name", ["2024", "2024-01-05", "1e3"])
+    def test_names_and_paths_stay_text(self, name):
+        assert parse_arguments([f"--output_dir={name}", f"--dataset={name}"]) == {"output_dir": name, "dataset": name}
+
+    @given(st.dictionaries(st.text(), st.text() | st.sampled_from(["1e3", "yes", "None", "0x1", "1_000", ".5e-2"])))
+    def test_what_is_written_reads_back(self, values):
+        assert parse_value(to_yaml({"k": values})) == {"k": values}
+
     def test_intervals_reach_recbole_as_text(self):
         assert config("--user_inter_num_interval=[5,inf)")["user_inter_num_interval"] == "[5,inf)"
         assert config("--user_inter_num_interval=[5,9]")["user_inter_num_interval"] == "[5,9]"
@@ -84,9 +94,9 @@ class TestParsing:
 class TestPrecedence:
     def test_the_command_line_wins_over_dict_over_files_over_ours_over_recbole(self, tmp_path):
         file = tmp_path / "a.yaml"
-        file.write_text("topk: [7]\nepochs: 7\nlearning_rate: 0.7\n")
+        file.write_text("topk: [7, 10]\nepochs: 7\nlearning_rate: 0.7\n")
         given = AIAConfig("BPR", "ml-100k", [file], {"epochs": 8, "learning_rate": 0.8}, ["--learning_rate=0.9"])
-        assert (given["topk"], given["epochs"], given["learning_rate"]) == ([7], 8, 0.9)
+        assert (given["topk"], given["epochs"], given["learning_rate"]) == ([7, 10], 8, 0.9)
         assert given["valid_metric"] == "NDCG@10"
         assert given["train_batch_size"] == 2048
 
@@ -112,9 +122,18 @@ class TestMistakes:
             ({"defense": "raid", "raid_coupling": "sinkhorn"}, "one of auto, kl_projection"),
             ({"preset": "fast"}, "one of default, paper"),
             ({"attributes": []}, "attributes is"),
-            ({"epochs": "many"}, "epochs is 'many'. It must be a number"),
+            ({"epochs": "many"}, "epochs is 'many'. It must be a whole number"),
             ({"shuffle": 3}, "shuffle is 3. It must be true or false"),
             ({"metrics": ["NoSuchMetric"]}, "NoSuchMetric"),
+            ({"metrics": []}, "metrics is empty"),
+            ({"topk": [5, 20]}, "valid_metric is NDCG@10, which is not computed"),
+            ({"valid_metric": 10}, "valid_metric"),
+            ({"state": "foo"}, "state is 'foo'"),
+            ({"epochs": 2.5}, "epochs is 2.5. It must be a whole number"),
+            ({"eval_args": 3}, "eval_args is 3. It must be a mapping"),
+            ({"defense": "raid", "raid_eta": float("inf")}, "raid_eta is inf"),
+            ({"raid_epochs": 5}, "no key 'raid_epochs'"),
+            ({"attack_folds": 1}, "attack_folds is 1"),
         ],
     )
     def test_each_is_said_in_one_line(self, values, message):
@@ -139,8 +158,15 @@ class TestMistakes:
         with pytest.raises(ConfigValueError, match="line"):
             AIAConfig("BPR", "ml-100k", [broken], argv=[])
 
-    def test_keys_of_a_users_own_model_pass(self):
-        assert config(my_own_weight=3)["my_own_weight"] == 3
+    @pytest.mark.parametrize("key", ["my_own_weight", "select_k", "multi_k"])
+    def test_keys_of_a_users_own_model_pass(self, key):
+        assert config(**{key: 3})[key] == 3
+
+    def test_a_file_that_is_not_utf8_or_has_no_names_is_refused(self, tmp_path):
+        for content, message in ((b"epochs: 3 # \xe9", "not UTF-8"), (b"1: 2", "key: value"), (b"- a", "key: value")):
+            (tmp_path / "odd.yaml").write_bytes(content)
+            with pytest.raises(ConfigValueError, match=message):
+                AIAConfig("BPR", "ml-100k", [tmp_path / "odd.yaml"], argv=[])
 
 
 def test_every_key_of_ours_has_a_default_in_a_property_file():
@@ -162,3 +188,17 @@ def test_a_plain_recbole_config_is_completed_and_keeps_its_own_settings():
     assert (plain["epochs"], plain["raid_eta"], plain["raid_tau"]) == (17, 3.0, 1.0)
     assert plain["attributes"] == ["gender", "age"]
     assert plain["valid_metric"] == "MRR@10"
+    plain["attributes"] = "[gender,age]"  # what RecBole makes of --attributes=[gender,age]
+    assert with_our_defaults(plain, "raid")["attributes"] == ["gender", "age"]
+
+
+def test_the_evaluator_alone_has_the_same_defaults_as_a_run():
+    from dataclasses import asdict
+
+    from recbole_aia.evaluator import AttackSettings
+
+    shipped = our_properties("BPR", "ml-100k", "none", "default")
+    own = asdict(AttackSettings())
+    assert {key: list(own[key]) if key == "attackers" else own[key] for key in own.keys() & shipped.keys()} == {
+        key: shipped[key] for key in own.keys() & shipped.keys()
+    }

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,10 +7,11 @@ import torch
 import yaml
 
 from recbole_aia import run_recbole_aia
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.errors import AttributeDataError, CheckpointError, ConfigValueError
 from recbole_aia.report import results_schema
 
 FAST = {
+    "gpu_id": "",
     "show_progress": False,
     "epochs": 3,
     "eval_step": 3,
@@ -90,11 +92,73 @@ class TestOutput:
         values = yaml.safe_load((folder / "out" / "config.yaml").read_text())
         assert values["attributes"] == ["gender", "age"]
 
+    def test_the_same_run_shown_or_placed_otherwise_may_be_repeated(self, run):
+        again = {**FAST, "defense": "raid", "output_dir": str(run[0] / "out"), "state": "warning", "attack_jobs": 2}
+        assert run_recbole_aia("BPR", config_dict=again)["test_result"] == run[1]["test_result"]
+
     def test_another_run_does_not_overwrite_it(self, run):
         before = (run[0] / "out" / "results.json").read_bytes()
         with pytest.raises(ConfigValueError, match="holds another run"):
             run_recbole_aia("BPR", config_dict={**FAST, "output_dir": str(run[0] / "out")})
         assert (run[0] / "out" / "results.json").read_bytes() == before
+
+    def test_files_of_unknown_origin_are_not_overwritten(self, tmp_path):
+        (tmp_path / "checkpoint.pth").write_text("precious")
+        with pytest.raises(ConfigValueError, match="holds another run"):
+            run_recbole_aia("BPR", config_dict={**FAST, "output_dir": "."})
+        assert (tmp_path / "checkpoint.pth").read_text() == "precious"
+
+
+def test_a_failed_run_leaves_its_log_and_no_half_results(tmp_path, monkeypatch):
+    def fail(*_args):
+        raise ConfigValueError("diverged")
+
+    monkeypatch.setattr("recbole_aia.quick_start.undefended_twin", fail)
+    with pytest.raises(ConfigValueError, match="diverged"):
+        run_recbole_aia("BPR", config_dict={**FAST, "output_dir": "out"})
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.log"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"defense": "raid", "raid_phase1_epochs": 3}, "Raise epochs or lower raid_phase1_epochs"),
+        ({"attributes": ["occupation"], "attack_folds": 200}, "fold"),
+        ({"output_dir": "/proc/x"}, "cannot write to '/proc/x'"),
+        ({"checkpoint_dir": "/proc/x"}, "cannot write to '/proc/x'"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_trained(values, message, monkeypatch):
+    monkeypatch.setattr("recbole_aia.quick_start.undefended_twin", lambda *_: pytest.fail("training began"))
+    with pytest.raises((ConfigValueError, AttributeDataError), match=message):
+        run_recbole_aia("BPR", config_dict={**FAST, **values})
+
+
+def test_a_model_class_of_ones_own_is_the_one_that_is_trained():
+    from recbole.model.general_recommender import BPR
+
+    class LightGCN(BPR):
+        """Named like another model, and none of RecBole's."""
+
+    result = run_recbole_aia(LightGCN, "ml-100k", config_dict={**FAST, "embedding_size": 8, "n_layers": 2})
+    assert result["aia"]["run"]["model"] == "LightGCN"
+    folder = next(Path("runs").iterdir())
+    assert np.load(folder / "embeddings.npz")["embeddings"].shape == (943, 8)
+    state = torch.load(folder / "checkpoint.pth", weights_only=True)
+    assert set(state["state_dict"]) == {"user_embedding.weight", "item_embedding.weight"}
+    assert "aia" not in state
+
+
+def test_raid_can_start_from_a_trained_checkpoint(run, tmp_path):
+    trained = run[0] / "out" / "checkpoint.pth"
+    values = {**FAST, "defense": "raid", "init_checkpoint": trained, "raid_phase1_epochs": 0, "learning_rate": 1e-9}
+    run_recbole_aia("BPR", config_dict={**values, "epochs": 1, "eval_step": 1, "output_dir": "after"})
+    states = [torch.load(path, weights_only=True)["state_dict"] for path in (trained, Path("after/checkpoint.pth"))]
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, atol=1e-6, rtol=0)
+    other = {**FAST, "defense": "raid", "init_checkpoint": str(trained), "embedding_size": 8, "output_dir": "other"}
+    with pytest.raises(CheckpointError, match="another model or dataset"):
+        run_recbole_aia("BPR", config_dict=other)
 
 
 def test_no_defense_reports_one_state_and_names_its_own_folder(tmp_path, capsys):

@@ -53,25 +53,27 @@ class AttributeSpec:
         Raises:
             ConfigValueError: an unknown entry, edges that do not ascend, or a wrong number of names.
         """
+        if not isinstance(mapping, Mapping):
+            raise ConfigValueError(f"attributes.{name} is {mapping!r}. It must be like {{bins: [35, 46]}}.")
         unknown = set(mapping) - {"field", "bins", "names", "classes", "missing"}
         if unknown:
             raise ConfigValueError(
-                f"attributes.{name} has an unknown entry '{sorted(unknown)[0]}'. "
+                f"attributes.{name} has an unknown entry '{sorted(map(str, unknown))[0]}'. "
                 "It takes field, bins, names, classes and missing."
             )
         bins = mapping.get("bins")
         if bins is not None and (not _are_numbers(bins) or list(bins) != sorted(set(bins))):
             raise ConfigValueError(f"attributes.{name}.bins is {bins!r}. It must be ascending numbers.")
-        names = mapping.get("names")
+        names = _texts(name, "names", mapping)
         if names is not None and (bins is None or len(names) != len(bins) + 1):
             raise ConfigValueError(f"attributes.{name}.names has {len(names)} names. It must have one more than bins.")
         return cls(
-            name,
+            str(name),
             str(mapping.get("field", name)),
             None if bins is None else tuple(float(edge) for edge in bins),
-            _texts(names),
-            _texts(mapping.get("classes")),
-            _texts(mapping.get("missing")) or (),
+            names,
+            _texts(name, "classes", mapping),
+            _texts(name, "missing", mapping) or (),
         )
 
     def encode(self, values: pd.Series) -> tuple[np.ndarray, list[str]]:
@@ -150,12 +152,12 @@ def attribute_specs(config: Any, columns: Sequence[str]) -> list[AttributeSpec]:
     overrides = wanted if isinstance(wanted, dict) else dict.fromkeys(wanted, None)
     specs = []
     for name, override in overrides.items():
-        if override is not None and not isinstance(override, dict):
-            raise ConfigValueError(f"attributes.{name} is {override!r}. It must be like {{bins: [35, 46]}}.")
-        inherited = dict(defined.get(name, {}))
-        if override and "bins" in override:
-            inherited.pop("names", None)
-        spec = AttributeSpec.from_mapping(name, {**inherited, **(override or {})})
+        inherited, given = defined.get(name) or {}, {} if override is None else override
+        if isinstance(inherited, Mapping) and isinstance(given, Mapping):
+            kept = {k: v for k, v in inherited.items() if k != "names" or "bins" not in given}
+            spec = AttributeSpec.from_mapping(name, {**kept, **given})
+        else:
+            spec = AttributeSpec.from_mapping(name, given or inherited)
         if spec.field not in columns:
             raise ConfigValueError(_no_such_attribute(name, spec.field, config["dataset"], defined, columns))
         specs.append(spec)
@@ -198,7 +200,17 @@ def _read_user_file(path: Path, config: Any) -> pd.DataFrame:
         raise AttributeDataError(
             f"there is no file '{path}' with user attributes. Put one there, in RecBole's atomic format."
         )
-    frame = pd.read_csv(path, sep=config["field_separator"] or "\t", dtype=str, keep_default_na=False)
+    try:
+        frame = pd.read_csv(
+            path,
+            sep=config["field_separator"] or "\t",
+            dtype=str,
+            keep_default_na=False,
+            encoding=config["encoding"] or "utf-8",
+        )
+    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AttributeDataError(f"'{path}' cannot be read: {reason}. Mend the file, or set encoding.") from error
     frame.columns = pd.Index([str(name).split(":")[0] for name in frame.columns])
     if config["USER_ID_FIELD"] not in frame.columns:
         raise AttributeDataError(
@@ -210,6 +222,11 @@ def _read_user_file(path: Path, config: Any) -> pd.DataFrame:
 
 def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined: Sequence[str]) -> None:
     counts = table.counts(spec.name)
+    if spec.classes and not any(counts.values()):
+        raise AttributeDataError(
+            f"no value of the column '{spec.field}' of {dataset}.user is one of {', '.join(spec.classes)}. "
+            f"Are columns swapped? Name the right one in attributes.{spec.name}.field."
+        )
     small = sum(size < _SMALLEST_CLASS for size in counts.values())
     others = [name for name in defined if name != spec.name]
     choose = f" or choose {' or '.join(others)}, which {dataset}.yaml defines" if others else ""
@@ -234,8 +251,18 @@ def _no_such_attribute(name: str, column: str, dataset: str, defined: Mapping[st
     return f"{dataset} has no attribute '{name}'. {hint}"
 
 
-def _texts(values: Any) -> tuple[str, ...] | None:
-    return None if values is None else tuple(str(value) for value in values)
+def _texts(name: str, entry: str, mapping: Mapping[str, Any]) -> tuple[str, ...] | None:
+    values = mapping.get(entry)
+    if values is None:
+        return None
+    values = values if isinstance(values, list | tuple) else [values]
+    texts = tuple(str(value) for value in values)
+    # YAML reads no, yes, on and off as truth values, whose text is none of the data's.
+    if len(set(texts)) < len(texts) or any(isinstance(value, bool | list | dict) for value in values):
+        raise ConfigValueError(
+            f'attributes.{name}.{entry} is {values!r}. It must be different texts; quote "yes", "no".'
+        )
+    return texts
 
 
 def _are_numbers(values: Any) -> bool:

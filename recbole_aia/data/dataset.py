@@ -37,7 +37,7 @@ def create_dataset(config: Any) -> Dataset:
     if dataset.time_field not in dataset.field2type and config["eval_args"]["order"] == "TO":
         raise ConfigValueError(
             f"{file.name} has no '{dataset.time_field}', by which eval_args.order TO sorts. "
-            "Set --eval_args={'split': {'LS': 'valid_and_test'}, 'order': 'RO', 'group_by': 'user', 'mode': 'full'}."
+            'Set "--eval_args={split: {LS: valid_and_test}, order: RO, group_by: user, mode: full}".'
         )
     return dataset
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator.attackers import registered_attackers
-from recbole_aia.evaluator.labels import encode_labels, label_columns
+from recbole_aia.evaluator.labels import Target, encode_labels, label_columns
 from recbole_aia.evaluator.metrics import (
     accuracy,
     advantage,
@@ -57,6 +57,23 @@ class AttributeInferenceEvaluator:
     def __init__(self, config: Any = None, **overrides: Any) -> None:
         self.settings = AttackSettings.from_config(config, overrides)
 
+    def targets(
+        self, labels: Any, n_users: int, class_names: Mapping[str, Sequence[str]] | None = None
+    ) -> list[Target]:
+        """What can be attacked in these labels; called before a long training, it finds mistakes early.
+
+        Raises:
+            AttributeDataError: labels that cannot be attacked with this many folds.
+        """
+        names = class_names or {}
+        targets = [
+            encode_labels(name, column, n_users, self.settings.attack_folds, names.get(name))
+            for name, column in label_columns(labels).items()
+        ]
+        if not targets:
+            raise AttributeDataError("there are no labels. Give at least one attribute to attack.")
+        return targets
+
     def evaluate(
         self,
         embeddings: Any,
@@ -84,13 +101,7 @@ class AttributeInferenceEvaluator:
         """
         settings = self.settings
         points = _checked(embeddings)
-        names = class_names or {}
-        targets = [
-            encode_labels(name, column, len(points), settings.attack_folds, names.get(name))
-            for name, column in label_columns(labels).items()
-        ]
-        if not targets:
-            raise AttributeDataError("there are no labels. Give at least one attribute to attack.")
+        targets = self.targets(labels, len(points), class_names)
         offered = registered_attackers()
         results = cross_validate(
             points,

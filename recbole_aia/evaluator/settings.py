@@ -29,7 +29,7 @@ class AttackSettings:
 
     attackers: tuple[str, ...] = ("logistic", "mlp_raid", "mlp", "xgboost")
     attack_folds: int = 5
-    attack_repeats: int = 3
+    attack_repeats: int = 2
     attack_permutations: int = 200
     attack_jobs: int | None = None
     seed: int = 2020

@@ -28,7 +28,7 @@ def corrected_interval(
     nothing as repeats are added.
 
     Args:
-        values: one value a fold, ``[J]`` with J = folds x repeats >= 2, each in [0, 1].
+        values: one value a fold, ``[J]`` with J = folds x repeats >= 2, each in [-1, 1].
         test_train_ratio: held-out over training users; ``1 / (folds - 1)``.
         center: the estimate, where it is not the mean of ``values``.
 

@@ -8,7 +8,6 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from recbole.model.general_recommender import dmf, lightgcn
-from recbole.utils import get_model
 from torch import Tensor, nn
 
 from recbole_aia.model.sparse import SparseMatrix
@@ -83,9 +82,10 @@ def build_model(config: Any, dataset: Any) -> nn.Module:
         config: a configuration; ``init_std`` re-initialises all weights normally, biases to 0.
         dataset: the training split.
     """
-    ours = {"LightGCN": LightGCN, "DMF": DMF}
-    name = config["model"]
-    model_class = ours[name] if config["fast"] and name in ours else get_model(name)
+    ours = {lightgcn.LightGCN: LightGCN, dmf.DMF: DMF}
+    model_class = config.model_class
+    if config["fast"]:
+        model_class = ours.get(model_class, model_class)
     model: nn.Module = model_class(config, dataset).to(config["device"])
     if config["init_std"] is not None:
         for parameter in model.parameters():

@@ -53,12 +53,21 @@ class UserEmbeddingView:
         Returns:
             ``[n, d]``.
         """
-        return self._served()[self._ids(users)]
+        table = self.table(users)
+        assert table is not None
+        return table
 
     def table(self, users: Tensor | None = None) -> Tensor | None:
         """The raw parameters of users ``[n, d']``, differentiable; ``None`` where the model has no such table."""
-        tables = self._tables()
+        tables = self.tables()
         return torch.cat([table[self._ids(users)] for table in tables], dim=1) if tables else None
+
+    def tables(self) -> list[nn.Parameter]:
+        """The parameters that hold users, each ``[n_users, d_i]``; none where users are computed.
+
+        The one method that a view of a model with user tables and inner products has to override.
+        """
+        return [self.model.user_embedding.weight]
 
     @torch.no_grad()
     def write(self, values: Tensor, users: Tensor | None = None) -> None:
@@ -70,7 +79,7 @@ class UserEmbeddingView:
             values: ``[n, d']``.
             users: ids ``[n]``; all users where ``None``.
         """
-        tables, ids = self._tables(), self._ids(users)
+        tables, ids = self.tables(), self._ids(users)
         for table, part in zip(tables, values.split([t.shape[1] for t in tables], dim=1), strict=True):
             table[ids] = part.to(table.dtype)
         self.clear_caches()
@@ -104,14 +113,6 @@ class UserEmbeddingView:
             for name in names:
                 delattr(self.model, name)
 
-    def _served(self) -> Tensor:
-        table = self.table(torch.arange(self.model.n_users, device=self.model.device))
-        assert table is not None
-        return table
-
-    def _tables(self) -> list[nn.Parameter]:
-        return [self.model.user_embedding.weight]
-
     def _items(self) -> Tensor:
         items: Tensor = self.model.item_embedding.weight
         return items
@@ -127,7 +128,8 @@ class BPRView(UserEmbeddingView):
 class NeuMFView(UserEmbeddingView):
     """Two tables side by side, as far as the model uses both; scores come from an MLP."""
 
-    def _tables(self) -> list[nn.Parameter]:
+    def tables(self) -> list[nn.Parameter]:
+        """See :meth:`UserEmbeddingView.tables`."""
         used = [(self.model.mf_train, "user_mf_embedding"), (self.model.mlp_train, "user_mlp_embedding")]
         return [getattr(self.model, name).weight for is_used, name in used if is_used]
 
@@ -157,8 +159,9 @@ class GraphView(UserEmbeddingView):
     caches = ("restore_user_e", "restore_item_e")
     shared = ("forward",)
 
-    def _served(self) -> Tensor:
-        return self.model.forward()[0]  # type: ignore[no-any-return]
+    def served(self, users: Tensor | None = None) -> Tensor:
+        """See :meth:`UserEmbeddingView.served`."""
+        return self.model.forward()[0][self._ids(users)]  # type: ignore[no-any-return]
 
     def _items(self) -> Tensor:
         return self.model.forward()[1]  # type: ignore[no-any-return]
@@ -190,7 +193,8 @@ class DMFView(UserEmbeddingView):
             return self.model.user_vectors()[self._ids(users)]  # type: ignore[no-any-return]
         return self.model.user_fc_layers(self.model.get_user_embedding(self._ids(users)))  # type: ignore[no-any-return]
 
-    def _tables(self) -> list[nn.Parameter]:
+    def tables(self) -> list[nn.Parameter]:
+        """See :meth:`UserEmbeddingView.tables`."""
         return []
 
     def _items(self) -> Tensor:
@@ -199,7 +203,8 @@ class DMFView(UserEmbeddingView):
         return self.model.get_item_embedding()  # type: ignore[no-any-return]
 
 
-_VIEWS: dict[str, type[UserEmbeddingView]] = {
+# RecBole's own models by name, so that none has to be imported; models of users by class.
+_VIEWS: dict[str | type, type[UserEmbeddingView]] = {
     "BPR": BPRView,
     "NeuMF": NeuMFView,
     "DMF": DMFView,
@@ -208,19 +213,19 @@ _VIEWS: dict[str, type[UserEmbeddingView]] = {
 }
 
 
-def register_view(model: str | type, view: type[UserEmbeddingView]) -> None:
+def register_view(model: type, view: type[UserEmbeddingView]) -> None:
     """Gives a model of your own a view; every attack and defense then works on it.
 
     Args:
-        model: the model class, or its name. Subclasses are covered.
+        model: the model class. Subclasses are covered.
         view: a subclass of :class:`UserEmbeddingView`.
     """
-    _VIEWS[model if isinstance(model, str) else model.__name__] = view
+    _VIEWS[model] = view
 
 
 def registered_views() -> list[str]:
     """Names of the models that have a view."""
-    return sorted(_VIEWS)
+    return sorted(model if isinstance(model, str) else model.__name__ for model in _VIEWS)
 
 
 def view_class(model_class: type) -> type[UserEmbeddingView]:
@@ -230,8 +235,9 @@ def view_class(model_class: type) -> type[UserEmbeddingView]:
         UnsupportedModelError: there is none.
     """
     for base in model_class.__mro__:
-        if base.__name__ in _VIEWS:
-            return _VIEWS[base.__name__]
+        key = base.__name__ if base.__module__.startswith("recbole") else base
+        if key in _VIEWS:
+            return _VIEWS[key]
     raise UnsupportedModelError(
         f"{model_class.__name__} has no user embedding view. Use one of {', '.join(registered_views())}, "
         "or register a view for it (register_view)."

@@ -50,7 +50,7 @@ def utility_table(results: Mapping[str, Any]) -> str:
 
 
 def verdict(results: Mapping[str, Any]) -> str:
-    """One line an attribute: the worst case before and after, and whether the rest is above chance's floor."""
+    """One line an attribute: the strongest attacker before and after, and what it gains."""
     lines = []
     for attribute, states in results["worst_case"].items():
         parts = [f"{state} {worst['advantage']:.3f} ({worst['attacker']})" for state, worst in states.items()]

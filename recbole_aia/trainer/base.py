@@ -14,6 +14,7 @@ from recbole.trainer import Trainer
 from recbole.utils import InputType, set_color
 from torch import Tensor
 
+from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import save_plain_checkpoint
 from recbole_aia.config import with_our_defaults
 from recbole_aia.data import LabelTable, load_labels
@@ -62,6 +63,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         self.view = view
         self.saved_model_file: str
         self.start_epoch: int
+        self._phase_start = 0
         self.labels: LabelTable
         self.terms: Sequence[LossTerm] = ()
         # RecBole names checkpoints by the second: runs side by side would overwrite each other.
@@ -69,6 +71,31 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         self.saved_model_file = str(file.with_stem(f"{file.stem}-{self.defense}-{os.getpid()}"))
 
     _save_checkpoint = save_plain_checkpoint
+
+    def resume_checkpoint(self, resume_file: str | Path) -> None:
+        """See ``Trainer.resume_checkpoint``; files that are not plain data are refused, whatever torch's default.
+
+        Raises:
+            CheckpointError: there is no such file, or it could run code.
+        """
+        load_checkpoint(resume_file)
+        super().resume_checkpoint(resume_file)
+
+    def evaluate(
+        self, eval_data: Any, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False
+    ) -> Any:
+        """See ``Trainer.evaluate``; files that are not plain data are refused.
+
+        Raises:
+            CheckpointError: there is no such file, or it could run code.
+        """
+        if eval_data and load_best_model:
+            load_checkpoint(model_file or self.saved_model_file)
+        return super().evaluate(eval_data, load_best_model, model_file, show_progress)
+
+    @classmethod
+    def check(cls, config: Any, attributes: Sequence[str]) -> None:
+        """Raises :class:`ConfigValueError` where the configuration allows no schedule; before anything is trained."""
 
     def phases(self) -> list[Phase]:
         """The schedule; the last phase is the defended one. Called by :meth:`fit` when labels are there."""
@@ -96,8 +123,9 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         if by_validation:
             self.logger.warning("select: valid_after_phase1 may keep a state that is only half defended.")
         self.stopping_step = sys.maxsize
-        phases, self.epochs = self.phases(), 0
+        phases, self.epochs, selected = self.phases(), 0, False
         for phase in phases:
+            self._phase_start = self.epochs
             self.epochs += phase.epochs
             if self.start_epoch >= self.epochs:
                 continue
@@ -105,7 +133,8 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             keep = saved and by_validation and phase is phases[-1]
             super().fit(train_data, valid_data, verbose, keep, show_progress, callback_fn)
             self.start_epoch = self.epochs
-        if not by_validation:
+            selected = by_validation and self.best_valid_result is not None
+        if not selected:
             if valid_data:
                 self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
             if saved:
@@ -121,11 +150,6 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             term.start_epoch(epoch_idx - self._phase_start)
         return super()._train_epoch(train_data, epoch_idx, loss_func or self._losses, show_progress)
 
-    @property
-    def _phase_start(self) -> int:
-        # RecBole leaves start_epoch alone while it trains; fit() moves it between phases.
-        return self.start_epoch
-
     def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         self.view.clear_caches()
         with self.view.shared_forward():
@@ -135,7 +159,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     def _recommendation_loss(self, interaction: Any) -> Tensor:
         pairwise = self.config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
         if self.config["rec_loss"] == "native" or not pairwise:
-            # Pointwise models with a view are trained with cross-entropy as it is.
+            # The pointwise models that RecBole offers are trained with cross-entropy as it is.
             loss = self.model.calculate_loss(interaction)
             return sum(loss) if isinstance(loss, tuple) else loss  # type: ignore[return-value]
         return self._pairwise_cross_entropy(interaction)
@@ -170,8 +194,8 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             self.tensorboard.add_scalar(f"{tag}/{name}", loss, epoch_idx)
 
     def _check_nan(self, loss: Tensor) -> None:
-        if loss.isnan():
-            raise ConfigValueError("the training loss is not a number. Lower the learning_rate.")
+        if not loss.isfinite():
+            raise ConfigValueError("the training loss is no longer finite. Lower the learning_rate.")
 
 
 class UndefendedTrainer(DefenseTrainer):

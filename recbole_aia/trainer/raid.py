@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -24,23 +25,35 @@ class RAIDTrainer(DefenseTrainer):
 
     defense = "raid"
 
+    @classmethod
+    def check(cls, config: Any, attributes: Sequence[str]) -> None:
+        """See :meth:`DefenseTrainer.check`."""
+        cls.schedule(config, attributes)
+
+    @staticmethod
+    def schedule(config: Any, attributes: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
+        """Epochs and defended attributes of each phase.
+
+        Raises:
+            ConfigValueError: Phase II has no epoch for each round of attributes.
+        """
+        rounds = [attributes] if config["multi"] == "joint" else [[name] for name in attributes]
+        total, first = config["epochs"], config["raid_phase1_epochs"]
+        if first is None:
+            first = max(0, total - max(len(rounds), total // 5))
+        if total - first < len(rounds):
+            raise ConfigValueError(
+                f"{total} epochs with {first} of them undefended leave {total - first} to Phase II, which needs "
+                f"{len(rounds)}. Raise epochs or lower raid_phase1_epochs."
+            )
+        share, rest = divmod(total - first, len(rounds))
+        defended = [(share + (i < rest), group) for i, group in enumerate(rounds)]
+        return [(first, []), *defended] if first else defended
+
     def phases(self) -> list[Phase]:
         """Phase I, then Phase II, once or once per attribute."""
-        total, first = self.config["epochs"], self.config["raid_phase1_epochs"]
-        first = total - max(1, total // 5) if first is None else first
-        names = self.labels.names
-        rounds = [names] if self.config["multi"] == "joint" else [(name,) for name in names]
-        defended = total - first
-        if defended < len(rounds):
-            raise ConfigValueError(
-                f"epochs is {total} and raid_phase1_epochs is {first}: Phase II needs at least {len(rounds)} "
-                "epochs. Raise epochs."
-            )
-        share, rest = divmod(defended, len(rounds))
-        phases = [
-            Phase(share + (i < rest), tuple(RAIDTerm(self, name) for name in group)) for i, group in enumerate(rounds)
-        ]
-        return [Phase(first), *phases] if first else phases
+        plan = self.schedule(self.config, self.labels.names)
+        return [Phase(epochs, tuple(RAIDTerm(self, name) for name in group)) for epochs, group in plan]
 
 
 class RAIDTerm:
@@ -72,6 +85,8 @@ class RAIDTerm:
     def refresh(self) -> None:
         """Solves for the penalised barycenter (Lemma 1) of the classes as they are now, and their couplings."""
         embeddings = self.view.served(self.users)
+        if not embeddings.isfinite().all():
+            raise ConfigValueError(f"{self.name}: the user embeddings have diverged. Lower the learning_rate.")
         samples = [embeddings[self.classes == k] for k in range(self.n_classes)]
         self.barycenter = penalized_barycenter(
             samples,

@@ -17,23 +17,22 @@ import torch
 from recbole.utils import init_seed, set_color
 from torch import Tensor
 
+from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
-from recbole_aia.config import KEYS
+from recbole_aia.config import PRESENTATION_KEYS
 from recbole_aia.data import interactions_digest, prepare_loaders
+from recbole_aia.errors import CheckpointError
 from recbole_aia.files import write_whole
+from recbole_aia.keys import KEYS
 from recbole_aia.model import UserEmbeddingView, build_model
 from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
 from recbole_aia.trainer.raid import RAIDTrainer
+from recbole_aia.version import __version__
 
 TRAINERS: dict[str, type[DefenseTrainer]] = {t.defense: t for t in (UndefendedTrainer, RAIDTrainer)}
 
 # Keys of ours that change what an undefended training gives; the rest of ours do not.
 _TRAINING_KEYS = {"fast", "init_std", "rec_loss"}
-# Keys of RecBole that change how a run is shown, stored or placed, and not its numbers.
-_PRESENTATION_KEYS = {
-    "checkpoint_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "use_gpu", "device",
-    "save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path", "config_files", "data_path",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Trained:
     interactions: str
 
 
-def train(config: Any, dataset: Any, checkpoint: Path) -> tuple[Trained, DefenseTrainer]:
+def train(config: Any, dataset: Any, checkpoint: Path) -> Trained:
     """Trains the configured model under the configured defense and evaluates the state that is kept.
 
     Seeds and their order are those of ``recbole.quick_start.run_recbole``.
@@ -72,8 +71,11 @@ def train(config: Any, dataset: Any, checkpoint: Path) -> tuple[Trained, Defense
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = build_model(config, train_data.dataset)
     getLogger().info(model)
+    if config["init_checkpoint"] and config["defense"] != "none":
+        _start_from(config["init_checkpoint"], model)
     trainer = TRAINERS[config["defense"]](config, model)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.unlink(missing_ok=True)
     trainer.saved_model_file = str(checkpoint)
     start = time.perf_counter()
     _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
@@ -83,7 +85,7 @@ def train(config: Any, dataset: Any, checkpoint: Path) -> tuple[Trained, Defense
     with torch.no_grad():
         view = UserEmbeddingView(model)
         served, table = view.served().cpu(), view.table()
-    trained = Trained(
+    return Trained(
         served=served,
         table=None if table is None else table.cpu(),
         valid_result=_floats(valid_result),
@@ -91,7 +93,6 @@ def train(config: Any, dataset: Any, checkpoint: Path) -> tuple[Trained, Defense
         seconds=seconds,
         interactions=interactions_digest(train_data),
     )
-    return trained, trainer
 
 
 def undefended_twin(config: Any, dataset: Any) -> tuple[Trained, Path]:
@@ -117,8 +118,8 @@ def undefended_twin(config: Any, dataset: Any) -> tuple[Trained, Path]:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         # RecBole saves at every better epoch; only the finished twin takes the name.
         best = Path(folder) / "best.pth"
-        trained, _ = train(twin_config, dataset, best)
-        state = torch.load(best, weights_only=True)
+        trained = train(twin_config, dataset, best)
+        state = load_checkpoint(best)
     write_whole(path, lambda aside: torch.save({**state, "aia": asdict(trained)}, aside))
     return trained, path
 
@@ -128,22 +129,28 @@ def training_hash(config: Any, dataset: Any) -> str:
     values = {
         key: value
         for key, value in plain(config.final_config_dict).items()
-        if (key not in KEYS or key in _TRAINING_KEYS) and key not in _PRESENTATION_KEYS
+        if (key not in KEYS or key in _TRAINING_KEYS) and key not in PRESENTATION_KEYS
     }
-    file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.inter"
     values["data"] = [dataset.inter_num, dataset.user_num, dataset.item_num]
-    if file.is_file():
-        values["file"] = [file.stat().st_size, file.stat().st_mtime_ns]
-    values["torch"] = torch.__version__
+    files = sorted(Path(dataset.dataset_path).glob("*.inter"))
+    values["files"] = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    values["on"] = [torch.__version__, __version__, config["device"].type]
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def _start_from(path: str, model: Any) -> None:
+    try:
+        model.load_state_dict(load_checkpoint(path)["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the checkpoint '{path}' belongs to another model or dataset. Give the settings it was trained with."
+        ) from error
+
+
 def _load_twin(path: Path) -> Trained | None:
     try:
-        return Trained(**torch.load(path, weights_only=True)["aia"])
-    except FileNotFoundError:
-        return None
+        return Trained(**load_checkpoint(path)["aia"]) if path.exists() else None
     except Exception as error:
         getLogger().warning(f"{path} cannot be reused ({type(error).__name__}); the twin is trained again.")
         return None

@@ -35,6 +35,10 @@ class TestEncoding:
         spec = AttributeSpec.from_mapping("gender", {"classes": ["F", "M"]})
         assert spec.encode(pd.Series(["M", "F", "x"]))[0].tolist() == [1, 0, -1]
 
+    def test_one_marker_may_stand_alone(self):
+        spec = AttributeSpec.from_mapping("gender", {"missing": "unknown"})
+        assert spec.encode(pd.Series(["unknown", "F"]))[0].tolist() == [-1, 0]
+
     def test_numeric_classes_are_sorted_by_value(self):
         assert AttributeSpec("job", "job").encode(pd.Series(["10", "9", "b", "a"]))[1] == ["9", "10", "a", "b"]
 
@@ -44,6 +48,10 @@ class TestEncoding:
             ({"bins": [46, 35]}, "ascending"),
             ({"bins": [1], "names": ["a"]}, "one more than bins"),
             ({"binz": [1]}, "unknown entry 'binz'"),
+            ({"classes": [True, False]}, "quote"),
+            ({"classes": ["F", "F"]}, "different texts"),
+            ({"bins": [1], "names": ["a", "a"]}, "different texts"),
+            ("F", "It must be like"),
         ],
     )
     def test_a_wrong_specification_is_refused(self, entry, message):
@@ -83,6 +91,7 @@ class TestLabels:
             ({"age": {"bins": [200]}}, AttributeDataError, "nothing is left to tell apart"),
             ({"age": {"field": "birthday"}}, ConfigValueError, "column 'birthday'"),
             ({"age": 3}, ConfigValueError, "bins: "),
+            ({"gender": {"field": "age"}}, AttributeDataError, "Are columns swapped"),
         ],
     )
     def test_attributes_that_cannot_be_used_are_refused(self, make_config, ml100k, attributes, error, message):
@@ -97,6 +106,23 @@ class TestLabels:
         assert table.missing("gender") == 3
         assert dataset.inter_num == 30
 
+    @pytest.mark.parametrize(
+        "content", [b"", b"user_id:token\tgender:token\n1\tF\tx\ty\n2\t\xe9\n", b"user_id:token\tg\n1\t\xe9"]
+    )
+    def test_a_broken_user_file_is_named_in_one_line(self, make_config, tmp_path, content):
+        dataset, config = tiny_dataset(make_config, tmp_path, users=range(1, 13))
+        (tmp_path / "dataset/tiny/tiny.user").write_bytes(content)
+        with pytest.raises(AttributeDataError, match=r"tiny\.user' cannot be read") as caught:
+            load_labels(config, dataset)
+        assert "\n" not in str(caught.value)
+
+    def test_ml1m_has_the_papers_attributes(self, make_config, tmp_path):
+        _, config = tiny_dataset(make_config, tmp_path, users=range(1, 13), name="ml-1m")
+        specs = {name: AttributeSpec.from_mapping(name, entry) for name, entry in config["attribute_specs"].items()}
+        codes = pd.Series(["1", "18", "25", "35", "45", "50", "56"])
+        assert specs["age"].encode(codes)[0].tolist() == [0, 0, 0, 1, 2, 2, 2]
+        assert specs["age7"].encode(codes)[0].tolist() == [0, 1, 2, 3, 4, 5, 6]
+
     def test_a_dataset_without_attributes_says_so(self, make_config, tmp_path):
         dataset, config = tiny_dataset(make_config, tmp_path, users=range(1, 13))
         (tmp_path / "dataset/tiny/tiny.user").unlink()
@@ -104,16 +130,23 @@ class TestLabels:
             load_labels(config, dataset)
 
 
-def tiny_dataset(make_config, tmp_path, users):
+def tiny_dataset(make_config, tmp_path, users, name="tiny"):
     from recbole_aia.config import AIAConfig
     from recbole_aia.data import create_dataset
 
-    folder = tmp_path / "dataset" / "tiny"
+    folder = tmp_path / "dataset" / name
     folder.mkdir(parents=True)
     lines = [f"{u}\t{i}" for u in range(1, 16) for i in (u % 4, 4 + u % 3)]
-    (folder / "tiny.inter").write_text("user_id:token\titem_id:token\n" + "\n".join(lines) + "\n")
+    (folder / f"{name}.inter").write_text("user_id:token\titem_id:token\n" + "\n".join(lines) + "\n")
     rows = [f"{u}\t{'FM'[u % 2]}" for u in [*users, 99]]
-    (folder / "tiny.user").write_text("user_id:token\tgender:token\n" + "\n".join(rows) + "\n")
-    values = {"data_path": str(tmp_path / "dataset"), "attributes": ["gender"], "show_progress": False}
-    config = AIAConfig("BPR", "tiny", config_dict=values, argv=[])
+    (folder / f"{name}.user").write_text("user_id:token\tgender:token\n" + "\n".join(rows) + "\n")
+    values = {
+        "data_path": str(tmp_path / "dataset"),
+        "attributes": ["gender"],
+        "show_progress": False,
+        "user_inter_num_interval": "[0,inf)",
+        "item_inter_num_interval": "[0,inf)",
+        "eval_args": {"order": "RO"},
+    }
+    config = AIAConfig("BPR", name, config_dict=values, argv=[])
     return create_dataset(config), config

@@ -17,7 +17,7 @@ def pair(request, ml100k):
 
     models = []
     for fast in (True, False):
-        config = AIAConfig(request.param, "ml-100k", config_dict={"fast": fast}, argv=[])
+        config = AIAConfig(request.param, "ml-100k", config_dict={"gpu_id": "", "fast": fast}, argv=[])
         train_data, _, _ = prepare_loaders(config, copy.deepcopy(ml100k))
         torch.manual_seed(3)
         models.append(build_model(config, train_data.dataset))

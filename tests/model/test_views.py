@@ -20,7 +20,7 @@ def built(request, ml100k):
     from recbole_aia.config import AIAConfig
 
     name, fast = request.param
-    config = AIAConfig(name, "ml-100k", config_dict={"fast": fast, "init_std": 0.1}, argv=[])
+    config = AIAConfig(name, "ml-100k", config_dict={"gpu_id": "", "fast": fast, "init_std": 0.1}, argv=[])
     train_data, _, _ = prepare_loaders(config, copy.deepcopy(ml100k))
     torch.manual_seed(0)
     return build_model(config, train_data.dataset).eval()
@@ -80,7 +80,7 @@ class TestViewContract:
         if table is None:
             pytest.skip("no table")
         table.sum().backward()
-        for parameter in view._tables():
+        for parameter in view.tables():
             touched = parameter.grad.abs().sum(dim=1).nonzero().squeeze(1)
             assert sorted(touched.tolist()) == sorted(USERS.tolist())
 

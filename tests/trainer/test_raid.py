@@ -65,6 +65,12 @@ class TestDefendedState:
         assert best == 0.5
         assert torch.load(trainer.saved_model_file, weights_only=True)["epoch"] == 2
 
+    def test_without_a_validated_epoch_in_phase_two_the_last_state_is_kept(self, make_config, ml100k):
+        trainer, loaders = prepared(make_config, ml100k, select="valid_after_phase1", eval_step=3)
+        trainer.fit(*loaders[:2])
+        assert torch.load(trainer.saved_model_file, weights_only=True)["epoch"] == 3
+        assert trainer.best_valid_result["ndcg@10"] > 0
+
     def test_a_low_early_score_does_not_end_training(self, make_config, ml100k):
         trainer, (train_data, valid_data, _) = prepared(make_config, ml100k, stopping_step=0)
         score = iter([0.9, 0.5, 0.3, 0.2, 0.2])
@@ -109,6 +115,12 @@ class TestPhases:
         with pytest.raises(ConfigValueError, match="Raise epochs"):
             trainer.phases()
 
+    def test_by_default_the_last_fifth_is_defended_and_each_attribute_has_an_epoch(self, make_config):
+        plan = [RAIDTrainer.schedule(make_config(epochs=n, defense="raid"), ["a", "b"]) for n in (30, 3)]
+        assert plan == [[(24, []), (6, ["a", "b"])], [(2, []), (1, ["a", "b"])]]
+        sequential = make_config(epochs=3, defense="raid", multi="sequential")
+        assert RAIDTrainer.schedule(sequential, ["a", "b"]) == [(1, []), (1, ["a"]), (1, ["b"])]
+
     def test_the_barycenter_is_refreshed_at_the_start_and_every_few_epochs(self, make_config, ml100k):
         trainer, (train_data, _, _) = prepared(make_config, ml100k, epochs=6, attributes=["gender"])
         trainer.fit(train_data, saved=False)
@@ -150,7 +162,20 @@ def test_every_coupling_trains(make_config, ml100k, coupling):
         make_config, ml100k, epochs=2, raid_coupling=coupling, attributes=["age"], raid_batch_users=500
     )
     trainer.fit(train_data, saved=False)
+    term = trainer.terms[0]
+    to_atoms = torch.cdist(term.targets, term.barycenter.atoms).min(dim=1).values
+    # One atom a user is what makes semi_dual cheap; the others split users over several atoms.
+    assert (to_atoms.max() < 1e-5) == (coupling == "semi_dual")
     assert torch.isfinite(trainer.view.served()).all()
+
+
+def test_targets_stay_with_their_users_between_refreshes(make_config, ml100k):
+    trainer, (train_data, _, _) = prepared(make_config, ml100k, epochs=3, attributes=["gender"])
+    seen = []
+    epoch = trainer._train_epoch
+    trainer._train_epoch = lambda *a, **k: (epoch(*a, **k), seen.append([t.targets for t in trainer.terms]))[0]
+    trainer.fit(train_data, saved=False)
+    assert seen[1][0] is seen[2][0]
 
 
 def test_cross_entropy_on_pairs_weighs_a_positive_once(make_config, ml100k):

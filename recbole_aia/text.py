@@ -1,0 +1,109 @@
+"""Configuration as text: YAML that builds no objects, ``--key=value`` arguments, and nothing that is evaluated."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_aia.errors import ConfigValueError
+
+
+class SafeLoader(yaml.SafeLoader):
+    """YAML without object construction, reading ``1e-3`` as a number, as RecBole does."""
+
+
+class _SafeDumper(yaml.SafeDumper):
+    """Writes what :class:`SafeLoader` reads back: the text ``1e3`` is quoted."""
+
+
+_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$")
+for _yaml in (SafeLoader, _SafeDumper):
+    _yaml.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def to_yaml(values: Mapping[str, Any]) -> str:
+    """Writes plain values as YAML that reads back as the same values."""
+    return yaml.dump(dict(values), Dumper=_SafeDumper, sort_keys=True)
+
+
+def parse_value(text: str) -> Any:
+    """Reads a value given as text: YAML, ``None`` as null, and anything that is not YAML as itself."""
+    if text.strip() in ("None", ""):
+        return None
+    try:
+        return yaml.load(text, Loader=SafeLoader)
+    except (ValueError, yaml.YAMLError):  # ValueError: what looks like a date or a number and is none
+        return text
+
+
+_ARGUMENT = re.compile(r"--([A-Za-z_][\w-]*)=(.*)", flags=re.DOTALL)
+
+
+def own_arguments() -> list[str]:
+    """The command line's ``--key=value`` arguments; others, which may be somebody else's, are passed over."""
+    arguments = [] if sys.argv and "ipykernel_launcher" in sys.argv[0] else sys.argv[1:]
+    foreign = [argument for argument in arguments if not _ARGUMENT.fullmatch(argument)]
+    if foreign:
+        getLogger().warning(f"command line args [{' '.join(foreign)}] will not be used in RecBole")
+    return [argument for argument in arguments if argument not in foreign]
+
+
+def parse_arguments(arguments: Iterable[str]) -> dict[str, Any]:
+    """Reads ``--key=value`` arguments.
+
+    Raises:
+        ConfigValueError: an argument of another form, or a key given twice with different values.
+    """
+    values: dict[str, str] = {}
+    for argument in arguments:
+        match = _ARGUMENT.fullmatch(argument)
+        if match is None:
+            raise ConfigValueError(f"cannot read the argument '{argument}'. Write --key=value.")
+        key, text = match.groups()
+        if values.get(key, text) != text:
+            raise ConfigValueError(f"--{key} is given twice, as '{values[key]}' and as '{text}'. Keep one.")
+        values[key] = text
+    return parse_texts(values)
+
+
+# Names and paths: a dataset called 1 and a folder called 2024 are no numbers.
+_TEXT_KEYS = {"model", "dataset", "defense", "preset", "output_dir", "init_checkpoint", "data_path", "checkpoint_dir"}
+
+
+def parse_texts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads those values that are text, by :func:`parse_value`, unless their key takes text."""
+    # "[5,inf]" is an interval to RecBole, which reads it itself, and a list to YAML.
+    return {
+        key: value
+        if not isinstance(value, str) or key in _TEXT_KEYS or key.endswith("num_interval")
+        else parse_value(value)
+        for key, value in values.items()
+    }
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Reads a YAML file of keys and values.
+
+    Raises:
+        ConfigValueError: it is not there, or it is something else.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
+    except UnicodeDecodeError as error:
+        raise ConfigValueError(f"the config file '{path}' is not UTF-8 text. Save it as UTF-8.") from error
+    except OSError as error:
+        reason = "does not exist" if not path.exists() else "cannot be read"
+        raise ConfigValueError(f"the config file '{path}' {reason}. Check the path.") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where else ""
+        raise ConfigValueError(f"the config file '{path}'{line} is not valid YAML.") from error
+    if content is not None and not (isinstance(content, dict) and all(isinstance(key, str) for key in content)):
+        raise ConfigValueError(f"the config file '{path}' holds something else than 'key: value' lines.")
+    return content or {}
