@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 
 import pytest
+import torch
 
 import recbole_aia  # noqa: F401 - the shims come first
 from recbole_aia.config import AIAConfig
 from recbole_aia.data import create_dataset
 
-MODELS = ["BPR", "NeuMF", "DMF", "LightGCN", "NGCF"]
+# Two test processes share two cores, and small tensors gain nothing from threads.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
