@@ -19,7 +19,7 @@ class TestSettings:
         for config in (None, {}, RecBoleLikeConfig()):
             settings = AttributeInferenceEvaluator(config).settings
             assert settings.attackers == ("logistic", "mlp_raid", "mlp", "xgboost")
-            assert (settings.attack_folds, settings.attack_repeats, settings.attack_permutations) == (5, 3, 200)
+            assert (settings.attack_folds, settings.attack_repeats, settings.attack_permutations) == (5, 2, 200)
             assert settings.n_jobs >= 1
 
     def test_overrides_win_over_the_configuration_and_foreign_keys_are_ignored(self):
