@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from recbole.data.interaction import Interaction
+from recbole.utils import init_seed
 
 from recbole_aia.data import prepare_loaders
 from recbole_aia.model import build_model
@@ -18,8 +19,9 @@ def pair(request, ml100k):
     models = []
     for fast in (True, False):
         config = AIAConfig(request.param, "ml-100k", config_dict={"gpu_id": "", "fast": fast}, argv=[])
+        init_seed(3, True)
         train_data, _, _ = prepare_loaders(config, copy.deepcopy(ml100k))
-        torch.manual_seed(3)
+        init_seed(3, True)
         models.append(build_model(config, train_data.dataset))
     return (*models, next(iter(train_data)))
 
