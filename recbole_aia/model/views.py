@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_aia.errors import UnsupportedModelError
+from recbole_aia.model.neumf import all_logits, user_tables
 
 
 class UserEmbeddingView:
@@ -130,27 +131,15 @@ class NeuMFView(UserEmbeddingView):
 
     def tables(self) -> list[nn.Parameter]:
         """See :meth:`UserEmbeddingView.tables`."""
-        used = [(self.model.mf_train, "user_mf_embedding"), (self.model.mlp_train, "user_mlp_embedding")]
-        return [getattr(self.model, name).weight for is_used, name in used if is_used]
+        return user_tables(self.model)
 
     def logits(self, users: Tensor, items: Tensor) -> Tensor:
         """See :meth:`UserEmbeddingView.logits`."""
         return self.model(users, items)  # type: ignore[no-any-return]
 
     def scores(self, vectors: Tensor) -> Tensor:
-        """See :meth:`UserEmbeddingView.scores`. One user at a time, to bound memory."""
-        return torch.stack([self._scores_of_one(vector) for vector in vectors])
-
-    def _scores_of_one(self, vector: Tensor) -> Tensor:
-        model, parts = self.model, []
-        n_mf = model.mf_embedding_size if model.mf_train else 0
-        if model.mf_train:
-            parts.append(vector[:n_mf] * model.item_mf_embedding.weight)
-        if model.mlp_train:
-            items = model.item_mlp_embedding.weight
-            user = vector[n_mf:].expand(len(items), -1)
-            parts.append(model.mlp_layers(torch.cat([user, items], dim=1)))
-        return model.predict_layer(torch.cat(parts, dim=1)).squeeze(-1)  # type: ignore[no-any-return]
+        """See :meth:`UserEmbeddingView.scores`."""
+        return all_logits(self.model, vectors)
 
 
 class GraphView(UserEmbeddingView):
@@ -171,14 +160,14 @@ class DMFView(UserEmbeddingView):
     """No table: users are the output of a tower over their interactions, unless they have been released."""
 
     caches = ("i_embedding",)
-    shared = ("user_vectors",)
+    shared = ("user_features", "item_features")
 
     def write(self, values: Tensor, users: Tensor | None = None) -> None:
         """See :meth:`UserEmbeddingView.write`: releases all users with ``values`` in place of those named."""
         if not hasattr(self.model, "released_users"):
             raise UnsupportedModelError("stock DMF cannot take user vectors back. Build it with fast: True.")
         with torch.no_grad():
-            released = self.model.user_vectors().clone()
+            released = self.model.user_vectors(torch.arange(self.model.n_users, device=self.model.device))
             released[self._ids(users)] = values.to(released.dtype)
         self.model.released_users = released
         self.clear_caches()
@@ -190,7 +179,7 @@ class DMFView(UserEmbeddingView):
     def served(self, users: Tensor | None = None) -> Tensor:
         """See :meth:`UserEmbeddingView.served`."""
         if hasattr(self.model, "user_vectors"):
-            return self.model.user_vectors()[self._ids(users)]  # type: ignore[no-any-return]
+            return self.model.user_vectors(self._ids(users))  # type: ignore[no-any-return]
         return self.model.user_fc_layers(self.model.get_user_embedding(self._ids(users)))  # type: ignore[no-any-return]
 
     def tables(self) -> list[nn.Parameter]:
@@ -198,8 +187,6 @@ class DMFView(UserEmbeddingView):
         return []
 
     def _items(self) -> Tensor:
-        if hasattr(self.model, "item_vectors"):
-            return self.model.item_vectors()  # type: ignore[no-any-return]
         return self.model.get_item_embedding()  # type: ignore[no-any-return]
 
 
