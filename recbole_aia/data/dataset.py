@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recbole.data.dataloader import TrainDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
 
+from recbole_aia.data.loader import FastTrainDataLoader
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
 
@@ -46,16 +48,21 @@ def prepare_loaders(config: Any, dataset: Dataset) -> tuple[Any, Any, Any]:
     """Splits a dataset and builds RecBole's training, validation and test loaders.
 
     ``recbole.data.data_preparation`` without its loading of pickled loaders; the order of the steps is the
-    same, and with it every random number.
+    same, and with it every random number. Unless ``fast`` is false, the training loader is ours.
     """
     parts = dataset.build()
     samplers = create_samplers(config, dataset, parts)
     shuffle = (config["shuffle"], False, False)
     loaders = [
-        get_dataloader(config, phase)(config, part, sampler, shuffle=mixed)
+        _loader_class(config, phase)(config, part, sampler, shuffle=mixed)
         for phase, part, sampler, mixed in zip(("train", "valid", "test"), parts, samplers, shuffle, strict=True)
     ]
     return loaders[0], loaders[1], loaders[2]
+
+
+def _loader_class(config: Any, phase: str) -> Any:
+    stock = get_dataloader(config, phase)
+    return FastTrainDataLoader if config["fast"] and stock is TrainDataLoader else stock
 
 
 def interactions_digest(train_data: Any) -> str:

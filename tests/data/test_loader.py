@@ -1,0 +1,96 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from recbole.data.dataloader import TrainDataLoader
+from recbole.utils import init_seed
+from scipy.stats import chisquare
+
+from recbole_aia.config import AIAConfig
+from recbole_aia.data import prepare_loaders
+from recbole_aia.data.loader import FastTrainDataLoader
+
+UNIFORM = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False}
+VARIANTS = {
+    "pairwise": ("BPR", UNIFORM),
+    "pointwise": ("NeuMF", UNIFORM),
+    "four negatives": ("BPR", {**UNIFORM, "sample_num": 4}),
+    "by popularity": ("NeuMF", {**UNIFORM, "distribution": "popularity", "alpha": 0.5}),
+    "the hardest of three": ("BPR", {**UNIFORM, "dynamic": True, "candidate_num": 3}),
+}
+
+
+class FirstItems:
+    """A stand-in for a model, which dynamic sampling asks for scores."""
+
+    device = "cpu"
+
+    def eval(self): ...
+
+    def train(self): ...
+
+    def predict(self, interaction):
+        return -interaction["item_id"].float()
+
+
+@pytest.fixture
+def loaders(ml100k):
+    def make(name, sampling, **values):
+        pair = []
+        for fast in (True, False):
+            settings = {"gpu_id": "", "fast": fast, "train_neg_sample_args": sampling, **values}
+            config = AIAConfig(name, "ml-100k", config_dict=settings, argv=[])
+            init_seed(5, True)
+            loader = prepare_loaders(config, copy.deepcopy(ml100k))[0]
+            loader.get_model(FirstItems())
+            pair.append(loader)
+        return pair
+
+    return make
+
+
+@pytest.mark.parametrize(("name", "sampling"), list(VARIANTS.values()), ids=list(VARIANTS))
+def test_batches_of_two_epochs_are_stock_recboles_bit_by_bit(loaders, name, sampling):
+    fast, stock = loaders(name, sampling, train_batch_size=4096)
+    assert type(fast) is FastTrainDataLoader
+    assert type(stock) is TrainDataLoader
+    assert len(fast) == len(stock)
+    epochs = []
+    for loader in (fast, stock):
+        init_seed(7, True)
+        epochs.append([list(loader) for _ in range(2)])
+    for ours, theirs in zip(*epochs, strict=True):
+        for batch, expected in zip(ours, theirs, strict=True):
+            assert batch.columns == expected.columns
+            assert all(torch.equal(batch[name], expected[name]) for name in expected.columns)
+
+
+def test_one_user_alone_gets_stock_recboles_negatives(loaders):
+    fast, stock = loaders("BPR", UNIFORM)
+    drawn = []
+    for loader in (fast, stock):
+        np.random.seed(1)
+        drawn.append(loader._sampler.sample_by_user_ids(np.full(500, 13), None, 2))
+    assert torch.equal(*drawn)
+
+
+def test_an_unshuffled_epoch_keeps_the_order_of_the_data(loaders):
+    fast, _ = loaders("BPR", UNIFORM, shuffle=False)
+    users = torch.cat([batch["user_id"] for batch in fast])
+    assert torch.equal(users, fast._dataset.inter_feat["user_id"])
+
+
+def test_negatives_are_uniform_over_what_the_user_has_not(loaders):
+    fast, _ = loaders("BPR", UNIFORM)
+    user = 13
+    unused = np.setdiff1d(np.arange(1, fast._dataset.item_num), list(fast._sampler.used_ids[user]))
+    drawn = fast._sampler.sample_by_user_ids(np.full(400_000, user), None, 1).numpy()
+    counts = np.bincount(drawn, minlength=fast._dataset.item_num)
+    assert counts.sum() == counts[unused].sum()
+    assert chisquare(counts[unused]).pvalue > 1e-3
+
+
+def test_worker_processes_are_left_to_torch(loaders):
+    fast, _ = loaders("BPR", UNIFORM, worker=1, train_batch_size=40_000)
+    assert sum(len(batch) for batch in fast) == len(fast._dataset)
