@@ -1,0 +1,1 @@
+"""Benchmarks: runnable scripts, see ``python -m benchmarks --help``."""

@@ -8,24 +8,31 @@ import torch
 from recbole.model.general_recommender import neumf
 from torch import Tensor, nn
 
-# Hidden values of one block of users and all items, at most; they should stay in the processor's cache.
-_BLOCK = 2**20
+# Hidden values that are computed at a time, at most; they should stay in the processor's cache.
+_BLOCK = 2**18
 
 
 class NeuMF(neumf.NeuMF):  # type: ignore[misc]
     """RecBole's NeuMF with a ``full_sort_predict``, which RecBole replaces by single pairs."""
 
+    #: The items' part of the first layer, and the versions of the weights that it belongs to.
+    item_part: tuple[tuple[int, int], Tensor] | None = None
+
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items for each user, flattened, in (0, 1)."""
         if self.training and self.dropout_prob:
             raise NotImplementedError("dropout is drawn for each pair: RecBole then scores pairs")
-        users = user_vectors(self, interaction[self.USER_ID])
-        return torch.sigmoid(all_logits(self, users)).view(-1)
+        users = torch.cat([table[interaction[self.USER_ID]] for table in user_tables(self)], dim=1)
+        items = self._item_part() if self.mlp_train and not torch.is_grad_enabled() else None
+        return torch.sigmoid(all_logits(self, users, items)).view(-1)
 
-
-def user_vectors(model: neumf.NeuMF, users: Tensor) -> Tensor:
-    """The tables that the model uses, side by side, of users ``[n]``: ``[n, d_mf + d_mlp]``."""
-    return torch.cat([table[users] for table in user_tables(model)], dim=1)
+    def _item_part(self) -> Tensor:
+        """Kept from batch to batch: RecBole evaluates few users at a time, often one."""
+        weights = self.mlp_layers.mlp_layers[1].weight, self.item_mlp_embedding.weight
+        versions = (weights[0]._version, weights[1]._version)
+        if self.item_part is None or self.item_part[0] != versions:
+            self.item_part = (versions, item_part(self))
+        return self.item_part[1]
 
 
 def user_tables(model: neumf.NeuMF) -> list[nn.Parameter]:
@@ -34,12 +41,20 @@ def user_tables(model: neumf.NeuMF) -> list[nn.Parameter]:
     return [table.weight for is_used, table in used if is_used]
 
 
-def all_logits(model: neumf.NeuMF, users: Tensor) -> Tensor:
-    """Logits of all items for users ``[n, d_mf + d_mlp]`` given by their vectors, ``[n, n_items]``.
+def all_logits(model: neumf.NeuMF, users: Tensor, items: Tensor | None = None) -> Tensor:
+    """Logits of all items for users given by their vectors.
 
     A linear layer over a user and an item side by side is the sum of one over the user and one over the
     item, so the first layer of the MLP is computed once for each user and each item, not for each pair;
     the last layer is split between the factorisation and the MLP in the same way.
+
+    Args:
+        model: a NeuMF, ours or RecBole's.
+        users: ``[n, d_mf + d_mlp]``, the tables that the model uses side by side.
+        items: :func:`item_part`, where it is at hand.
+
+    Returns:
+        ``[n, n_items]``.
     """
     width = model.mf_embedding_size if model.mf_train else 0
     mf_weight, mlp_weight = model.predict_layer.weight[0].split([width, model.predict_layer.in_features - width])
@@ -47,28 +62,34 @@ def all_logits(model: neumf.NeuMF, users: Tensor) -> Tensor:
     if model.mf_train:
         logits = logits + (users[:, :width] * mf_weight) @ model.item_mf_embedding.weight.t()
     if model.mlp_train:
-        logits = logits + _mlp_logits(_FirstLayer.of(model, users[:, width:]), model, mlp_weight)
+        items = item_part(model) if items is None else items
+        first = model.mlp_layers.mlp_layers[1]
+        users = users[:, width:]
+        of_users = users @ first.weight[:, : users.shape[1]].t() + first.bias
+        logits = logits + _mlp_logits(of_users, items, model, mlp_weight)
     return logits
 
 
-class _FirstLayer(NamedTuple):
-    users: Tensor  # [n, h]
-    items: Tensor  # [n_items, h]
-
-    @classmethod
-    def of(cls, model: neumf.NeuMF, users: Tensor) -> _FirstLayer:
-        linear = model.mlp_layers.mlp_layers[1]
-        for_users, for_items = linear.weight.split(users.shape[1], dim=1)
-        items = model.item_mlp_embedding.weight @ for_items.t()
-        return cls(users @ for_users.t() + linear.bias, items)
+def item_part(model: neumf.NeuMF) -> Tensor:
+    """What the items add to the first layer of the MLP, ``[n_items, h]``."""
+    items = model.item_mlp_embedding.weight
+    return items @ model.mlp_layers.mlp_layers[1].weight[:, -items.shape[1] :].t()
 
 
-def _mlp_logits(first: _FirstLayer, model: neumf.NeuMF, weight: Tensor) -> Tensor:
-    # Dropout, linear, activation, and so on: what follows the first linear layer.
-    rest = model.mlp_layers.mlp_layers[2:]
-    n_items, width = first.items.shape
+def _mlp_logits(users: Tensor, items: Tensor, model: neumf.NeuMF, weight: Tensor) -> Tensor:
+    n_items, width = items.shape
+    rows = max(1, _BLOCK // width)
     parts = []
-    for block in first.users.split(max(1, _BLOCK // (n_items * width))):
-        pairs = (block.unsqueeze(1) + first.items).view(-1, width)
-        parts.append((rest(pairs) @ weight).view(len(block), n_items))
+    for block in users.split(max(1, rows // n_items)):
+        pairs = ((block.unsqueeze(1) + some).view(-1, width) for some in items.split(rows))
+        parts.append(torch.cat([_rest(model, some) @ weight for some in pairs]).view(len(block), n_items))
     return torch.cat(parts)
+
+
+def _rest(model: neumf.NeuMF, hidden: Tensor) -> Tensor:
+    """What follows the first linear layer of the MLP: activation, dropout, linear, and so on."""
+    for layer in model.mlp_layers.mlp_layers[2:]:
+        # Fresh memory for every block would cost as much as the products.
+        in_place = isinstance(layer, nn.ReLU) and not hidden.requires_grad
+        hidden = hidden.relu_() if in_place else layer(hidden)
+    return hidden

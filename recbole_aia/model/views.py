@@ -129,6 +129,8 @@ class BPRView(UserEmbeddingView):
 class NeuMFView(UserEmbeddingView):
     """Two tables side by side, as far as the model uses both; scores come from an MLP."""
 
+    caches = ("item_part",)
+
     def tables(self) -> list[nn.Parameter]:
         """See :meth:`UserEmbeddingView.tables`."""
         return user_tables(self.model)

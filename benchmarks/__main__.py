@@ -1,0 +1,60 @@
+"""Measures ours against the plain way: ``python -m benchmarks NAME [--quick]``, one JSON line each.
+
+The names are below; ``all`` runs every one. ``--quick`` takes a small dataset and under a minute. What the
+project measures of its defenses' quality is ``python -m benchmarks.quality``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+warnings.filterwarnings("ignore")
+
+from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval  # noqa: E402
+from benchmarks.raid import raid_overhead  # noqa: E402
+from benchmarks.scale import scale  # noqa: E402
+from benchmarks.setting import ML1M, SMALL  # noqa: E402
+from benchmarks.steps import step  # noqa: E402
+
+Benchmark = Callable[[bool], dict[str, Any]]
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "lightgcn_step": lambda quick: step("lightgcn_step", "LightGCN", *_sized(quick, 5, 21)),
+    "ngcf_step": lambda quick: step("ngcf_step", "NGCF", *_sized(quick, 5, 21)),
+    "dmf_step": lambda quick: step("dmf_step", "DMF", *_sized(quick, 3, 11)),
+    "neumf_eval": lambda quick: neumf_eval(*_sized(quick, 3, 7)),
+    "loader": lambda quick: loader(*_sized(quick, 5, 7)),
+    "lightgcn_epoch": lambda quick: lightgcn_epoch(*_sized(quick, 1, 1)),
+    "raid_overhead": lambda quick: raid_overhead(*_sized(quick, 1, 3)),
+    "scale": scale,
+}
+
+
+def _sized(quick: bool, few: int, many: int) -> tuple[Any, int]:
+    return (SMALL, few) if quick else (ML1M, many)
+
+
+def main() -> None:
+    """Runs the named benchmarks and prints a line of JSON for each."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("--quick", action="store_true", help="a small dataset, under a minute")
+    arguments = parser.parse_args()
+    names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
+    with tempfile.TemporaryDirectory() as folder:
+        # RecBole's trainers leave a folder of TensorBoard files where they run.
+        home = os.getcwd()
+        os.chdir(folder)
+        for name in names:
+            print(json.dumps({**BENCHMARKS[name](arguments.quick), "quick": arguments.quick}), flush=True)
+        os.chdir(home)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Whole epochs, full evaluations and data loading: ours against RecBole's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import torch
+from recbole.trainer import Trainer
+from recbole.utils import init_seed
+
+from benchmarks.measure import interleaved, max_abs_error, speed_up
+from benchmarks.setting import Shape, config, fast_and_stock, loaders
+
+
+def loader(shape: Shape, repeats: int) -> dict[str, Any]:
+    """An epoch of BPR's batches, without a model."""
+    pair = [loaders(config("BPR", shape, fast=fast), shape)[0] for fast in (True, False)]
+    init_seed(1, True)
+    ours_first = next(iter(pair[0]))
+    init_seed(1, True)
+    error = max(max_abs_error(ours_first[k], v) for k, v in next(iter(pair[1])).interaction.items())
+    ours, reference = interleaved([lambda data=data: sum(map(len, data)) for data in pair], repeats)
+    return speed_up("loader", ours, reference, error, repeats=repeats)
+
+
+def lightgcn_epoch(shape: Shape, repeats: int) -> dict[str, Any]:
+    """An undefended LightGCN epoch, data loading included; the error is that of the users after the epochs."""
+    fast, stock, (stock_data, _, _) = fast_and_stock("LightGCN", shape)
+    fast_data = loaders(config("LightGCN", shape), shape)[0]
+    tasks = [_epoch(fast, fast_data), _epoch(stock, stock_data)]
+    ours, reference = interleaved(tasks, repeats, warm_up=0)
+    error = max_abs_error(fast.user_embedding.weight, stock.user_embedding.weight)
+    return speed_up("lightgcn_epoch", ours, reference, error, repeats=repeats)
+
+
+def _epoch(model: Any, data: Any) -> Callable[[], Any]:
+    trainer = Trainer(data.config, model)
+
+    def one_epoch() -> Any:
+        init_seed(1, True)
+        return trainer._train_epoch(data, 0)
+
+    return one_epoch
+
+
+def neumf_eval(shape: Shape, repeats: int, users: int = 1000) -> dict[str, Any]:
+    """Scores of all items for a thousand users in RecBole's batches, as its full-sort evaluation asks for them."""
+    fast, stock, (_, valid_data, _) = fast_and_stock("NeuMF", shape)
+    tasks = [_scores(model, valid_data, users) for model in (fast, stock)]
+    error = max_abs_error(*(task() for task in tasks))
+    ours, reference = interleaved(tasks, repeats, warm_up=0)
+    return speed_up("neumf_eval", ours, reference, error, users=users, repeats=repeats)
+
+
+def _scores(model: Any, data: Any, users: int) -> Callable[[], torch.Tensor]:
+    trainer = Trainer(data.config, model)
+    trainer.tot_item_num = model.n_items
+    trainer.item_tensor = data._dataset.get_item_feature()
+    model.eval()
+
+    def evaluate() -> torch.Tensor:
+        with torch.no_grad():
+            batches = islice(data, users // data.step)
+            scores = torch.cat([trainer._full_sort_batch_eval(batch)[1] for batch in batches])
+        return scores.masked_fill(scores.isinf(), 0.0)
+
+    return evaluate

@@ -1,0 +1,57 @@
+"""Interleaved timings and the line that every benchmark prints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def seconds(task: Callable[[], Any]) -> float:
+    """Wall-clock time of one call."""
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+def interleaved(tasks: Sequence[Callable[[], Any]], repeats: int, warm_up: int = 1) -> list[float]:
+    """Median seconds of each task; they take turns, so that a busy machine slows all of them alike."""
+    for _ in range(warm_up):
+        for task in tasks:
+            task()
+    times = [[seconds(task) for task in tasks] for _ in range(repeats)]
+    return [median(column) for column in zip(*times, strict=True)]
+
+
+def speed_up(name: str, ours: float, reference: float, error: float, **details: Any) -> dict[str, Any]:
+    """A result whose ratio says how many times faster ours is than the reference."""
+    return _result(name, reference / ours, "reference / ours, higher is better", ours, reference, error, details)
+
+
+def overhead(name: str, ours: float, reference: float, error: float | None, **details: Any) -> dict[str, Any]:
+    """A result whose ratio says how many times the reference's time ours takes."""
+    return _result(name, ours / reference, "ours / reference, lower is better", ours, reference, error, details)
+
+
+def max_abs_error(ours: Tensor, reference: Tensor) -> float:
+    """Largest difference of two tensors of the same shape."""
+    return float((ours - reference).abs().max())
+
+
+def _result(
+    name: str, ratio: float, meaning: str, ours: float, reference: float, error: float | None, details: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "ratio": round(ratio, 3),
+        "ratio_is": meaning,
+        "ours_s": round(ours, 6),
+        "reference_s": round(reference, 6),
+        "max_abs_error": error,
+        "threads": torch.get_num_threads(),
+        **details,
+    }

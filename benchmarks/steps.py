@@ -1,0 +1,48 @@
+"""One training step, loss, backward and Adam: our models against RecBole's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.measure import interleaved, max_abs_error, speed_up
+from benchmarks.setting import Shape, fast_and_stock
+
+
+def step(name: str, model: str, shape: Shape, repeats: int) -> dict[str, Any]:
+    """Times steps of both versions of a model, on the same few batches."""
+    fast, stock, (train_data, _, _) = fast_and_stock(model, shape)
+    batches = list(islice(train_data, 5))
+    error = _gradient_error(fast, stock, batches[0])
+    ours, reference = interleaved([_trainer(fast, batches), _trainer(stock, batches)], repeats, warm_up=2)
+    return speed_up(name, ours, reference, error, model=model, repeats=repeats)
+
+
+def _trainer(model: nn.Module, batches: list[Any]) -> Callable[[], None]:
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    turns = cycle(batches)
+    model.train()
+
+    def one_step() -> None:
+        optimizer.zero_grad()
+        model.calculate_loss(next(turns)).backward()
+        optimizer.step()
+
+    return one_step
+
+
+def _gradient_error(fast: nn.Module, stock: nn.Module, batch: Any) -> float:
+    """Largest difference of a gradient, relative to the largest entry of its parameter's gradient."""
+    for model in (fast, stock):
+        model.train()
+        torch.manual_seed(0)
+        model.calculate_loss(batch).backward()
+    errors = []
+    for ours, theirs in zip(fast.parameters(), stock.parameters(), strict=True):
+        scale = float(theirs.grad.abs().max())
+        errors.append(max_abs_error(ours.grad, theirs.grad) / scale)
+    return max(errors)
