@@ -1,0 +1,199 @@
+"""Synthetic interactions with a planted attribute: the truth about the leak is known, and any size can be had.
+
+A user's items are drawn without replacement, an item with a probability proportional to its popularity times
+exp(the user's taste for its genre). The attribute enters through the taste alone.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_aia.errors import ConfigValueError
+
+NAME = "synthetic"
+CLASSES = ("a", "b")
+_SHARE_B = 0.3
+_GENRES = 16
+_CELLS = 2**22  # of a dense block of users times items: 32 MiB
+
+
+@dataclass(frozen=True)
+class SyntheticData:
+    """Interactions, sorted by user, and the planted attribute. Users and items count from 0.
+
+    Attributes:
+        users: ``[n]`` user of each interaction.
+        items: ``[n]`` item of each interaction; no pair of user and item occurs twice.
+        timestamps: ``[n]`` a random order of all interactions, 0 to n - 1; independent of everything else.
+        labels: ``[n_users]`` int8, the attribute: an index into :data:`CLASSES`.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    timestamps: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Market:
+    """What users choose from, ``popularity`` and ``genres`` [n_items], and their ``tastes`` [n_users, n_genres]."""
+
+    popularity: np.ndarray
+    genres: np.ndarray
+    tastes: np.ndarray
+
+    def draw(self, rng: np.random.Generator, wanted: np.ndarray) -> np.ndarray:
+        """Draws ``wanted`` [n_users] items for each user, with replacement, as keys (see :func:`_pairs`)."""
+        buyers = np.flatnonzero(wanted)
+        mass = np.bincount(self.genres, self.popularity)
+        shares = mass * np.exp(self.tastes[buyers] - self.tastes[buyers].max(axis=1, keepdims=True))
+        by_genre = rng.multinomial(wanted[buyers], shares / shares.sum(axis=1, keepdims=True))
+        users = np.repeat(buyers, wanted[buyers])
+        genres = np.repeat(np.tile(np.arange(mass.size), buyers.size), by_genre.ravel())
+        # One table of cumulative popularity serves all genres: items stand genre by genre.
+        shelf = np.argsort(self.genres, kind="stable")
+        upper = np.cumsum(self.popularity[shelf])
+        last = np.cumsum(np.bincount(self.genres)) - 1
+        low = np.append(0.0, upper[last[:-1]])
+        points = low[genres] + rng.random(users.size) * (upper[last] - low)[genres]
+        places = np.minimum(np.searchsorted(upper, points, side="right"), last[genres])
+        keys: np.ndarray = users * self.genres.size + shelf[places]
+        return keys
+
+
+def generate(n_users: int, n_items: int, n_interactions: int, *, leak: float = 1.0, seed: int = 0) -> SyntheticData:
+    r"""Generates interactions of two classes of users who like different genres.
+
+    .. math:: \text{taste}_u = 2 \, (\varepsilon_u \pm \text{leak} \cdot d),
+        \qquad \varepsilon_u \sim N(0, I), \quad \lVert d \rVert = 1
+
+    with the sign of the user's class; three in ten are ``b``. The tastes themselves tell the classes apart with an
+    AUC of :math:`\Phi(\sqrt 2 \cdot \text{leak})`, 0.92 for 1.0; the interactions with less, and for 0 not at all.
+
+    Args:
+        n_users: at least 20, of whom 6 are of the smaller class: fewer cannot be attacked.
+        n_items: at least 2; every item occurs at least once.
+        n_interactions: at least one for every user and item, at most half of the items for every user. Activity
+            is log-normal, and nobody has fewer than 5, where the average allows it.
+        leak: 0 to 10, how far the classes are from the centre, in standard deviations of the individual taste.
+        seed: of the random numbers, 0 to 2**31 - 1. The same seed gives the same classes and popularity for every leak.
+
+    Raises:
+        ConfigValueError: numbers that are not allowed, or do not fit together.
+    """
+    _check(n_users, n_items, n_interactions, leak, seed)
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation((np.arange(n_users) < round(_SHARE_B * n_users)).astype(np.int8))
+    direction = np.linspace(-1.0, 1.0, min(_GENRES, n_items))
+    direction /= np.linalg.norm(direction)
+    tastes = rng.standard_normal((n_users, direction.size)) + leak * np.outer(2.0 * labels - 1.0, direction)
+    tastes *= 2.0  # so that whoever knows them recommends two or three times as well as by popularity
+    # Zipf's law with Mandelbrot's offset, without which everybody would have the first few items.
+    popularity = rng.permutation(1.0 / (np.arange(1, n_items + 1) + n_items / 200))
+    genres = rng.permutation(np.arange(n_items) % direction.size)
+    market = _Market(popularity / popularity.sum(), genres, tastes)
+    counts = _activity(rng, n_users, n_interactions, n_items // 2)
+    users, items = np.divmod(_pairs(rng, market, counts), n_items)
+    _place_missing(rng, items, n_items)
+    return SyntheticData(users, items, rng.permutation(n_interactions), labels)
+
+
+def write(data: SyntheticData, folder: Path) -> None:
+    """Writes RecBole's atomic files ``synthetic/synthetic.inter`` and ``.user`` into a folder, both or none.
+
+    Users and items are called by numbers from 1. Files with the same content stay as they are.
+
+    Raises:
+        ConfigValueError: the place holds another dataset, or cannot be written to.
+    """
+    place = folder / NAME
+    users = {"user_id:token": np.arange(1, data.labels.size + 1), "group:token": np.take(CLASSES, data.labels)}
+    inter = {"user_id:token": data.users + 1, "item_id:token": data.items + 1, "timestamp:float": data.timestamps}
+    files = {f"{NAME}.user": users, f"{NAME}.inter": inter}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{NAME}.") as around:
+            aside = Path(around) / NAME
+            aside.mkdir()
+            for name, columns in files.items():
+                pd.DataFrame(columns).to_csv(aside / name, sep="\t", index=False, lineterminator="\n")
+            if not place.exists():
+                os.replace(aside, place)
+            # The same files keep their time, by which a trained twin knows them.
+            elif len(filecmp.cmpfiles(place, aside, files, shallow=False)[0]) < len(files):
+                raise ConfigValueError(f"'{place}' holds something else. Remove it, or give another --out.")
+    except OSError as error:
+        raise ConfigValueError(f"cannot write to '{folder}': {error.strerror}. Give another --out.") from error
+
+
+def _check(n_users: int, n_items: int, n_interactions: int, leak: float, seed: int) -> None:
+    for name, value, least in (("users", n_users, 20), ("items", n_items, 2), ("seed", seed, 0)):
+        if not least <= value < 2**31:
+            raise ConfigValueError(f"{name} is {value}. It must be between {least} and {2**31 - 1}.")
+    if not 0.0 <= leak <= 10.0:
+        raise ConfigValueError(f"leak is {leak}. It must be between 0 and 10.")
+    least, most = max(n_users, n_items), n_users * (n_items // 2)
+    if not least <= n_interactions <= most:
+        raise ConfigValueError(
+            f"interactions is {n_interactions}. With {n_users} users and {n_items} items it must be between {least}, "
+            f"one for each, and {most}, half of the items for every user. Ask for that, or for other users or items."
+        )
+
+
+def _activity(rng: np.random.Generator, n_users: int, total: int, most: int) -> np.ndarray:
+    """Log-normal numbers of interactions ``[n_users]``, none above ``most``, that sum up to ``total``."""
+    fewest = min(5, total // n_users)
+    weights = rng.lognormal(sigma=1.2, size=n_users)  # about as uneven as MovieLens-1M
+    extra, room = total - fewest * n_users, most - fewest
+    low, high = 0.0, room / weights.min()
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.minimum(room, middle * weights).sum() < extra else (low, middle)
+    shares = np.minimum(room, high * weights)
+    counts: np.ndarray = np.floor(shares).astype(np.int64)
+    # The largest remainders are rounded up; who has the most has none.
+    counts[np.argsort(counts - shares, kind="stable")[: extra - counts.sum()]] += 1
+    counts += fewest
+    return counts
+
+
+def _pairs(rng: np.random.Generator, market: _Market, counts: np.ndarray) -> np.ndarray:
+    """Draws ``counts`` [n_users] different items for each user, as ascending keys user * n_items + item."""
+    n_items = market.genres.size
+    keys: np.ndarray = np.empty(0, np.int64)
+    missing = counts
+    for _ in range(8):
+        # Never more than are missing, so that dropping repetitions is drawing without replacement.
+        keys = np.sort(np.concatenate([keys, market.draw(rng, missing)]))
+        keys = keys[np.append(True, keys[1:] != keys[:-1])]  # np.unique of NumPy 2.4 takes ten times as long
+        missing = counts - np.bincount(keys // n_items, minlength=counts.size)
+        if not missing.any():
+            return keys
+    # Users who have most of what they like: the largest Gumbel-perturbed utilities have the same distribution.
+    waiting = np.flatnonzero(missing)
+    for block in np.array_split(waiting, -(-waiting.size * n_items // _CELLS)):
+        scores = np.log(market.popularity) + market.tastes[block][:, market.genres]
+        scores += rng.gumbel(size=scores.shape)
+        held = keys[np.isin(keys // n_items, block)]
+        scores[np.searchsorted(block, held // n_items), held % n_items] = -np.inf
+        best = np.argsort(-scores, axis=1)[:, : missing[block].max()]
+        taken = np.arange(best.shape[1]) < missing[block][:, None]
+        keys = np.append(keys, (block[:, None] * n_items + best)[taken])
+    keys.sort()
+    return keys
+
+
+def _place_missing(rng: np.random.Generator, items: np.ndarray, n_items: int) -> None:
+    """Lets items that nobody chose replace repetitions of others in ``items`` [n]."""
+    kept = np.full(n_items, -1)
+    kept[items] = np.arange(items.size)
+    missing = np.flatnonzero(kept < 0)
+    spare = np.delete(np.arange(items.size), kept[kept >= 0])
+    items[rng.choice(spare, missing.size, replace=False)] = missing
