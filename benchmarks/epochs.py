@@ -45,10 +45,12 @@ def _epoch(model: Any, data: Any) -> Callable[[], Any]:
     return one_epoch
 
 
-def neumf_eval(shape: Shape, repeats: int, users: int = 1000) -> dict[str, Any]:
-    """Scores of all items for a thousand users in RecBole's batches, as its full-sort evaluation asks for them."""
-    fast, stock, (_, valid_data, _) = fast_and_stock("NeuMF", shape)
-    tasks = [_scores(model, valid_data, users) for model in (fast, stock)]
+def neumf_eval(shape: Shape, repeats: int) -> dict[str, Any]:
+    """Scores of all items for some thousand users, by RecBole's trainer and each version's batches."""
+    fast, stock, (_, stock_data, _) = fast_and_stock("NeuMF", shape)
+    fast_data = loaders(config("NeuMF", shape), shape)[1]
+    users = fast_data.step * max(1, 1000 // fast_data.step)
+    tasks = [_scores(fast, fast_data, users), _scores(stock, stock_data, users)]
     error = max_abs_error(*(task() for task in tasks))
     ours, reference = interleaved(tasks, repeats, warm_up=0)
     return speed_up("neumf_eval", ours, reference, error, users=users, repeats=repeats)

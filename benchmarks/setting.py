@@ -14,7 +14,7 @@ from recbole.utils import init_seed
 from recbole_aia import AIAConfig
 from recbole_aia.data import create_dataset, prepare_loaders
 from recbole_aia.data.synthetic import generate, write
-from recbole_aia.model import build_model
+from recbole_aia.model import build_model, scores_users
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def loaders(settings: AIAConfig, shape: Shape) -> tuple[Any, Any, Any]:
     init_seed(settings["seed"], True)
     dataset = copy.deepcopy(_dataset(shape))
     dataset.config = settings
-    return prepare_loaders(settings, dataset)
+    return prepare_loaders(settings, dataset, scores_users=scores_users(settings))
 
 
 def fast_and_stock(model: str, shape: Shape, **values: Any) -> tuple[Any, Any, tuple[Any, Any, Any]]:

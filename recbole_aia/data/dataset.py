@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recbole.data.dataloader import TrainDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
 
-from recbole_aia.data.loader import FastTrainDataLoader
+from recbole_aia.data.loader import FastTrainDataLoader, WideFullSortEvalDataLoader
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
 
@@ -44,25 +44,34 @@ def create_dataset(config: Any) -> Dataset:
     return dataset
 
 
-def prepare_loaders(config: Any, dataset: Dataset) -> tuple[Any, Any, Any]:
+def prepare_loaders(config: Any, dataset: Dataset, *, scores_users: bool = False) -> tuple[Any, Any, Any]:
     """Splits a dataset and builds RecBole's training, validation and test loaders.
 
     ``recbole.data.data_preparation`` without its loading of pickled loaders; the order of the steps is the
-    same, and with it every random number. Unless ``fast`` is false, the training loader is ours.
+    same, and with it every random number. Unless ``fast`` is false, loaders are ours where that gives the
+    same numbers.
+
+    Args:
+        config: the run's configuration.
+        dataset: the dataset as created; splitting changes it.
+        scores_users: whether the model scores all items for many users at once, rather than pair by pair.
     """
     parts = dataset.build()
     samplers = create_samplers(config, dataset, parts)
     shuffle = (config["shuffle"], False, False)
     loaders = [
-        _loader_class(config, phase)(config, part, sampler, shuffle=mixed)
+        _loader_class(config, phase, scores_users)(config, part, sampler, shuffle=mixed)
         for phase, part, sampler, mixed in zip(("train", "valid", "test"), parts, samplers, shuffle, strict=True)
     ]
     return loaders[0], loaders[1], loaders[2]
 
 
-def _loader_class(config: Any, phase: str) -> Any:
+def _loader_class(config: Any, phase: str, scores_users: bool) -> Any:
+    ours = {TrainDataLoader: FastTrainDataLoader}
+    if scores_users:
+        ours[FullSortEvalDataLoader] = WideFullSortEvalDataLoader
     stock = get_dataloader(config, phase)
-    return FastTrainDataLoader if config["fast"] and stock is TrainDataLoader else stock
+    return ours.get(stock, stock) if config["fast"] else stock
 
 
 def interactions_digest(train_data: Any) -> str:

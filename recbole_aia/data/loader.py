@@ -1,4 +1,4 @@
-"""RecBole's training loader with the same batches, number by number, without its loops in Python."""
+"""RecBole's loaders, faster: the same training batches bit by bit, the same evaluation in larger ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from recbole.data.dataloader import TrainDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from torch import Tensor
+from torch.utils.data import RandomSampler
+
+_Ids = NDArray[np.int64]
+_MOST_PAIRS = 2**33
+# Scores that an evaluation computes at a time, at least: four megabytes.
+_SCORES = 2**20
 
 
 class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
@@ -27,7 +33,7 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
 
     def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = False) -> None:
         # Other samplers (one that lets items repeat, one over entities) keep their own ways.
-        sampler = VectorizedSampler(sampler) if type(sampler) is Sampler else sampler
+        sampler = VectorizedSampler(sampler) if VectorizedSampler.takes(sampler) else sampler
         super().__init__(config, dataset, sampler, shuffle=shuffle)
 
     def __iter__(self) -> Iterator[Interaction]:
@@ -37,11 +43,18 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
         return self._batches()
 
     def _batches(self) -> Iterator[Interaction]:
-        # torch draws a seed for workers before the order, even where there are no workers.
+        # torch draws a seed for workers before the order, even where there are no workers, ...
         torch.empty((), dtype=torch.int64).random_(generator=self.generator)
-        order = torch.from_numpy(np.fromiter(self.sampler, dtype=np.int64))
-        for rows in order.split(self.step):
+        for rows in self._order().split(self.step):
             yield self.collate_fn(rows)
+
+    def _order(self) -> Tensor:
+        if not isinstance(self.sampler, RandomSampler):
+            return torch.from_numpy(np.fromiter(self.sampler, dtype=np.int64))
+        order = torch.randperm(self.sample_size, generator=self.generator)
+        # ... and a second order, of which it takes nothing.
+        torch.randperm(self.sample_size, generator=self.generator)
+        return order
 
     def collate_fn(self, index: Any) -> Interaction:
         """The interactions of some rows ``[n]`` with their negatives."""
@@ -51,10 +64,22 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
         return self._neg_sampling(self.transform(self._dataset, self._dataset.join(picked)))
 
 
-class VectorizedSampler:
-    """Negatives as RecBole's ``Sampler`` draws them, checked against what users have by one sorted search.
+class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
+    """RecBole's full-sort loader for models that score users at once, which RecBole often hands out one by one."""
 
-    Everything else is the wrapped sampler's.
+    step: int
+
+    def _init_batch_size_and_step(self) -> None:
+        super()._init_batch_size_and_step()
+        n_items = self._dataset.item_num
+        self.step = max(self.step, _SCORES // n_items)
+        self.set_batch_size(self.step * n_items)
+
+
+class VectorizedSampler:
+    """Negatives as RecBole's ``Sampler`` draws them, checked against what users have all at once.
+
+    Keeps a bit for every pair of a user and an item. Everything else is the wrapped sampler's.
 
     Args:
         sampler: RecBole's sampler of one phase.
@@ -64,16 +89,23 @@ class VectorizedSampler:
         self._sampler = sampler
         counts = np.fromiter(map(len, sampler.used_ids), dtype=np.int64, count=len(sampler.used_ids))
         items = np.fromiter(chain.from_iterable(sampler.used_ids), dtype=np.int64, count=counts.sum())
-        self._used = np.sort(self._pairs(np.repeat(np.arange(len(counts)), counts), items))
+        byte, bit = self._place(np.repeat(np.arange(len(counts)), counts), items)
+        self._used = np.zeros(sampler.user_num * sampler.item_num // 8 + 1, dtype=np.uint8)
+        np.bitwise_or.at(self._used, byte, bit)
         if sampler.distribution == "popularity":
             self._popular = np.array(list(sampler.prob), dtype=np.int64)
             self._kept = np.array(list(sampler.prob.values()))
             self._alias = np.array([sampler.alias[item] for item in sampler.prob], dtype=np.int64)
 
+    @staticmethod
+    def takes(sampler: Any) -> bool:
+        """Whether a sampler is of the kind whose draws are repeated here, and its bits fit into a gigabyte."""
+        return type(sampler) is Sampler and sampler.user_num * sampler.item_num <= _MOST_PAIRS
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_sampler"], name)
 
-    def sample_by_user_ids(self, user_ids: NDArray[np.int64], item_ids: object, num: int) -> Tensor:
+    def sample_by_user_ids(self, user_ids: _Ids, item_ids: object, num: int) -> Tensor:
         """Draws items that users have not interacted with.
 
         Args:
@@ -88,22 +120,18 @@ class VectorizedSampler:
         negatives = np.zeros(len(users), dtype=np.int64)
         todo = np.arange(len(users))
         while len(todo):
-            negatives[todo] = self._draw(len(todo))
-            todo = todo[self._is_used(users[todo], negatives[todo])]
+            drawn = negatives[todo] = self._draw(len(todo))
+            byte, bit = self._place(users[todo], drawn)
+            todo = todo[(self._used[byte] & bit) > 0]
         return torch.from_numpy(negatives)
 
-    def _draw(self, size: int) -> NDArray[np.int64]:
+    def _draw(self, size: int) -> _Ids:
         sampler = self._sampler
         if sampler.distribution != "popularity":
-            return sampler.sampling(size)  # type: ignore[no-any-return]
+            return np.asarray(sampler.sampling(size))
         places = np.random.randint(0, len(self._popular), size)
         return np.where(self._kept[places] > np.random.random(size), self._popular[places], self._alias[places])
 
-    def _is_used(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
-        pairs = self._pairs(users, items)
-        places = np.searchsorted(self._used, pairs)
-        places[places == len(self._used)] = 0
-        return self._used[places] == pairs
-
-    def _pairs(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
-        return users.astype(np.int64) * self._sampler.item_num + items
+    def _place(self, users: _Ids, items: _Ids) -> tuple[_Ids, NDArray[np.uint8]]:
+        pairs = users.astype(np.int64) * self._sampler.item_num + items
+        return pairs >> 3, np.left_shift(1, pairs & 7).astype(np.uint8)

@@ -19,6 +19,7 @@ class DMF(dmf.DMF):  # type: ignore[misc]
     """
 
     released_users: Tensor | None = None
+    i_embedding: Tensor | None
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -32,11 +33,11 @@ class DMF(dmf.DMF):  # type: ignore[misc]
 
     def user_features(self) -> Tensor:
         """The first layer of the user tower for all users, ``[n_users, h]``."""
-        return self.user_rows @ self.user_linear.weight.t()
+        return self.user_rows @ self.user_linear.weight.t()  # type: ignore[no-any-return]
 
     def item_features(self) -> Tensor:
         """The first layer of the item tower for all items, ``[n_items, h]``."""
-        return self.item_rows @ self.item_linear.weight.t()
+        return self.item_rows @ self.item_linear.weight.t()  # type: ignore[no-any-return]
 
     def user_vectors(self, users: Tensor) -> Tensor:
         """The vectors that score users ``[n]``, tower output or released, ``[n, d]``."""
@@ -51,7 +52,7 @@ class DMF(dmf.DMF):  # type: ignore[misc]
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Logits ``[batch]`` of user and item pairs."""
         items = self.item_fc_layers(self.item_features()[item])
-        return (self.user_vectors(user) * items).sum(dim=1)
+        return (self.user_vectors(user) * items).sum(dim=1)  # type: ignore[no-any-return]
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items for each user, flattened, in (0, 1)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.model.general_recommender import dmf, lightgcn, neumf, ngcf
 from torch import nn
 
@@ -23,11 +24,18 @@ def build_model(config: Any, dataset: Any) -> nn.Module:
         config: a configuration; ``init_std`` re-initialises all weights normally, biases to 0.
         dataset: the training split.
     """
-    model_class = config.model_class
-    if config["fast"]:
-        model_class = FAST.get(model_class, model_class)
-    model: nn.Module = model_class(config, dataset).to(config["device"])
+    model: nn.Module = _model_class(config)(config, dataset).to(config["device"])
     if config["init_std"] is not None:
         for parameter in model.parameters():
             nn.init.normal_(parameter, 0.0, config["init_std"] if parameter.dim() > 1 else 0.0)
     return model
+
+
+def scores_users(config: Any) -> bool:
+    """Whether the model of a configuration scores all items for many users at once, rather than pair by pair."""
+    return _model_class(config).full_sort_predict is not AbstractRecommender.full_sort_predict
+
+
+def _model_class(config: Any) -> Any:
+    model_class = config.model_class
+    return FAST.get(model_class, model_class) if config["fast"] else model_class

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from recbole.model.general_recommender import neumf
 from torch import Tensor, nn
 
 # Hidden values that are computed at a time, at most; they should stay in the processor's cache.
-_BLOCK = 2**18
+_BLOCK = 2**19
 
 
 class NeuMF(neumf.NeuMF):  # type: ignore[misc]
@@ -67,13 +67,14 @@ def all_logits(model: neumf.NeuMF, users: Tensor, items: Tensor | None = None) -
         users = users[:, width:]
         of_users = users @ first.weight[:, : users.shape[1]].t() + first.bias
         logits = logits + _mlp_logits(of_users, items, model, mlp_weight)
-    return logits
+    return logits  # type: ignore[no-any-return]
 
 
 def item_part(model: neumf.NeuMF) -> Tensor:
     """What the items add to the first layer of the MLP, ``[n_items, h]``."""
-    items = model.item_mlp_embedding.weight
-    return items @ model.mlp_layers.mlp_layers[1].weight[:, -items.shape[1] :].t()
+    items: Tensor = model.item_mlp_embedding.weight
+    weight: Tensor = model.mlp_layers.mlp_layers[1].weight
+    return items @ weight[:, -items.shape[1] :].t()
 
 
 def _mlp_logits(users: Tensor, items: Tensor, model: neumf.NeuMF, weight: Tensor) -> Tensor:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
 class SparseMatrix:
-    """A constant sparse matrix and its transpose, both in CSR.
+    """A constant sparse matrix and its transpose, both by rows.
 
     torch's backward of a sparse product transposes the matrix anew at every step, in COO; here both
     directions are prepared once, and a symmetric matrix serves as its own transpose.
@@ -23,45 +25,81 @@ class SparseMatrix:
     """
 
     def __init__(self, matrix: sp.spmatrix, *, symmetric: bool = False) -> None:
-        self.forward = _to_csr(matrix)
-        self.backward = self.forward if symmetric else _to_csr(matrix.transpose())
+        self._forward = _Rows.of(matrix)
+        self._backward = self._forward if symmetric else _Rows.of(matrix.transpose())
 
     def to(self, device: Any) -> SparseMatrix:
         """Moves both directions to a device, and returns itself."""
-        symmetric = self.backward is self.forward
-        self.forward = self.forward.to(device)
-        self.backward = self.forward if symmetric else self.backward.to(device)
+        symmetric = self._backward is self._forward
+        self._forward = self._forward.to(device)
+        self._backward = self._forward if symmetric else self._backward.to(device)
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SparseMatrix:
-        # It never changes, and torch cannot copy CSR tensors; a copied model shares it.
+        # It never changes; a copied model shares it.
         return self
 
     def __matmul__(self, dense: Tensor) -> Tensor:
         """``[n, m] @ [m, d] -> [n, d]``, differentiable in the dense factor."""
-        return _Product.apply(dense, self.forward, self.backward)  # type: ignore[no-any-return,no-untyped-call]
+        return _Product.apply(dense, self._forward, self._backward)  # type: ignore[no-any-return,no-untyped-call]
 
     @property
     def values(self) -> Tensor:
         """The stored entries, row by row, ``[nnz]``."""
-        return self.forward.values()
+        return self._forward.values
 
     def with_values(self, values: Tensor) -> SparseMatrix:
         """The same pattern, which must be symmetric, under other values ``[nnz]`` that need not be."""
         replaced = object.__new__(SparseMatrix)
-        replaced.forward = _with_values(self.forward, values)
-        replaced.backward = _with_values(self.forward, values[self._mirror])
+        replaced._forward = self._forward._replace(values=values)
+        replaced._backward = self._forward._replace(values=values[self._mirror])
         return replaced
 
-    @property
+    @functools.cached_property
     def _mirror(self) -> Tensor:
         """For each entry (i, j) of a symmetric pattern, the place of (j, i)."""
-        if not hasattr(self, "_mirrored"):
-            n_entries, shape = len(self.values), tuple(self.forward.shape)
-            rows, columns = self.forward.crow_indices().cpu().numpy(), self.forward.col_indices().cpu().numpy()
-            places = sp.csr_matrix((np.arange(n_entries), columns, rows), shape=shape).transpose().tocsr()
-            self._mirrored = torch.from_numpy(places.data).to(self.values.device)
-        return self._mirrored
+        rows, n = self._forward, len(self._forward.starts) - 1
+        places = (np.arange(len(self.values)), rows.columns.cpu().numpy(), rows.starts.cpu().numpy())
+        mirrored = sp.csr_matrix(places, shape=(n, n)).transpose().tocsr().data
+        return torch.from_numpy(mirrored).to(self.values.device)
+
+
+class _Rows(NamedTuple):
+    """A matrix by rows, as CSR has it."""
+
+    starts: Tensor  # [n + 1]
+    columns: Tensor  # [nnz]
+    values: Tensor  # [nnz]
+    width: int
+
+    @classmethod
+    def of(cls, matrix: sp.spmatrix) -> _Rows:
+        csr = sp.csr_matrix(matrix)
+        csr.sort_indices()
+        # The libraries' own integers: 64-bit ones would be converted at every product.
+        integers = "int32" if max(csr.nnz, *csr.shape) < 2**31 else "int64"
+        starts, columns = (torch.from_numpy(part.astype(integers)) for part in (csr.indptr, csr.indices))
+        return cls(starts, columns, torch.from_numpy(csr.data.astype("float32")), csr.shape[1])
+
+    def to(self, device: Any) -> _Rows:
+        return _Rows(self.starts.to(device), self.columns.to(device), self.values.to(device), self.width)
+
+    def times(self, dense: Tensor) -> Tensor:
+        if not dense.is_cpu:
+            return self._csr() @ dense
+        # A row of the product is a weighted bag of rows, and torch's bags are 2.6 times as fast as MKL's CSR,
+        # as long as the rows are contiguous.
+        bags = dense.contiguous(), self.starts
+        return F.embedding_bag(
+            self.columns, *bags, mode="sum", per_sample_weights=self.values, include_last_offset=True
+        )
+
+    def _csr(self) -> Tensor:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            size = (len(self.starts) - 1, self.width)
+            # SciPy has checked its invariants; said so that torch does not warn.
+            return torch.sparse_csr_tensor(self.starts, self.columns, self.values, size=size, check_invariants=False)
 
 
 def normalized_adjacency(interactions: sp.spmatrix) -> SparseMatrix:
@@ -82,30 +120,10 @@ def normalized_adjacency(interactions: sp.spmatrix) -> SparseMatrix:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, dense: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
+    def forward(ctx: Any, dense: Tensor, matrix: _Rows, transpose: _Rows) -> Tensor:
         ctx.transpose = transpose
-        return matrix @ dense
+        return matrix.times(dense)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.transpose @ grads[0].contiguous(), None, None
-
-
-def _to_csr(matrix: sp.spmatrix) -> Tensor:
-    csr = sp.csr_matrix(matrix)
-    csr.sort_indices()
-    # MKL's and cuSPARSE's own integers: 64-bit ones would be converted at every product.
-    integers = "int32" if max(csr.nnz, *csr.shape) < 2**31 else "int64"
-    indptr, indices = (torch.from_numpy(part.astype(integers)) for part in (csr.indptr, csr.indices))
-    return _csr_tensor(indptr, indices, torch.from_numpy(csr.data.astype("float32")), csr.shape)
-
-
-def _with_values(matrix: Tensor, values: Tensor) -> Tensor:
-    return _csr_tensor(matrix.crow_indices(), matrix.col_indices(), values, matrix.shape)
-
-
-def _csr_tensor(rows: Tensor, columns: Tensor, values: Tensor, shape: Any) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        # SciPy has checked its invariants; said so that torch does not warn.
-        return torch.sparse_csr_tensor(rows, columns, values, size=tuple(shape), check_invariants=False)
+        return ctx.transpose.times(grads[0]), None, None

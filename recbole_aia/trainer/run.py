@@ -24,7 +24,7 @@ from recbole_aia.data import interactions_digest, prepare_loaders
 from recbole_aia.errors import CheckpointError
 from recbole_aia.files import write_whole
 from recbole_aia.keys import KEYS
-from recbole_aia.model import UserEmbeddingView, build_model
+from recbole_aia.model import UserEmbeddingView, build_model, scores_users
 from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
 from recbole_aia.trainer.raid import RAIDTrainer
 from recbole_aia.version import __version__
@@ -67,7 +67,9 @@ def train(config: Any, dataset: Any, checkpoint: Path) -> Trained:
         checkpoint: where the kept state is saved.
     """
     init_seed(config["seed"], config["reproducibility"])
-    train_data, valid_data, test_data = prepare_loaders(config, copy.deepcopy(dataset))
+    train_data, valid_data, test_data = prepare_loaders(
+        config, copy.deepcopy(dataset), scores_users=scores_users(config)
+    )
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = build_model(config, train_data.dataset)
     getLogger().info(model)

@@ -3,7 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from recbole.data.dataloader import TrainDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.utils import init_seed
 from scipy.stats import chisquare
 
@@ -94,3 +94,19 @@ def test_negatives_are_uniform_over_what_the_user_has_not(loaders):
 def test_worker_processes_are_left_to_torch(loaders):
     fast, _ = loaders("BPR", UNIFORM, worker=1, train_batch_size=40_000)
     assert sum(len(batch) for batch in fast) == len(fast._dataset)
+
+
+def test_evaluation_is_stock_recboles_in_larger_batches_where_users_are_scored_at_once(ml100k, make_config):
+    wide, plain = (
+        prepare_loaders(make_config("BPR"), copy.deepcopy(ml100k), scores_users=scores_users)[2]
+        for scores_users in (True, False)
+    )
+    assert type(plain) is FullSortEvalDataLoader
+    assert len(wide) < len(plain) / 100
+    users, items = [], []
+    for loader in (wide, plain):
+        batches = list(loader)
+        users.append(torch.cat([batch["user_id"] for batch, _, _, _ in batches]))
+        items.append(torch.cat([positive_items for _, _, _, positive_items in batches]))
+    assert torch.equal(*users)
+    assert torch.equal(*items)

@@ -7,7 +7,7 @@ from recbole.utils import init_seed
 
 from recbole_aia.config import AIAConfig
 from recbole_aia.data import prepare_loaders
-from recbole_aia.model import build_model
+from recbole_aia.model import build_model, scores_users
 
 #: Every fast model, and every switch of a model that changes its computation.
 VARIANTS = {
@@ -98,3 +98,10 @@ def _all_scores(stock, users):
         items = torch.arange(stock.n_items)
         pairs = {stock.USER_ID: users.repeat_interleave(len(items)), stock.ITEM_ID: items.repeat(len(users))}
         return stock.predict(Interaction(pairs))
+
+
+@pytest.mark.parametrize(
+    ("name", "fast", "expected"), [("NeuMF", True, True), ("NeuMF", False, False), ("BPR", False, True)]
+)
+def test_it_is_known_which_models_score_users_at_once(make_config, name, fast, expected):
+    assert scores_users(make_config(name, fast=fast)) is expected
