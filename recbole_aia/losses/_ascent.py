@@ -23,7 +23,7 @@ FINE_STAGES = (0.03, 0.01, 0.003, 0.001)
 # L1 marginal error at which a stage ends: the last one, and those before.
 FINE_TOLERANCE, COARSE_TOLERANCE = 2e-3, 5e-3
 POLISH_STEP = 1e-3
-POLISH_STEPS = 100
+POLISH_STEPS = 10
 # Least damping of the shared direction when the masses are those of a mini-batch.
 BATCH_DAMPING = 0.1
 

@@ -55,6 +55,38 @@ def soft_response(cost: Tensor, potential: Tensor, smoothing: float) -> Tensor:
     return torch.softmax((potential - cost).div_(smoothing), dim=1)
 
 
+class Kernel:
+    r"""Soft assignments of one class near given potentials, at the price of two matrix-vector products.
+
+    With :math:`K = e^{(g_0 - c) / \epsilon}` of the potentials :math:`g_0`, every other :math:`g` weighs its
+    columns by :math:`w = e^{(g - g_0) / \epsilon}`, and the mass of the atoms is
+    :math:`w \odot K^\top (K w)^{-1} / N`. Rows are scaled to a maximum of one, so nothing overflows as long as
+    :math:`g` stays near (Schmitzer 2019, absorption).
+
+    Args:
+        cost: ``[n, Q]``.
+        potential: :math:`g_0`, ``[Q]``.
+        smoothing: :math:`\epsilon`, > 0.
+    """
+
+    def __init__(self, cost: Tensor, potential: Tensor, smoothing: float) -> None:
+        level = (potential - cost).div_(smoothing)
+        # Anything smaller stays nothing for all potentials that are served, and denormals are slow.
+        self._matrix = level.sub_(level.max(1, keepdim=True).values).clamp_min_(-80).exp_()
+        self._potential, self._smoothing = potential, smoothing
+
+    def serves(self, potential: Tensor, smoothing: float) -> bool:
+        """Whether these potentials are near enough."""
+        if smoothing != self._smoothing:
+            return False
+        return float((potential - self._potential).abs().max()) <= 20 * smoothing
+
+    def mass(self, potential: Tensor) -> Tensor:
+        """Mass of the atoms ``[Q]``, which sums to one."""
+        weight = ((potential - self._potential) / self._smoothing).exp()
+        return weight * (self._matrix.t() @ (self._matrix @ weight).reciprocal_()) / len(self._matrix)
+
+
 class Couplings(NamedTuple):
     """What one sweep over all users says about the soft couplings of given potentials."""
 
@@ -76,6 +108,7 @@ class ClassCosts:
         self.scale = scale
         self.batch_size = batch_size
         self._cached = None if batch_size else [self._cost(users) for users in samples]
+        self._kernels: list[Kernel | None] = [None] * len(samples)
 
     def _cost(self, users: Tensor) -> Tensor:
         return squared_cost(users, self.atoms).div_(self.scale)
@@ -89,11 +122,22 @@ class ClassCosts:
 
     def masses(self, potentials: Tensor, smoothing: float) -> Tensor:
         """Second marginals ``[K, Q]`` of the soft couplings, over all users."""
+        if self._cached is not None:
+            return torch.stack(
+                [self._kernel(k, potentials[k], smoothing).mass(potentials[k]) for k in range(len(self.samples))]
+            )
         masses = torch.zeros_like(potentials)
         for k, users in enumerate(self.samples):
             for _, cost in self._blocks(k):
                 masses[k] += soft_response(cost, potentials[k], smoothing).sum(0) / len(users)
         return masses
+
+    def _kernel(self, k: int, potential: Tensor, smoothing: float) -> Kernel:
+        kernel = self._kernels[k]
+        if kernel is None or not kernel.serves(potential, smoothing):
+            assert self._cached is not None
+            kernel = self._kernels[k] = Kernel(self._cached[k], potential, smoothing)
+        return kernel
 
     def hard_masses(self, potentials: Tensor) -> tuple[Tensor, Tensor]:
         """Second marginals ``[K, Q]`` and mean c-transforms ``[K]`` of the hard couplings."""

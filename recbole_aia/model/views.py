@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_aia.errors import UnsupportedModelError
@@ -60,8 +61,10 @@ class UserEmbeddingView:
 
     def table(self, users: Tensor | None = None) -> Tensor | None:
         """The raw parameters of users ``[n, d']``, differentiable; ``None`` where the model has no such table."""
-        tables = self.tables()
-        return torch.cat([table[self._ids(users)] for table in tables], dim=1) if tables else None
+        tables, ids = self.tables(), self._ids(users)
+        # Not table[ids], whose backward sorts.
+        parts = [F.embedding(ids, table) for table in tables]
+        return torch.cat(parts, dim=1) if tables else None
 
     def tables(self) -> list[nn.Parameter]:
         """The parameters that hold users, each ``[n_users, d_i]``; none where users are computed.
