@@ -18,7 +18,7 @@ warnings.filterwarnings("ignore")
 
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval  # noqa: E402
 from benchmarks.raid import raid_overhead  # noqa: E402
-from benchmarks.scale import scale  # noqa: E402
+from benchmarks.scale import lastfm, scale  # noqa: E402
 from benchmarks.setting import ML1M, SMALL  # noqa: E402
 from benchmarks.steps import step  # noqa: E402
 
@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "lightgcn_epoch": lambda quick: lightgcn_epoch(*_sized(quick, 1, 1)),
     "raid_overhead": lambda quick: raid_overhead(*_sized(quick, 1, 3)),
     "scale": scale,
+    "lastfm": lastfm,
 }
 
 
