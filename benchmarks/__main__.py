@@ -1,7 +1,7 @@
 """Measures ours against the plain way: ``python -m benchmarks NAME [--quick]``, one JSON line each.
 
-The names are below; ``all`` runs every one. ``--quick`` takes a small dataset and under a minute. What the
-project measures of its defenses' quality is ``python -m benchmarks.quality``.
+``all`` runs every one. ``--quick`` takes a small dataset and under a minute. What the defenses protect and cost
+is measured by ``python -m benchmarks.quality``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-warnings.filterwarnings("ignore")
-
-from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval  # noqa: E402
-from benchmarks.raid import raid_overhead  # noqa: E402
-from benchmarks.scale import lastfm, scale  # noqa: E402
-from benchmarks.setting import ML1M, SMALL  # noqa: E402
-from benchmarks.steps import step  # noqa: E402
+from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
+from benchmarks.raid import raid_overhead
+from benchmarks.scale import lastfm, scale
+from benchmarks.setting import ML1M, SMALL
+from benchmarks.steps import step
 
 Benchmark = Callable[[bool], dict[str, Any]]
 
@@ -47,6 +45,7 @@ def main() -> None:
     parser.add_argument("name", choices=[*BENCHMARKS, "all"])
     parser.add_argument("--quick", action="store_true", help="a small dataset, under a minute")
     arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")  # RecBole's and torch's, about each other
     names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
     with tempfile.TemporaryDirectory() as folder:
         # RecBole's trainers leave a folder of TensorBoard files where they run.

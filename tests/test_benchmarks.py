@@ -1,0 +1,75 @@
+"""The benchmarks run, compare equal things and print what they promise; their figures are not tested."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
+from benchmarks.measure import interleaved, overhead, speed_up
+from benchmarks.raid import Epochs
+from benchmarks.scale import one_size
+from benchmarks.setting import Shape
+from benchmarks.steps import step
+
+TINY = Shape(300, 120, 4000)
+KEYS = {"name", "ratio", "ratio_is", "ours_s", "reference_s", "max_abs_error", "threads"}
+
+
+def test_tasks_take_turns():
+    calls = []
+    times = interleaved([lambda: calls.append("a"), lambda: calls.append("b")], repeats=3, warm_up=1)
+    assert calls == ["a", "b"] * 4
+    assert len(times) == 2
+
+
+def test_ratios_say_which_way_they_go():
+    assert speed_up("x", 1.0, 5.0, 0.0)["ratio"] == 5.0
+    assert overhead("x", 1.1, 1.0, None)["ratio"] == 1.1
+    assert "higher is better" in speed_up("x", 1.0, 5.0, 0.0)["ratio_is"]
+    assert "lower is better" in overhead("x", 1.0, 5.0, None)["ratio_is"]
+
+
+@pytest.mark.parametrize("model", ["LightGCN", "NGCF", "DMF"])
+def test_steps_compare_equal_gradients(model):
+    result = step("a_step", model, TINY, repeats=1)
+    assert set(result) >= KEYS
+    assert result["max_abs_error"] < 1e-5
+
+
+def test_the_loaders_epoch_compares_equal_batches():
+    assert loader(TINY, repeats=1)["max_abs_error"] == 0
+
+
+def test_evaluations_compare_equal_scores():
+    assert neumf_eval(TINY, repeats=1)["max_abs_error"] < 1e-6
+
+
+def test_epochs_end_in_equal_weights():
+    assert lightgcn_epoch(TINY, repeats=1)["max_abs_error"] < 1e-5
+
+
+def test_raids_epochs_are_with_and_without_its_loss():
+    epochs = Epochs("BPR", TINY)
+    epochs.undefended()
+    assert epochs.term.refreshes == 0
+    epochs.refreshed()
+    before = epochs.term.barycenter
+    epochs.between()
+    assert epochs.term.barycenter is before
+
+
+def test_a_size_reports_time_and_memory():
+    row = one_size("BPR", TINY, batch=512, repeats=1)
+    assert row["raid_epoch_s"] > 0
+    assert row["peak_mib"] >= row["peak_mib_before_training"]
+
+
+def test_the_command_prints_one_line_of_json(monkeypatch, capsys):
+    monkeypatch.setitem(command.BENCHMARKS, "loader", lambda quick: speed_up("loader", 1.0, 2.0, 0.0))
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "loader", "--quick"])
+    command.main()
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {**printed, "name": "loader", "quick": True, "threads": torch.get_num_threads()}
