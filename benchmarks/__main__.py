@@ -29,7 +29,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "neumf_eval": lambda quick: neumf_eval(*_sized(quick, 3, 7)),
     "loader": lambda quick: loader(*_sized(quick, 5, 7)),
     "lightgcn_epoch": lambda quick: lightgcn_epoch(*_sized(quick, 1, 1)),
-    "raid_overhead": lambda quick: raid_overhead(*_sized(quick, 1, 3)),
+    "raid_overhead": lambda quick: raid_overhead(*_sized(quick, 1, 2)),
     "scale": scale,
     "lastfm": lastfm,
 }

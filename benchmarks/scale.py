@@ -42,7 +42,7 @@ def scale(quick: bool) -> dict[str, Any]:
     for model in MODELS:
         for factor in factors:
             size = Shape(users * factor, ITEMS, users * factor * PER_USER)
-            rows[f"{model} x{factor}"] = _in_a_process(model, size, BATCH * factor, repeats=1 if quick else 3)
+            rows[f"{model} x{factor}"] = _in_a_process(model, size, BATCH * factor, repeats=1)
     growth = {
         f"{model} {key}": [
             round(rows[f"{model} x{factor}"][key] / rows[f"{model} x1"][key] / factor, 3) for factor in factors[1:]

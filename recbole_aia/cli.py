@@ -141,9 +141,11 @@ def _prepare_synthetic(arguments: argparse.Namespace) -> int:
     sizes = arguments.users, arguments.items, arguments.interactions
     try:
         data = synthetic.generate(*sizes, leak=arguments.leak, seed=arguments.seed)
+        synthetic.write(data, arguments.out)
     except MemoryError as error:
-        raise ConfigValueError(f"interactions is {sizes[2]}: too many for this memory. Ask for fewer.") from error
-    synthetic.write(data, arguments.out)
+        raise ConfigValueError(
+            "that is too much for this machine's memory. Ask for fewer users or interactions."
+        ) from error
     classes = zip(synthetic.CLASSES, np.bincount(data.labels), strict=True)
     activity = np.bincount(data.users)
     print(

@@ -17,7 +17,7 @@ from torch.utils.data import RandomSampler
 
 _Ids = NDArray[np.int64]
 _MOST_PAIRS = 2**33
-# Scores that an evaluation computes at a time, at least: four megabytes.
+# Scores that an evaluation computes at a time, as long as a user's fit: four megabytes.
 _SCORES = 2**20
 
 
@@ -65,7 +65,10 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
 
 
 class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
-    """RecBole's full-sort loader for models that score users at once, which RecBole often hands out one by one."""
+    """RecBole's full-sort loader for models that score users at once, which RecBole often hands out one by one.
+
+    An ``eval_batch_size`` of fewer than a million scores is raised to that.
+    """
 
     step: int
 
@@ -103,7 +106,9 @@ class VectorizedSampler:
         return type(sampler) is Sampler and sampler.user_num * sampler.item_num <= _MOST_PAIRS
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_sampler"], name)
+        if name.startswith("__") or "_sampler" not in self.__dict__:
+            raise AttributeError(name)  # asked for while it is being copied
+        return getattr(self._sampler, name)
 
     def sample_by_user_ids(self, user_ids: _Ids, item_ids: object, num: int) -> Tensor:
         """Draws items that users have not interacted with.

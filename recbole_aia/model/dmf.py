@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 import torch
 from recbole.model.general_recommender import dmf
@@ -15,6 +16,10 @@ from recbole_aia.model.sparse import SparseMatrix
 class DMF(dmf.DMF):  # type: ignore[misc]
     """RecBole's DMF, whose towers start with one sparse product for all users or items.
 
+    A step's loss and gradients are RecBole's to 1e-5. On small data training is so sensitive that the last bits
+    can lead it elsewhere, with metrics that differ as between two seeds. A repeated interaction counts once, as
+    in RecBole's training; RecBole's evaluation counts it as often as it occurs.
+
     Its users can be *released*: frozen vectors that score in place of the user tower.
     """
 
@@ -23,13 +28,21 @@ class DMF(dmf.DMF):  # type: ignore[misc]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        rows = sp.csr_matrix(self.interaction_matrix)
-        if self.inter_matrix_type == "01":
-            # Stock rows come from the histories, in which a repeated interaction counts once.
-            rows.data[:] = 1.0
-        self.user_rows = SparseMatrix(rows).to(self.device)
-        self.item_rows = SparseMatrix(rows.transpose()).to(self.device)
-        self.other_parameter_name = ["i_embedding", "released_users"]
+        self.user_rows = self._rows(self.history_item_id, self.history_item_value, self.n_items)
+        self.item_rows = self._rows(self.history_user_id, self.history_user_value, self.n_users)
+        #: The user tower's output for all users, kept for scoring as RecBole keeps the items'.
+        self.u_embedding: Tensor | None = None
+        self.other_parameter_name = ["i_embedding", "u_embedding", "released_users"]
+
+    def _rows(self, columns: Tensor, values: Tensor, width: int) -> SparseMatrix:
+        """RecBole's dense rows, of whose repeated entries the last stands, from its padded histories."""
+        height, longest = columns.shape
+        places = np.arange(height).repeat(longest) * width + columns.cpu().numpy().ravel()
+        order = np.argsort(places, kind="stable")
+        last = order[np.append(np.diff(places[order]) != 0, True)]
+        rows, columns_kept = np.divmod(places[last], width)
+        kept = values.cpu().numpy().ravel()[last]
+        return SparseMatrix(sp.csr_matrix((kept, (rows, columns_kept)), shape=(height, width))).to(self.device)
 
     def user_features(self) -> Tensor:
         """The first layer of the user tower for all users, ``[n_users, h]``."""
@@ -54,12 +67,15 @@ class DMF(dmf.DMF):  # type: ignore[misc]
         items = self.item_fc_layers(self.item_features()[item])
         return (self.user_vectors(user) * items).sum(dim=1)  # type: ignore[no-any-return]
 
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """See RecBole's; forgets the users kept for scoring."""
+        self.u_embedding = None
+        return super().calculate_loss(interaction)  # type: ignore[no-any-return]
+
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items for each user, flattened, in (0, 1)."""
-        if self.released_users is None:
-            # RecBole's way looks at the rows of these users only, of whom a batch has few.
-            return super().full_sort_predict(interaction)  # type: ignore[no-any-return]
-        if self.i_embedding is None:
+        if self.i_embedding is None or self.u_embedding is None:
             self.i_embedding = self.get_item_embedding()
-        users = self.released_users[interaction[self.USER_ID]]
+            self.u_embedding = self.user_vectors(torch.arange(self.n_users, device=self.device))
+        users = self.u_embedding[interaction[self.USER_ID]]
         return torch.sigmoid(users @ self.i_embedding.t()).view(-1)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.model.general_recommender import dmf, lightgcn, neumf, ngcf
+from recbole.model.general_recommender import bpr, dmf, lightgcn, neumf, ngcf
 from torch import nn
 
 from recbole_aia.model.dmf import DMF
@@ -32,8 +31,8 @@ def build_model(config: Any, dataset: Any) -> nn.Module:
 
 
 def scores_users(config: Any) -> bool:
-    """Whether the model of a configuration scores all items for many users at once, rather than pair by pair."""
-    return _model_class(config).full_sort_predict is not AbstractRecommender.full_sort_predict
+    """Whether the model of a configuration is known to score all items for many users without forming pairs."""
+    return _model_class(config) in {bpr.BPR, *FAST.values()}
 
 
 def _model_class(config: Any) -> Any:

@@ -10,7 +10,7 @@ from recbole_aia.model.sparse import SparseMatrix, normalized_adjacency
 
 
 class LightGCN(lightgcn.LightGCN):  # type: ignore[misc]
-    """RecBole's LightGCN, propagating by a CSR product whose backward is the same product."""
+    """RecBole's LightGCN, propagating by a sparse product whose backward is the same product."""
 
     def get_norm_adj_mat(self) -> SparseMatrix:
         """The normalised adjacency of users and items."""

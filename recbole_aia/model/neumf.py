@@ -15,24 +15,10 @@ _BLOCK = 2**19
 class NeuMF(neumf.NeuMF):  # type: ignore[misc]
     """RecBole's NeuMF with a ``full_sort_predict``, which RecBole replaces by single pairs."""
 
-    #: The items' part of the first layer, and the versions of the weights that it belongs to.
-    item_part: tuple[tuple[int, int], Tensor] | None = None
-
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items for each user, flattened, in (0, 1)."""
-        if self.training and self.dropout_prob:
-            raise NotImplementedError("dropout is drawn for each pair: RecBole then scores pairs")
         users = torch.cat([table[interaction[self.USER_ID]] for table in user_tables(self)], dim=1)
-        items = self._item_part() if self.mlp_train and not torch.is_grad_enabled() else None
-        return torch.sigmoid(all_logits(self, users, items)).view(-1)
-
-    def _item_part(self) -> Tensor:
-        """Kept from batch to batch: RecBole evaluates few users at a time, often one."""
-        weights = self.mlp_layers.mlp_layers[1].weight, self.item_mlp_embedding.weight
-        versions = (weights[0]._version, weights[1]._version)
-        if self.item_part is None or self.item_part[0] != versions:
-            self.item_part = (versions, item_part(self))
-        return self.item_part[1]
+        return torch.sigmoid(all_logits(self, users)).view(-1)
 
 
 def user_tables(model: neumf.NeuMF) -> list[nn.Parameter]:
@@ -41,7 +27,7 @@ def user_tables(model: neumf.NeuMF) -> list[nn.Parameter]:
     return [table.weight for is_used, table in used if is_used]
 
 
-def all_logits(model: neumf.NeuMF, users: Tensor, items: Tensor | None = None) -> Tensor:
+def all_logits(model: neumf.NeuMF, users: Tensor) -> Tensor:
     """Logits of all items for users given by their vectors.
 
     A linear layer over a user and an item side by side is the sum of one over the user and one over the
@@ -51,30 +37,26 @@ def all_logits(model: neumf.NeuMF, users: Tensor, items: Tensor | None = None) -
     Args:
         model: a NeuMF, ours or RecBole's.
         users: ``[n, d_mf + d_mlp]``, the tables that the model uses side by side.
-        items: :func:`item_part`, where it is at hand.
 
     Returns:
         ``[n, n_items]``.
+
+    Raises:
+        NotImplementedError: the model is in training and has dropout, which is drawn for each pair.
     """
+    if model.training and model.dropout_prob:
+        raise NotImplementedError("dropout is drawn for each pair of a user and an item: call eval() first")
     width = model.mf_embedding_size if model.mf_train else 0
     mf_weight, mlp_weight = model.predict_layer.weight[0].split([width, model.predict_layer.in_features - width])
     logits = model.predict_layer.bias
     if model.mf_train:
         logits = logits + (users[:, :width] * mf_weight) @ model.item_mf_embedding.weight.t()
     if model.mlp_train:
-        items = item_part(model) if items is None else items
-        first = model.mlp_layers.mlp_layers[1]
-        users = users[:, width:]
-        of_users = users @ first.weight[:, : users.shape[1]].t() + first.bias
-        logits = logits + _mlp_logits(of_users, items, model, mlp_weight)
+        first, items = model.mlp_layers.mlp_layers[1], model.item_mlp_embedding.weight
+        for_users, for_items = first.weight.split([users.shape[1] - width, items.shape[1]], dim=1)
+        of_users = users[:, width:] @ for_users.t() + first.bias
+        logits = logits + _mlp_logits(of_users, items @ for_items.t(), model, mlp_weight)
     return logits  # type: ignore[no-any-return]
-
-
-def item_part(model: neumf.NeuMF) -> Tensor:
-    """What the items add to the first layer of the MLP, ``[n_items, h]``."""
-    items: Tensor = model.item_mlp_embedding.weight
-    weight: Tensor = model.mlp_layers.mlp_layers[1].weight
-    return items @ weight[:, -items.shape[1] :].t()
 
 
 def _mlp_logits(users: Tensor, items: Tensor, model: neumf.NeuMF, weight: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from recbole_aia.model.sparse import SparseMatrix, normalized_adjacency
 
 
 class NGCF(ngcf.NGCF):  # type: ignore[misc]
-    """RecBole's NGCF, propagating by a CSR product whose backward is prepared."""
+    """RecBole's NGCF, propagating by a sparse product whose backward is prepared."""
 
     def get_norm_adj_mat(self) -> SparseMatrix:
         """The normalised adjacency of users and items."""

@@ -122,7 +122,7 @@ class UserEmbeddingView:
         return items
 
     def _ids(self, users: Tensor | None) -> Tensor:
-        return self.users if users is None else users
+        return self.users if users is None else users.to(self.model.device)
 
 
 class BPRView(UserEmbeddingView):
@@ -131,8 +131,6 @@ class BPRView(UserEmbeddingView):
 
 class NeuMFView(UserEmbeddingView):
     """Two tables side by side, as far as the model uses both; scores come from an MLP."""
-
-    caches = ("item_part",)
 
     def tables(self) -> list[nn.Parameter]:
         """See :meth:`UserEmbeddingView.tables`."""
@@ -164,7 +162,7 @@ class GraphView(UserEmbeddingView):
 class DMFView(UserEmbeddingView):
     """No table: users are the output of a tower over their interactions, unless they have been released."""
 
-    caches = ("i_embedding",)
+    caches = ("i_embedding", "u_embedding")
     shared = ("user_features", "item_features")
 
     def write(self, values: Tensor, users: Tensor | None = None) -> None:
@@ -195,7 +193,7 @@ class DMFView(UserEmbeddingView):
         return self.model.get_item_embedding()  # type: ignore[no-any-return]
 
 
-# RecBole's own models by name, so that none has to be imported; models of users by class.
+# RecBole's own models by name; models of users by class.
 _VIEWS: dict[str | type, type[UserEmbeddingView]] = {
     "BPR": BPRView,
     "NeuMF": NeuMFView,

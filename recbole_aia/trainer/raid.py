@@ -13,6 +13,7 @@ from recbole_aia.losses import Barycenter, CouplingMethod, defensive_loss, penal
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 
 _FEW_USERS = 10_000
+_ASCENT_USERS = 2048  # of a class, for a step of the barycenter's ascent where there are not few
 _CHUNK = 8192
 
 
@@ -93,7 +94,7 @@ class RAIDTerm:
             n_atoms=min(self.config["raid_atoms"], len(self.users)),
             tau=self.config["raid_tau"],
             warm_start=self.barycenter,
-            batch_size=None if len(self.users) <= _FEW_USERS else self.config["raid_batch_users"],
+            batch_size=None if len(self.users) <= _FEW_USERS else _ASCENT_USERS,
             generator=self.generator,
         )
         coupling = solve_coupling(self._method(), samples, self.barycenter, epsilon=self.config["raid_epsilon"])

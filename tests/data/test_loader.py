@@ -103,10 +103,25 @@ def test_evaluation_is_stock_recboles_in_larger_batches_where_users_are_scored_a
     )
     assert type(plain) is FullSortEvalDataLoader
     assert len(wide) < len(plain) / 100
-    users, items = [], []
-    for loader in (wide, plain):
-        batches = list(loader)
-        users.append(torch.cat([batch["user_id"] for batch, _, _, _ in batches]))
-        items.append(torch.cat([positive_items for _, _, _, positive_items in batches]))
-    assert torch.equal(*users)
-    assert torch.equal(*items)
+    (users, *pairs), (plain_users, *plain_pairs) = map(evaluated, (wide, plain))
+    assert torch.equal(users, plain_users)
+    for ours, theirs in zip(pairs, plain_pairs, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def evaluated(loader):
+    """Users, and what is masked and what is sought for each, as pairs of user and item over all batches."""
+    batches = list(loader)
+    history = [(users["user_id"][rows], items) for users, (rows, items), _, _ in batches]
+    sought = [(users["user_id"][rows], items) for users, _, rows, items in batches]
+    columns = [torch.cat(column) for pairs in (history, sought) for column in zip(*pairs, strict=True)]
+    return [torch.cat([users["user_id"] for users, _, _, _ in batches]), *columns]
+
+
+def test_a_loader_can_be_copied(loaders):
+    fast, _ = loaders("BPR", UNIFORM)
+    copied = copy.deepcopy(fast)
+    np.random.seed(0)
+    first = next(iter(fast))["neg_item_id"]
+    np.random.seed(0)
+    assert torch.equal(next(iter(copied))["neg_item_id"], first)

@@ -1,12 +1,13 @@
 import copy
 
+import pandas as pd
 import pytest
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
 from recbole_aia.config import AIAConfig
-from recbole_aia.data import prepare_loaders
+from recbole_aia.data import create_dataset, prepare_loaders
 from recbole_aia.model import build_model, scores_users
 
 #: Every fast model, and every switch of a model that changes its computation.
@@ -80,6 +81,39 @@ def test_neumf_leaves_scoring_under_dropout_to_recbole(make_config, split_ml100k
     model.train()
     with pytest.raises(NotImplementedError, match="dropout"):
         model.full_sort_predict(Interaction({model.USER_ID: torch.arange(1, 3)}))
+
+
+@pytest.mark.parametrize("name", ["LightGCN", "NGCF", "DMF", "NeuMF"])
+def test_scores_follow_a_step_of_training(make_config, split_ml100k, name):
+    config = make_config(name)
+    train_data = prepare_loaders(config, create_dataset(config))[0]
+    model = build_model(config, train_data.dataset)
+    users = Interaction({model.USER_ID: torch.arange(1, 5)})
+    scores = []
+    for _ in range(2):
+        model.eval()
+        with torch.no_grad():
+            scores.append(model.full_sort_predict(users))
+        model.train()
+        model.calculate_loss(next(iter(train_data))).backward()
+        torch.optim.SGD(model.parameters(), lr=1.0).step()
+    assert not torch.equal(*scores)
+
+
+@pytest.mark.parametrize("kind", ["01", "rating"])
+def test_dmf_trains_on_repeated_interactions_as_recbole_does(make_config, ml100k, kind):
+    models = []
+    for fast in (True, False):
+        values = {"inter_matrix_type": "rating"} if kind == "rating" else {}
+        config = make_config("DMF", fast=fast, **values)
+        dataset = copy.deepcopy(ml100k)
+        repeated = dataset.inter_feat.iloc[:500].assign(rating=1.0)
+        dataset.inter_feat = pd.concat([dataset.inter_feat, repeated], ignore_index=True)
+        train_data = prepare_loaders(config, dataset)[0]
+        init_seed(3, True)  # of the order in which RecBole keeps repetitions, too
+        models.append(build_model(config, train_data.dataset).eval())
+    users, items = torch.arange(1, 200), torch.arange(200, 399)
+    torch.testing.assert_close(models[0](users, items), models[1](users, items), rtol=1e-5, atol=1e-7)
 
 
 def test_fast_can_be_switched_off_and_weights_reinitialised(make_config, split_ml100k):

@@ -6,7 +6,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
-from recbole_aia.data import prepare_loaders
+from recbole_aia.data import create_dataset, prepare_loaders
 from recbole_aia.errors import UnsupportedModelError
 from recbole_aia.model import UserEmbeddingView, build_model, register_view, registered_views
 from recbole_aia.model.views import BPRView, view_class
@@ -112,7 +112,7 @@ class TestViewContract:
         with view.shared_forward():
             assert torch.equal(view.served(), expected)
             assert torch.equal(view.served(), expected)
-        assert not {"forward", "user_vectors"} & set(vars(model))
+        assert not set(view.shared) & set(vars(model))
 
     @staticmethod
     def write(view, values, users=None):
@@ -128,15 +128,19 @@ def readable(view, users=None):
         return (view.served(users) if table is None else table).clone()
 
 
-def test_one_step_of_lightgcn_propagates_once(make_config, split_ml100k, monkeypatch):
-    model = build_model(make_config("LightGCN"), split_ml100k[0].dataset)
-    calls = []
-    forward = type(model).forward
-    monkeypatch.setattr(type(model), "forward", lambda self: calls.append(1) or forward(self))
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("LightGCN", "forward"), ("NGCF", "forward"), ("DMF", "user_features"), ("DMF", "item_features")],
+)
+def test_one_step_computes_all_users_and_items_once(make_config, monkeypatch, name, method):
+    config = make_config(name)
+    train_data = prepare_loaders(config, create_dataset(config))[0]
+    model, calls = build_model(config, train_data.dataset), []
+    original = getattr(type(model), method)
+    monkeypatch.setattr(type(model), method, lambda self: calls.append(1) or original(self))
     view = UserEmbeddingView(model)
-    batch = next(iter(split_ml100k[0]))
     with view.shared_forward():
-        (model.calculate_loss(batch) + view.served().pow(2).mean()).backward()
+        (model.calculate_loss(next(iter(train_data))) + view.served().pow(2).mean()).backward()
     assert len(calls) == 1
 
 
