@@ -11,6 +11,7 @@ from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from benchmarks.measure import interleaved, max_abs_error, speed_up
+from benchmarks.raid import Stretch
 from benchmarks.setting import Shape, config, fast_and_stock, loaders
 
 
@@ -26,27 +27,30 @@ def loader(shape: Shape, repeats: int) -> dict[str, Any]:
 
 
 def lightgcn_epoch(shape: Shape, repeats: int) -> dict[str, Any]:
-    """An undefended LightGCN epoch, data loading included; the error is that of the users after the epochs."""
+    """An undefended LightGCN epoch, data loading included, from a stretch of 60 of its steps.
+
+    The error is that of the users' weights after the stretches.
+    """
     fast, stock, (stock_data, _, _) = fast_and_stock("LightGCN", shape)
-    fast_data = loaders(config("LightGCN", shape), shape)[0]
-    tasks = [_epoch(fast, fast_data), _epoch(stock, stock_data)]
-    ours, reference = interleaved(tasks, repeats, warm_up=0)
+    stretches = [Stretch(data, 60) for data in (loaders(config("LightGCN", shape), shape)[0], stock_data)]
+    tasks = [_steps(model, data) for model, data in zip((fast, stock), stretches, strict=True)]
+    ours, reference = (data.share * s for data, s in zip(stretches, interleaved(tasks, repeats, 0), strict=True))
     error = max_abs_error(fast.user_embedding.weight, stock.user_embedding.weight)
     return speed_up("lightgcn_epoch", ours, reference, error, repeats=repeats)
 
 
-def _epoch(model: Any, data: Any) -> Callable[[], Any]:
-    trainer = Trainer(data.config, model)
+def _steps(model: Any, data: Stretch) -> Callable[[], Any]:
+    trainer = Trainer(data.loader.config, model)
 
-    def one_epoch() -> Any:
+    def train() -> Any:
         init_seed(1, True)
         return trainer._train_epoch(data, 0)
 
-    return one_epoch
+    return train
 
 
 def neumf_eval(shape: Shape, repeats: int) -> dict[str, Any]:
-    """Scores of all items for some thousand users, by RecBole's trainer and each version's batches."""
+    """Scores of all items for up to a thousand users, by RecBole's trainer and each version's batches."""
     fast, stock, (_, stock_data, _) = fast_and_stock("NeuMF", shape)
     fast_data = loaders(config("NeuMF", shape), shape)[1]
     users = fast_data.step * max(1, 1000 // fast_data.step)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,6 @@ SMALL = Shape(2000, 1500, 120_000)
 
 #: What every benchmark trains with, unless it says otherwise.
 VALUES = {
-    "data_path": None,
     "gpu_id": "",
     "show_progress": False,
     "state": "warning",
@@ -47,7 +49,9 @@ VALUES = {
 
 @functools.cache
 def folder(shape: Shape) -> str:
-    """Where the files of a shape are, for as long as this process lives."""
+    """Where the files of a shape are: another process's, or made for as long as this one lives."""
+    if given := os.environ.get(_variable(shape)):
+        return given
     place = tempfile.TemporaryDirectory(prefix="recbole-aia-")
     _PLACES.append(place)
     write(generate(shape.users, shape.items, shape.interactions), Path(place.name))
@@ -55,6 +59,32 @@ def folder(shape: Shape) -> str:
 
 
 _PLACES: list[tempfile.TemporaryDirectory[str]] = []
+
+
+@contextmanager
+def prepared(shape: Shape) -> Iterator[None]:
+    """Inside, processes that are started find the files of a shape made, so that their memory is their own."""
+    with tempfile.TemporaryDirectory(prefix="recbole-aia-") as place:
+        write(generate(shape.users, shape.items, shape.interactions), Path(place))
+        os.environ[_variable(shape)] = place
+        yield
+        del os.environ[_variable(shape)]
+
+
+def _variable(shape: Shape) -> str:
+    return f"RECBOLE_AIA_BENCHMARK_{shape.users}_{shape.items}_{shape.interactions}"
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Inside, the working directory is one that goes away: RecBole's trainers leave TensorBoard files there."""
+    home = Path.cwd()
+    with tempfile.TemporaryDirectory() as place:
+        os.chdir(place)
+        try:
+            yield
+        finally:
+            os.chdir(home)
 
 
 def config(model: str, shape: Shape, **values: Any) -> AIAConfig:

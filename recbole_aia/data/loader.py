@@ -45,16 +45,17 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
     def _batches(self) -> Iterator[Interaction]:
         # torch draws a seed for workers before the order, even where there are no workers, ...
         torch.empty((), dtype=torch.int64).random_(generator=self.generator)
-        for rows in self._order().split(self.step):
+        shuffled = isinstance(self.sampler, RandomSampler)
+        for rows in (self._permutation() if shuffled else self._sampled()).split(self.step):
             yield self.collate_fn(rows)
+        if shuffled:
+            self._permutation()  # ... and after the last batch a second order, of which it takes nothing.
 
-    def _order(self) -> Tensor:
-        if not isinstance(self.sampler, RandomSampler):
-            return torch.from_numpy(np.fromiter(self.sampler, dtype=np.int64))
-        order = torch.randperm(self.sample_size, generator=self.generator)
-        # ... and a second order, of which it takes nothing.
-        torch.randperm(self.sample_size, generator=self.generator)
-        return order
+    def _permutation(self) -> Tensor:
+        return torch.randperm(self.sample_size, generator=self.generator)
+
+    def _sampled(self) -> Tensor:
+        return torch.from_numpy(np.fromiter(self.sampler, dtype=np.int64))
 
     def collate_fn(self, index: Any) -> Interaction:
         """The interactions of some rows ``[n]`` with their negatives."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+import torch.nn.functional as F
 from recbole.model.general_recommender import dmf
 from torch import Tensor
 
@@ -56,7 +57,7 @@ class DMF(dmf.DMF):  # type: ignore[misc]
         """The vectors that score users ``[n]``, tower output or released, ``[n, d]``."""
         if self.released_users is not None:
             return self.released_users[users]
-        return self.user_fc_layers(self.user_features()[users])  # type: ignore[no-any-return]
+        return self.user_fc_layers(F.embedding(users, self.user_features()))  # type: ignore[no-any-return]
 
     def get_item_embedding(self) -> Tensor:
         """The item tower's output for all items, ``[n_items, d]``."""
@@ -64,7 +65,7 @@ class DMF(dmf.DMF):  # type: ignore[misc]
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Logits ``[batch]`` of user and item pairs."""
-        items = self.item_fc_layers(self.item_features()[item])
+        items = self.item_fc_layers(F.embedding(item, self.item_features()))
         return (self.user_vectors(user) * items).sum(dim=1)  # type: ignore[no-any-return]
 
     def calculate_loss(self, interaction: Any) -> Tensor:

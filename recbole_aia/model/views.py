@@ -153,7 +153,7 @@ class GraphView(UserEmbeddingView):
 
     def served(self, users: Tensor | None = None) -> Tensor:
         """See :meth:`UserEmbeddingView.served`."""
-        return self.model.forward()[0][self._ids(users)]  # type: ignore[no-any-return]
+        return F.embedding(self._ids(users), self.model.forward()[0])
 
     def _items(self) -> Tensor:
         return self.model.forward()[1]  # type: ignore[no-any-return]

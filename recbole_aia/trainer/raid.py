@@ -105,22 +105,35 @@ class RAIDTerm:
             rows = torch.arange(len(sample), device=sample.device).split(_CHUNK)
             parts = [coupling.targets(sample[part], k, part) for part in rows]
             self.targets[self.classes == k] = torch.cat(parts)
+        self._shuffle()
         self._report(self.barycenter)
 
     def __call__(self) -> Tensor:
         """``eta * sum_k mean_p ||y_p - z_p||^2`` over the users of this step (eq. 12, Lemma 2)."""
-        rows = self._rows()
-        embeddings = self.view.served(self.users[rows])
-        loss = defensive_loss(embeddings, self.targets[rows], self.classes[rows], self.n_classes)
+        users, targets, classes = self._draw()
+        loss = defensive_loss(self.view.served(users), targets, classes, self.n_classes)
         return float(self.config["raid_eta"]) * loss
 
-    def _rows(self) -> Tensor:
-        """The users of this step: all, or a uniform draw, so that heavy users count no more than others."""
+    def _draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Users of this step, their targets and classes: all, or the next of a random order.
+
+        Heavy users count no more than others.
+        """
         size = self.config["raid_batch_users"]
         if len(self.users) <= size:
-            return torch.arange(len(self.users), device=self.users.device)
-        drawn: Tensor = torch.randint(len(self.users), (size,), generator=self.generator).unique()
-        return drawn.to(self.users.device)
+            return self.users, self.targets, self.classes
+        if self.next_user + size > len(self.users):
+            self._shuffle()
+        part = slice(self.next_user, self.next_user + size)
+        self.next_user += size
+        users, targets, classes = self.shuffled
+        return users[part], targets[part], classes[part]
+
+    def _shuffle(self) -> None:
+        # Gathered once a pass, so that a step only takes slices.
+        order = torch.randperm(len(self.users), generator=self.generator).to(self.users.device)
+        self.shuffled = self.users[order], self.targets[order], self.classes[order]
+        self.next_user = 0
 
     def _method(self) -> CouplingMethod:
         method: Any = self.config["raid_coupling"]
