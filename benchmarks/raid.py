@@ -63,8 +63,6 @@ class Epochs:
 class Stretch:
     """The first batches of an epoch, as RecBole's trainer iterates over them; ``share`` of them make an epoch."""
 
-    shuffle = True
-
     def __init__(self, loader: Any, steps: int) -> None:
         self.loader, self.steps = loader, min(steps, len(loader))
         self.share = len(loader) / self.steps

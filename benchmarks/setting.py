@@ -67,8 +67,10 @@ def prepared(shape: Shape) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="recbole-aia-") as place:
         write(generate(shape.users, shape.items, shape.interactions), Path(place))
         os.environ[_variable(shape)] = place
-        yield
-        del os.environ[_variable(shape)]
+        try:
+            yield
+        finally:
+            del os.environ[_variable(shape)]
 
 
 def _variable(shape: Shape) -> str:
