@@ -193,12 +193,14 @@ def test_a_plain_recbole_config_is_completed_and_keeps_its_own_settings():
 
 
 def test_the_evaluator_alone_has_the_same_defaults_as_a_run():
-    from dataclasses import asdict
-
     from recbole_aia.evaluator import AttackSettings
 
     shipped = our_properties("BPR", "ml-100k", "none", "default")
-    own = asdict(AttackSettings())
-    assert {key: list(own[key]) if key == "attackers" else own[key] for key in own.keys() & shipped.keys()} == {
-        key: shipped[key] for key in own.keys() & shipped.keys()
-    }
+    assert AttackSettings.from_config(shipped, {}) == AttackSettings()
+
+
+def test_every_protocol_of_the_evaluator_is_a_value_of_the_key():
+    from recbole_aia.evaluator.presets import PRESETS
+    from recbole_aia.keys import KEYS
+
+    assert KEYS["protocol"].expected == "one of " + ", ".join(PRESETS)

@@ -24,8 +24,9 @@ from recbole_aia.evaluator.report import AttackReport
 from recbole_aia.evaluator.settings import AttackSettings
 from recbole_aia.evaluator.statistics import (
     corrected_interval,
+    floor95,
     majority_floor,
-    permuted_advantage95,
+    permuted_advantages,
 )
 
 FloatArray = NDArray[np.floating[Any]]
@@ -113,7 +114,12 @@ class AttributeInferenceEvaluator:
             n_jobs=settings.n_jobs,
             show_progress=settings.show_progress,
         )
-        return AttackReport([{"state": state, "view": view, **_row(result, settings)} for result in results])
+        draws = [_null_draws(result, settings) for result in results]
+        rows = [
+            {"state": state, "view": view, **_row(result, null, settings)}
+            for result, null in zip(results, draws, strict=True)
+        ]
+        return AttackReport(rows, draws)
 
 
 def _checked(embeddings: Any) -> FloatArray:
@@ -134,10 +140,15 @@ def _checked(embeddings: Any) -> FloatArray:
     return points
 
 
-def _row(result: HeldOut, settings: AttackSettings) -> dict[str, Any]:
+def _null_draws(result: HeldOut, settings: AttackSettings) -> FloatArray:
+    """Chance advantages ``[P]``, from permutations that all attackers of an attribute share."""
+    seed = task_seed(settings.seed, result.target.name, "floor")
+    return permuted_advantages(result.target.codes, result.scores, result.fold_of, settings.attack_permutations, seed)
+
+
+def _row(result: HeldOut, null: FloatArray, settings: AttackSettings) -> dict[str, Any]:
     target, folds = result.target, settings.attack_folds
     counts, auc = _per_fold(result, folds)
-    seed = task_seed(settings.seed, target.name, "floor")
     return {
         "attribute": target.name,
         "attacker": result.attacker,
@@ -147,9 +158,7 @@ def _row(result: HeldOut, settings: AttackSettings) -> dict[str, Any]:
         "auc_per_class": dict(zip(target.class_names, _means(auc).tolist(), strict=True)),
         "floor": {
             "majority": majority_floor(target.codes),
-            "permuted_advantage95": permuted_advantage95(
-                target.codes, result.scores, result.fold_of, settings.attack_permutations, seed
-            ),
+            "permuted_advantage95": floor95([null]),
         },
         "seconds": result.seconds,
         "missing": target.missing,

@@ -6,13 +6,19 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 from texttable import Texttable
 
+from recbole_aia.evaluator.statistics import floor95
 from recbole_aia.files import write_whole
+
+FloatArray = NDArray[np.floating[Any]]
 
 _KEYS = ("state", "view", "attribute", "attacker")
 
@@ -24,21 +30,28 @@ class AttackReport:
     Attributes:
         rows: plain dicts as in the ``attacks`` of results.json. Besides its keys, ``missing`` counts the
             users without a label and ``left_out`` the members of classes too small to attack.
+        draws: advantages of chance, ``[P]`` a row, from which the floor of a worst case is made; not written.
+            Without them (rows read from a file, say) a worst case has no floor.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    draws: list[FloatArray] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def concat(cls, reports: Iterable[AttackReport]) -> AttackReport:
         """One report of several, in their order."""
-        return cls([row for report in reports for row in report.rows])
+        parts = list(reports)
+        rows = [row for part in parts for row in part.rows]
+        draws = [draw for part in parts for draw in part.draws]
+        return cls(rows, draws if len(draws) == len(rows) else [])
 
     def __add__(self, other: AttackReport) -> AttackReport:
         return self.concat([self, other])
 
     def where(self, **values: str) -> AttackReport:
         """The rows that have these values, as in ``report.where(state="defended")``."""
-        return type(self)([row for row in self.rows if all(row[key] == value for key, value in values.items())])
+        kept = [all(row[key] == value for key, value in values.items()) for row in self.rows]
+        return type(self)(list(compress(self.rows, kept)), list(compress(self.draws, kept)))
 
     def worst_case(self) -> dict[str, dict[str, Any]]:
         """The strongest attacker of each attribute over all rows, and its advantage.
@@ -46,13 +59,16 @@ class AttackReport:
         A report of several states should be narrowed first (:meth:`where`).
 
         Returns:
-            ``{attribute: {"attacker": name, "advantage": mean}}``; the earlier row wins a tie.
+            ``{attribute: {"attacker": name, "advantage": mean, "floor": floor}}``; the earlier row wins a tie.
+            The floor is that of the largest advantage among as many attackers, higher than that of each.
         """
         worst: dict[str, dict[str, Any]] = {}
-        for row in self.rows:
-            gain = row["metrics"]["advantage"]["mean"]
-            if row["attribute"] not in worst or gain > worst[row["attribute"]]["advantage"]:
-                worst[row["attribute"]] = {"attacker": row["attacker"], "advantage": gain}
+        for attribute in dict.fromkeys(row["attribute"] for row in self.rows):
+            part = self.where(attribute=attribute)
+            row = max(part.rows, key=lambda row: row["metrics"]["advantage"]["mean"])
+            worst[attribute] = {"attacker": row["attacker"], "advantage": row["metrics"]["advantage"]["mean"]}
+            if part.draws:
+                worst[attribute]["floor"] = floor95(part.draws)
         return worst
 
     def to_frame(self) -> pd.DataFrame:
@@ -117,17 +133,21 @@ def _interval(metric: dict[str, Any]) -> str:
     return f"{metric['mean']:.3f} ({low:.2f}-{high:.2f})"
 
 
+def _verdict(worst: dict[str, Any], attackers: int) -> str:
+    if "floor" not in worst:
+        return ""
+    side = "above" if worst["advantage"] > worst["floor"] else "within"
+    return f", {side} its floor {worst['floor']:.3f} (the best of {attackers})"
+
+
 def _notes(report: AttackReport) -> str:
     lines = []
     for attribute, worst in report.worst_case().items():
         rows = report.where(attribute=attribute).rows
         row = next(row for row in rows if row["attacker"] == worst["attacker"])
-        floor = row["floor"]["permuted_advantage95"]
-        side = "above" if worst["advantage"] > floor else "within"
-        lines.append(
-            f"{attribute}: worst case {worst['attacker']}, advantage {worst['advantage']:.3f}, {side} its "
-            f"floor {floor:.3f}; majority {row['floor']['majority']:.3f}; {row['n_users']} users"
-        )
+        gain = f"advantage {worst['advantage']:.3f}{_verdict(worst, len(rows))}"
+        lines.append(f"{attribute}: worst case {worst['attacker']}, {gain}")
+        lines.append(f"{attribute}: {row['n_users']} users, majority {row['floor']['majority']:.3f}")
         if row["missing"]:
             lines.append(f"{attribute}: {row['missing']} users without a label, not attacked")
         if row["left_out"]:

@@ -11,6 +11,7 @@ import joblib
 
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator.attackers import registered_attackers
+from recbole_aia.evaluator.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class AttackSettings:
     """How attacks are made.
 
     Attributes:
+        protocol: a name in :data:`~recbole_aia.evaluator.presets.PRESETS`. :meth:`from_config` takes from it
+            the next three where they are not given; the constructor takes them as they are.
         attackers: names of registered attackers.
         attack_folds: cross-validation folds, >= 2.
         attack_repeats: repetitions of the cross-validation, >= 1.
@@ -27,15 +30,17 @@ class AttackSettings:
         show_progress: whether a bar counts the fits.
     """
 
-    attackers: tuple[str, ...] = ("logistic", "mlp_raid", "mlp", "xgboost")
-    attack_folds: int = 5
-    attack_repeats: int = 2
+    protocol: str = "default"
+    attackers: tuple[str, ...] = PRESETS["default"].attackers
+    attack_folds: int = PRESETS["default"].attack_folds
+    attack_repeats: int = PRESETS["default"].attack_repeats
     attack_permutations: int = 200
     attack_jobs: int | None = None
     seed: int = 2020
     show_progress: bool = True
 
     def __post_init__(self) -> None:
+        _check_protocol(self.protocol)
         _check_attackers(self.attackers)
         for key, least in (
             ("attack_folds", 2),
@@ -51,7 +56,7 @@ class AttackSettings:
 
     @classmethod
     def from_config(cls, config: Any, overrides: dict[str, Any]) -> AttackSettings:
-        """Reads the keys from a configuration; what is absent or None keeps its default.
+        """Reads the keys from a configuration; what is absent or None is the protocol's, or keeps its default.
 
         Args:
             config: a dict, or RecBole's ``Config``, which answers None for what it does not know.
@@ -69,6 +74,9 @@ class AttackSettings:
         given = {key: value for key, value in values.items() if value is not None}
         if "attackers" in given:
             given["attackers"] = _as_names(given["attackers"])
+        if "protocol" in given:
+            _check_protocol(given["protocol"])
+            given = {**PRESETS[given["protocol"]]._asdict(), **given}
         return cls(**given)
 
     @property
@@ -91,6 +99,11 @@ def _as_names(value: Any) -> tuple[Any, ...]:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(value)
     return (value,)
+
+
+def _check_protocol(name: Any) -> None:
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ConfigValueError(f"unknown protocol {name!r}.{_hint(str(name), list(PRESETS))}")
 
 
 def _check_attackers(names: tuple[Any, ...]) -> None:

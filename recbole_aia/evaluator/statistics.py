@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,10 @@ def majority_floor(codes: IntArray) -> float:
     return float(np.bincount(codes).max() / len(codes))
 
 
-def permuted_advantage95(codes: IntArray, scores: FloatArray, fold_of: IntArray, permutations: int, seed: int) -> float:
-    r"""The advantage that honest chance stays below 95 times in 100.
+def permuted_advantages(
+    codes: IntArray, scores: FloatArray, fold_of: IntArray, permutations: int, seed: int
+) -> FloatArray:
+    r"""Advantages that an attacker has by honest chance.
 
     Held-out scores stay as they are; labels are permuted over all users, one permutation for all
     repeats; AUCs are taken inside each fold and averaged as for the result itself.
@@ -79,7 +82,8 @@ def permuted_advantage95(codes: IntArray, scores: FloatArray, fold_of: IntArray,
         seed: of the permutations.
 
     Returns:
-        In (0, 1]: compare :func:`~recbole_aia.evaluator.metrics.advantage` with it.
+        ``[permutations]``, >= 0. The permutations follow from ``codes``, their number and ``seed`` alone: draws
+        of several attackers on the same users belong together, see :func:`floor95`.
 
     Source:
         Ojala & Garriga (2010) for permuted nulls of classifiers; the correction is derived here.
@@ -94,8 +98,27 @@ def permuted_advantage95(codes: IntArray, scores: FloatArray, fold_of: IntArray,
         shuffled = rng.permuted(np.broadcast_to(codes, (rows, len(codes))), axis=1)
         means = np.stack([_mean_auc(shuffled == k, r, member, sizes) for k, r in enumerate(ranks)])
         null.append(advantage(means.T))
-    widened = _SHARED_USERS * np.concatenate(null)
-    return min(1.0, float(np.quantile(widened, 0.95, method="higher")))
+    widened: FloatArray = _SHARED_USERS * np.concatenate(null)
+    return widened
+
+
+def floor95(draws: Sequence[FloatArray]) -> float:
+    """The advantage that honest chance stays below 95 times in 100, for the best of several attackers.
+
+    Whoever reports the strongest of many attackers has chosen the luckiest too. All attackers meet the
+    same permutation of the labels, and the largest of their advantages is what chance shows then: attackers
+    that answer alike add little, unlike in a Bonferroni correction.
+
+    Args:
+        draws: :func:`permuted_advantages` of each attacker, ``[P]``; one for the floor of that attacker alone.
+
+    Returns:
+        In [0, 1]: compare :func:`~recbole_aia.evaluator.metrics.advantage` with it.
+
+    Source:
+        Westfall & Young (1993), Resampling-based multiple testing, the single-step maximum.
+    """
+    return min(1.0, float(np.quantile(np.max(draws, axis=0), 0.95, method="higher")))
 
 
 def _mean_auc(inside: NDArray[np.bool_], ranks: FloatArray, member: FloatArray, sizes: IntArray) -> FloatArray:

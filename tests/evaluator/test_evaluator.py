@@ -12,9 +12,9 @@ from recbole_aia.evaluator import (
     AttackReport,
     AttributeInferenceEvaluator,
     register_attacker,
-    registered_attackers,
 )
-from recbole_aia.evaluator import attackers as attackers_module
+from recbole_aia.evaluator.attackers import base
+from recbole_aia.evaluator.presets import PRESETS
 
 QUICK = {"attackers": ["logistic"], "attack_repeats": 2, "attack_permutations": 40, "attack_jobs": 1, "seed": 7}
 
@@ -35,6 +35,36 @@ def gaussians(n, shift, d=4, seed=0):
 
 def untimed(report):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in report.rows]
+
+
+def matched(n_classes, covariances):
+    """Noise whose classes are moved to one mean, or one mean and covariance, over all 500 users; 32 dimensions."""
+    rng = np.random.default_rng(3)
+    embeddings, classes = rng.normal(size=(500, 32)), rng.permutation(np.arange(500) % n_classes)
+    for members in (classes == k for k in range(n_classes)):
+        embeddings[members] -= embeddings[members].mean(axis=0)
+        if covariances:
+            factor = np.linalg.cholesky(np.cov(embeddings[members].T))
+            embeddings[members] = np.linalg.solve(factor, embeddings[members].T).T
+    return embeddings, classes
+
+
+class TestClassesMatchedOnTheWholeSample:
+    """A defense that fits the sample at hand shows itself: what is left over differs the other way round."""
+
+    @pytest.mark.parametrize(
+        ("n_classes", "covariances", "plain"),
+        [(2, False, "logistic"), (3, False, "logistic"), (2, True, "quadratic"), (3, True, "quadratic")],
+    )
+    def test_the_flip_aware_attacker_reads_what_others_answer_in_reverse(self, n_classes, covariances, plain):
+        report = attack(*matched(n_classes, covariances), attackers=[plain, "flip_aware"], attack_repeats=1)
+        reversed_, turned = report.rows
+        assert max(reversed_["auc_per_class"].values()) < 0.5
+        assert min(turned["auc_per_class"].values()) > 0.5
+        assert turned["metrics"]["auc"]["mean"] > 0.57
+        assert turned["metrics"]["balanced_accuracy"]["mean"] > 1 / n_classes + 0.04
+        worst = report.worst_case()["attribute"]
+        assert worst["advantage"] > 1.3 * worst["floor"]
 
 
 class TestWhatIsFound:
@@ -76,7 +106,7 @@ class TestWhatIsFound:
             labels = np.arange(40) % 2
             row = attack(np.stack([labels, labels], axis=1), labels, attackers=["inverse"]).rows[0]
         finally:
-            del attackers_module._REGISTRY["inverse"]
+            del base._REGISTRY["inverse"]
         assert row["auc_per_class"] == {"0": 0.0, "1": 0.0}
         metrics = {name: value["mean"] for name, value in row["metrics"].items()}
         assert metrics == {"auc": 0, "balanced_accuracy": 0, "f1_macro": 0, "f1_micro": 0, "advantage": 1}
@@ -208,7 +238,8 @@ class TestEmbeddings:
 class TestReproducibility:
     def test_the_number_of_processes_changes_nothing(self):
         embeddings, classes = gaussians(80, 0.5)
-        labels, names = {"b": classes, "a": classes[::-1]}, list(registered_attackers())
+        labels = {"b": classes, "a": classes[::-1]}
+        names = [*PRESETS["default"].attackers, "svm", "random_forest", "flip_aware", "ensemble"]
         settings = {"attackers": names, "attack_folds": 2, "attack_repeats": 1}
         one, two = (untimed(attack(embeddings, labels, attack_jobs=jobs, **settings)) for jobs in (1, 2))
         assert one == two
@@ -268,8 +299,18 @@ class TestReport:
     def test_worst_case_is_the_attacker_with_the_largest_advantage(self, report):
         gains = {r["attacker"]: r["metrics"]["advantage"]["mean"] for r in report.where(state="undefended").rows}
         worst = report.worst_case()["gender"]
-        assert worst == {"attacker": max(gains, key=gains.get), "advantage": max(gains.values())}
+        strongest = {"attacker": max(gains, key=gains.get), "advantage": max(gains.values())}
+        assert worst == {**strongest, "floor": worst["floor"]}
+        assert AttackReport(report.where(state="undefended").rows).worst_case()["gender"] == strongest
         assert report.where(state="defended").worst_case()["gender"]["advantage"] == 0
+
+    def test_the_floor_of_the_worst_case_allows_for_choosing_it(self, report):
+        both = report.where(state="undefended")
+        alone = [row["floor"]["permuted_advantage95"] for row in both.rows]
+        assert max(alone) < both.worst_case()["gender"]["floor"] < sum(alone)
+        single = both.where(attacker="xgboost").worst_case()["gender"]["floor"]
+        assert single == both.where(attacker="xgboost").rows[0]["floor"]["permuted_advantage95"]
+        assert f"its floor {both.worst_case()['gender']['floor']:.3f} (the best of 2)" in str(both)
 
     def test_the_frame_has_one_line_per_row_and_metric(self, report):
         frame = report.to_frame()

@@ -1,7 +1,8 @@
 import pytest
 
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.evaluator import AttributeInferenceEvaluator
+from recbole_aia.evaluator import AttributeInferenceEvaluator, registered_attackers
+from recbole_aia.evaluator.presets import PRESETS
 
 
 class RecBoleLikeConfig:
@@ -31,6 +32,8 @@ class TestSettings:
         ("override", "message"),
         [
             ({"attackers": ["mlp_riad"]}, "unknown attacker 'mlp_riad'. Did you mean mlp_raid"),
+            ({"protocol": "stricct"}, "unknown protocol 'stricct'. Did you mean strict"),
+            ({"protocol": 1}, "unknown protocol 1. There are default, raid"),
             ({"attackers": []}, r"attackers is \[\]"),
             ({"attackers": ["mlp", "mlp"]}, "each once"),
             ({"attackers": 3}, "unknown attacker 3"),
@@ -47,3 +50,31 @@ class TestSettings:
     def test_a_wrong_value_is_refused_with_what_is_allowed(self, override, message):
         with pytest.raises(ConfigValueError, match=message):
             AttributeInferenceEvaluator(**override)
+
+
+class TestProtocols:
+    @pytest.mark.parametrize("name", PRESETS)
+    def test_a_protocol_names_its_attackers_folds_and_repeats(self, name):
+        settings = AttributeInferenceEvaluator(protocol=name).settings
+        assert (settings.attackers, settings.attack_folds, settings.attack_repeats) == PRESETS[name]
+        assert set(settings.attackers) <= set(registered_attackers())
+
+    def test_keys_that_are_given_win_over_the_protocol_wherever_they_come_from(self):
+        config = RecBoleLikeConfig(protocol="raid", attack_repeats=1)
+        settings = AttributeInferenceEvaluator(config, attackers="mlp").settings
+        assert (settings.attackers, settings.attack_folds, settings.attack_repeats) == (("mlp",), 5, 1)
+
+    def test_the_published_ones_repeat_as_often_as_published(self):
+        assert {name: preset[1:] for name, preset in PRESETS.items()} == {
+            "default": (5, 2),
+            "raid": (5, 5),
+            "attrcloak": (5, 5),
+            "oktton": (5, 3),
+            "strict": (5, 2),
+        }
+
+    def test_the_strict_one_has_every_kind_of_attacker_of_ours(self):
+        published = {name for preset in ("raid", "attrcloak", "oktton") for name in PRESETS[preset].attackers}
+        ours = set(registered_attackers()) - published
+        untuned = {name.removesuffix("_tuned") for name in ours if name.endswith("_tuned")}
+        assert set(PRESETS["strict"].attackers) == ours - untuned

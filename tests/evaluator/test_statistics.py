@@ -4,7 +4,11 @@ from sklearn.linear_model import Ridge
 
 from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.evaluator.metrics import advantage, one_vs_rest_auc
-from recbole_aia.evaluator.statistics import corrected_interval, majority_floor, permuted_advantage95
+from recbole_aia.evaluator.statistics import corrected_interval, floor95, majority_floor, permuted_advantages
+
+
+def permuted_advantage95(*arguments):
+    return floor95([permuted_advantages(*arguments)])
 
 
 class TestCorrectedInterval:

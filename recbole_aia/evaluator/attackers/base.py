@@ -1,0 +1,165 @@
+"""What an attacker is, and what those built on a scikit-learn classifier share."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import has_fit_parameter
+from typing_extensions import Self
+
+from recbole_aia.evaluator.attackers.inner import held_out, mean_auc
+from recbole_aia.evaluator.metrics import advantage
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+_TUNING_FOLDS = 3
+
+
+class Attacker(ABC):
+    """A classifier that infers one attribute from embeddings.
+
+    ``fit`` may be called again and then forgets what it saw before. Equal data and an equal seed
+    give equal predictions, and no global random state is read or written.
+    """
+
+    #: What the attacker is called in configurations and results.
+    name: ClassVar[str]
+
+    @abstractmethod
+    def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
+        """Learns from the users whose attribute is known.
+
+        Args:
+            embeddings: ``[n, d]``, finite.
+            classes: ``[n]``, in ``0..K-1``, each present.
+            seed: in ``[0, 2**31)``; all that is random follows from it.
+        """
+
+    @abstractmethod
+    def predict_proba(self, embeddings: FloatArray) -> FloatArray:
+        """Class probabilities, ``[m, K]``; rows sum to 1 and column k belongs to class k."""
+
+    def predict(self, embeddings: FloatArray) -> IntArray:
+        """The most probable class, ``[m]``; ties go to the lower class."""
+        predicted: IntArray = np.argmax(self.predict_proba(embeddings), axis=1)
+        return predicted
+
+
+_REGISTRY: dict[str, type[Attacker]] = {}
+
+
+def register_attacker(attacker: type[Attacker]) -> type[Attacker]:
+    """Class decorator that offers an attacker by its ``name``; the last of a name wins."""
+    _REGISTRY[attacker.name] = attacker
+    return attacker
+
+
+def registered_attackers() -> dict[str, type[Attacker]]:
+    """The attackers on offer by name, in the order of registration."""
+    return dict(_REGISTRY)
+
+
+class EstimatorAttacker(Attacker):
+    """What attackers built on a scikit-learn classifier share: scaling, balancing and tuning.
+
+    All three see the training users only. Of several settings the one with the largest advantage in
+    three inner folds is taken; answers below chance count there as they do in the result.
+    """
+
+    #: Whether every embedding dimension is scaled by the training users' mean and deviation.
+    _standardized: ClassVar[bool] = False
+    #: How classes are made to count equally: by weighting users, by drawing as many users of every class as
+    #: the smallest has, or not at all (also where the estimator itself takes care of it).
+    _balance: ClassVar[Literal["none", "weights", "undersample"]] = "none"
+
+    _model: Any
+
+    @abstractmethod
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        """An unfitted classifier for ``n_users`` training users."""
+
+    def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
+        """The estimator's parameters to choose from; the earlier wins a tie and where nothing can be compared."""
+        return ({},)
+
+    def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
+        """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
+        self._model = self._fitted(self._best(embeddings, classes, seed), embeddings, classes, seed)
+        return self
+
+    def predict_proba(self, embeddings: FloatArray) -> FloatArray:
+        """Class probabilities; see :meth:`Attacker.predict_proba`."""
+        return self._probabilities(self._model, embeddings)
+
+    def _probabilities(self, model: Any, embeddings: FloatArray) -> FloatArray:
+        probabilities: FloatArray = model.predict_proba(embeddings)
+        return probabilities
+
+    def _best(self, embeddings: FloatArray, classes: IntArray, seed: int) -> dict[str, Any]:
+        grid = self._grid(len(classes))
+        if len(grid) == 1:
+            return grid[0]
+
+        def gain(options: dict[str, Any]) -> float:
+            def answer(known: IntArray, others: IntArray) -> FloatArray:
+                model = self._fitted(options, embeddings[known], classes[known], seed)
+                return self._probabilities(model, embeddings[others])
+
+            return float(advantage(mean_auc(classes, held_out(answer, classes, _TUNING_FOLDS, seed))))
+
+        return max(grid, key=gain)
+
+    def _fitted(self, options: dict[str, Any], embeddings: FloatArray, classes: IntArray, seed: int) -> Any:
+        estimator = self._estimator(len(classes), seed).set_params(**options)
+        if not np.ptp(embeddings, axis=0).any():
+            # Collapsed embeddings: nothing to learn, and not every estimator survives it.
+            estimator = DummyClassifier(strategy="prior")
+        model = make_pipeline(*([StandardScaler()] if self._standardized else []), estimator)
+        weights = {}
+        if self._balance == "undersample":
+            rows = _fewest_rows(classes, seed)
+            embeddings, classes = embeddings[rows], classes[rows]
+        elif self._balance == "weights" and has_fit_parameter(estimator, "sample_weight"):
+            weights[f"{model.steps[-1][0]}__sample_weight"] = _equal_weights(classes)
+        elif self._balance == "weights":
+            rows = _equal_rows(classes)
+            embeddings, classes = embeddings[rows], classes[rows]
+        with warnings.catch_warnings():
+            # A capped iteration count is part of these attackers' definition.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            # scikit-learn 1.4 and 1.5 announce a change of AdaBoost.
+            warnings.simplefilter("ignore", FutureWarning)
+            return model.fit(embeddings, classes, **weights)
+
+
+def _equal_weights(classes: IntArray) -> FloatArray:
+    counts = np.bincount(classes)
+    weights: FloatArray = len(classes) / (len(counts) * counts[classes])
+    return weights
+
+
+def _equal_rows(classes: IntArray) -> IntArray:
+    # scikit-learn's networks take weights from 1.7 on; before that, members of small classes are repeated.
+    members = _members(classes)
+    largest = max(map(len, members))
+    return np.concatenate([np.resize(rows, largest) for rows in members])
+
+
+def _fewest_rows(classes: IntArray, seed: int) -> IntArray:
+    members, rng = _members(classes), np.random.default_rng(seed)
+    smallest = min(map(len, members))
+    return np.sort(np.concatenate([rng.choice(rows, smallest, replace=False) for rows in members]))
+
+
+def _members(classes: IntArray) -> list[IntArray]:
+    return [np.flatnonzero(classes == k) for k in range(classes.max() + 1)]

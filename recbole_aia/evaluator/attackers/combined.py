@@ -1,0 +1,158 @@
+"""Attackers that use other attackers: one that learns whom to trust, one that learns whether to invert."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from typing_extensions import Self
+
+from recbole_aia.evaluator.attackers.base import Attacker, EstimatorAttacker, register_attacker
+from recbole_aia.evaluator.attackers.densities import GaussianClassifier, MarginSVC
+from recbole_aia.evaluator.attackers.inner import held_out, mean_auc
+from recbole_aia.evaluator.attackers.networks import LogisticAttacker, MlpAttacker
+from recbole_aia.evaluator.attackers.trees import TunedXgboostAttacker
+from recbole_aia.evaluator.metrics import advantage
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+_INNER_FOLDS = 5
+
+
+class _PlainSvm(EstimatorAttacker):
+    name = "svm, not tuned"
+    _standardized = True
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return MarginSVC(class_weight="balanced", random_state=seed)
+
+
+class _PlainQuadratic(EstimatorAttacker):
+    name = "quadratic, not tuned"
+    _standardized = True
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return GaussianClassifier(0.5)
+
+
+class _ShallowXgboost(TunedXgboostAttacker):
+    name = "xgboost, shallow"
+
+    def _grid(self, n_users: int) -> tuple[dict[str, Any], ...]:
+        return ({"max_depth": 3, "learning_rate": 0.1},)
+
+
+def _held_out_auc_and_scores(
+    base: type[Attacker], embeddings: FloatArray, classes: IntArray, seed: int
+) -> tuple[FloatArray, FloatArray | None]:
+    """How a base attacker does on known users that it was not shown: AUC ``[K]``, and scores ``[n, K]``."""
+
+    def answer(known: IntArray, others: IntArray) -> FloatArray:
+        return base().fit(embeddings[known], classes[known], seed).predict_proba(embeddings[others])
+
+    inner = held_out(answer, classes, _INNER_FOLDS, seed)
+    return mean_auc(classes, inner), None if inner is None else inner.scores
+
+
+@register_attacker
+class FlipAwareAttacker(Attacker):
+    r"""Learns on inner folds whether to invert its answers, class by class.
+
+    A defense that makes classes equal on all users leaves those an attacker knows and those it does not
+    with opposite differences: answers come out reversed. The users that it knows show it, since they are
+    part of the same balance: of logistic regression, quadratic discriminant analysis and an RBF machine
+    the one with the largest advantage in five inner folds is taken, and where its held-out
+    :math:`AUC_k < 1/2`,
+
+    .. math:: z_k \mapsto -z_k, \qquad z_k = \log p_k - \tfrac1K \textstyle\sum_j \log p_j ,
+
+    before a softmax makes them probabilities again; with two classes that is :math:`1 - p_k`. (Dividing
+    :math:`1 - p_k` by the sum of a row instead would turn a single inverted class of three into a constant.)
+    """
+
+    name = "flip_aware"
+    _bases: ClassVar[tuple[type[Attacker], ...]] = (LogisticAttacker, _PlainQuadratic, _PlainSvm)
+
+    def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
+        """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
+        aucs = [_held_out_auc_and_scores(base, embeddings, classes, seed)[0] for base in self._bases]
+        best = int(np.argmax([advantage(auc) for auc in aucs]))
+        self._inverted = aucs[best] < 0.5
+        self._base = self._bases[best]().fit(embeddings, classes, seed)
+        return self
+
+    def predict_proba(self, embeddings: FloatArray) -> FloatArray:
+        """Class probabilities; see :meth:`Attacker.predict_proba`."""
+        return invert(self._base.predict_proba(embeddings), self._inverted)
+
+
+def invert(probabilities: FloatArray, inverted: NDArray[np.bool_]) -> FloatArray:
+    """Reverses the order of users in some columns.
+
+    Args:
+        probabilities: ``[m, K]``, rows sum to 1.
+        inverted: which classes, ``[K]``.
+
+    Returns:
+        ``[m, K]``, rows sum to 1.
+    """
+    if not inverted.any():
+        return probabilities
+    logs = _centered_logs(probabilities)
+    turned: FloatArray = softmax(np.where(inverted, -logs, logs), axis=1)
+    return turned
+
+
+@register_attacker
+class EnsembleAttacker(Attacker):
+    """A logistic regression on what five attackers say about known users that they were not shown.
+
+    They are logistic regression, quadratic discriminant analysis, an RBF machine, the scaled network and
+    shallow boosted trees. Their answers enter as centred log probabilities, classes weighted equally; a
+    negative weight is possible, so that an attacker that is always wrong is of use too. Where a class has
+    a single member nothing can be held out, and the five are averaged.
+
+    Source:
+        Wolpert (1992), Stacked generalization.
+    """
+
+    name = "ensemble"
+    _bases: ClassVar[tuple[type[Attacker], ...]] = (
+        LogisticAttacker,
+        _PlainQuadratic,
+        _PlainSvm,
+        MlpAttacker,
+        _ShallowXgboost,
+    )
+
+    def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
+        """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
+        scores = [_held_out_auc_and_scores(base, embeddings, classes, seed)[1] for base in self._bases]
+        said = [_centered_logs(each) for each in scores if each is not None]
+        self._judge = None
+        if said:
+            judge = LogisticRegression(C=0.1, class_weight="balanced", max_iter=300, random_state=seed)
+            self._judge = make_pipeline(StandardScaler(), judge).fit(np.hstack(said), classes)
+        self._fitted = [base().fit(embeddings, classes, seed) for base in self._bases]
+        return self
+
+    def predict_proba(self, embeddings: FloatArray) -> FloatArray:
+        """Class probabilities; see :meth:`Attacker.predict_proba`."""
+        answers = [attacker.predict_proba(embeddings) for attacker in self._fitted]
+        if self._judge is None:
+            mean: FloatArray = np.mean(answers, axis=0)
+            return mean
+        judged: FloatArray = self._judge.predict_proba(np.hstack([_centered_logs(answer) for answer in answers]))
+        return judged
+
+
+def _centered_logs(probabilities: FloatArray) -> FloatArray:
+    logs = np.log(np.clip(probabilities, 1e-15, None))
+    centered: FloatArray = logs - logs.mean(axis=1, keepdims=True)
+    return centered

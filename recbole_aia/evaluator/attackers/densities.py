@@ -1,0 +1,160 @@
+"""Attackers that compare users by distance or by the density of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
+from typing_extensions import Self
+
+from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+
+class MarginSVC(SVC):  # type: ignore[misc]
+    r"""A support vector classifier whose probabilities are a softmax of its margins.
+
+    scikit-learn's own come from Platt's five inner fits, at five times the price, and are not calibrated
+    on small data either. With two classes the softmax of :math:`(-f, f)` keeps the order of users, so
+    that the AUC is that of the margin f, and the sign of f remains the answer. With more it is taken over
+    the one-versus-rest decision values; votes of the pairwise machines that are tied go by confidence.
+    """
+
+    def predict_proba(self, X: FloatArray) -> FloatArray:  # noqa: N803  scikit-learn's name
+        """Class probabilities, ``[m, K]``."""
+        margins = self.decision_function(X)
+        if margins.ndim == 1:
+            margins = np.stack([-margins, margins], axis=1)
+        probabilities: FloatArray = softmax(margins, axis=1)
+        return probabilities
+
+
+@register_attacker
+class SvmAttacker(EstimatorAttacker):
+    """A support vector machine with an RBF kernel on standardised embeddings, classes weighted equally.
+
+    Of C = 1, 0.1 and 10 the best among the training users is taken.
+    """
+
+    name = "svm"
+    _standardized = True
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return MarginSVC(class_weight="balanced", random_state=seed)
+
+    def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
+        return ({"C": 1.0}, {"C": 0.1}, {"C": 10.0})
+
+
+@register_attacker
+class NaiveBayesAttacker(EstimatorAttacker):
+    """Independent normal densities in every standardised dimension, classes equally likely beforehand."""
+
+    name = "naive_bayes"
+    _standardized = True
+    _balance = "weights"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return GaussianNB()
+
+
+class GaussianClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    r"""Normal densities, one per class, whose covariances lean towards their average.
+
+    .. math:: \Sigma_k = (1 - \lambda) S_k + \lambda \bar S + 10^{-6}\,\tfrac{\operatorname{tr}\bar S}{d} I,
+        \qquad \bar S = \tfrac1K \textstyle\sum_k S_k
+
+    Classes are equally likely beforehand. :math:`\lambda = 1` is linear discriminant analysis.
+    The log densities are divided by one number where they are so far apart that probabilities would
+    round to 1 and users could no longer be ranked; for two classes the order stays exactly as it was.
+
+    Args:
+        shrinkage: :math:`\lambda`, in [0, 1].
+
+    Source:
+        Friedman (1989), Regularized discriminant analysis.
+    """
+
+    def __init__(self, shrinkage: float = 0.5) -> None:
+        self.shrinkage = shrinkage
+
+    def fit(self, X: FloatArray, y: IntArray) -> Self:  # noqa: N803  scikit-learn's name
+        """Estimates the densities from ``[n, d]`` and classes ``0..K-1``, each present."""
+        self.classes_ = np.arange(y.max() + 1)
+        self._means = np.stack([X[y == k].mean(axis=0) for k in self.classes_])
+        centered = X - self._means[y]
+        own = np.stack([centered[y == k].T @ centered[y == k] / np.sum(y == k) for k in self.classes_])
+        shared, d = own.mean(axis=0), X.shape[1]
+        ridge = 1e-6 * (np.trace(shared) / d or 1.0)
+        covariances = (1 - self.shrinkage) * own + self.shrinkage * shared + ridge * np.eye(d)
+        self._precisions = np.linalg.inv(covariances)
+        self._log_determinants = np.linalg.slogdet(covariances)[1]
+        spread = np.ptp(self._log_densities(X), axis=1).max()
+        self._temperature = max(1.0, spread / 30)
+        return self
+
+    def predict_proba(self, X: FloatArray) -> FloatArray:  # noqa: N803  scikit-learn's name
+        """Class probabilities, ``[m, K]``."""
+        probabilities: FloatArray = softmax(self._log_densities(X) / self._temperature, axis=1)
+        return probabilities
+
+    def _log_densities(self, points: FloatArray) -> FloatArray:
+        columns = []
+        for mean, precision, log_determinant in zip(self._means, self._precisions, self._log_determinants, strict=True):
+            offset = points - mean
+            columns.append(-0.5 * (np.einsum("nd,nd->n", offset @ precision, offset) + log_determinant))
+        return np.stack(columns, axis=1)
+
+
+@register_attacker
+class QuadraticAttacker(EstimatorAttacker):
+    """Regularised quadratic discriminant analysis: the one that reads covariances, which matching means leaves.
+
+    Of shrinkage 0.5, 0.1 and 0.9 the best among the training users is taken.
+    """
+
+    name = "quadratic"
+    _standardized = True
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return GaussianClassifier()
+
+    def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
+        return ({"shrinkage": 0.5}, {"shrinkage": 0.1}, {"shrinkage": 0.9})
+
+
+@register_attacker
+class KnnAttacker(EstimatorAttacker):
+    """Shares of the classes among the nearest users, standardised, each divided by the class's size.
+
+    Of 30, 10 and 100 neighbors (at most half of the training users) the best among those users is taken.
+    """
+
+    name = "knn"
+    _standardized = True
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return KNeighborsClassifier()
+
+    def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
+        # Two thirds of the users remain in an inner fold.
+        most = max(1, n_users // 2)
+        return tuple({"n_neighbors": k} for k in dict.fromkeys(min(k, most) for k in (30, 10, 100)))
+
+    def _probabilities(self, model: Any, embeddings: FloatArray) -> FloatArray:
+        last = model[-1]
+        shares = super()._probabilities(model, embeddings)
+        if not isinstance(last, KNeighborsClassifier):
+            return shares
+        balanced = shares / np.bincount(last._y)
+        probabilities: FloatArray = balanced / balanced.sum(axis=1, keepdims=True)
+        return probabilities

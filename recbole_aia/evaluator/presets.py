@@ -1,0 +1,60 @@
+"""The protocols: which attackers, and how often each is trained and asked."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Preset(NamedTuple):
+    """What a protocol fixes. Hyper-parameters, scaling and balancing belong to the attackers it names."""
+
+    attackers: tuple[str, ...]
+    attack_folds: int
+    attack_repeats: int
+
+
+PRESETS: dict[str, Preset] = {
+    "default": Preset(("logistic", "mlp_raid", "mlp", "xgboost"), 5, 2),
+    # RAID (Feng et al., 2025), section 5.1 (80/20, five folds, five runs), appendix B.2, tables 6 to 8.
+    "raid": Preset(
+        (
+            "mlp_raid",
+            "mlp_raid_1",
+            "mlp_raid_3",
+            "mlp_raid_4",
+            "decision_tree_raid",
+            "svm_raid",
+            "naive_bayes_raid",
+            "knn_raid",
+            "random_forest_raid",
+            "adaboost_raid",
+            "xgboost_raid",
+            "gradient_boosting_raid",
+        ),
+        5,
+        5,
+    ),
+    # AttrCloak names its attackers and none of their settings: RAID's network and XGBoost's defaults stand in.
+    "attrcloak": Preset(("mlp_raid", "xgboost_raid"), 5, 5),
+    "oktton": Preset(("mlp_oktton", "xgboost_oktton"), 5, 3),
+    # Ours: scaled, classes equal, tuned among the training users, every kind of attacker.
+    "strict": Preset(
+        (
+            "logistic_tuned",
+            "mlp_tuned",
+            "quadratic",
+            "svm",
+            "naive_bayes",
+            "knn",
+            "decision_tree",
+            "random_forest",
+            "adaboost",
+            "gradient_boosting",
+            "xgboost_tuned",
+            "ensemble",
+            "flip_aware",
+        ),
+        5,
+        2,
+    ),
+}
