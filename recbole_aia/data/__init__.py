@@ -1,6 +1,6 @@
 """Attributes, labels and datasets."""
 
-from recbole_aia.data.attributes import AttributeSpec, LabelTable, load_labels
+from recbole_aia.data.attributes import AttributeSpec, LabelTable, load_labels, read_labels
 from recbole_aia.data.dataset import create_dataset, interactions_digest, prepare_loaders
 
 __all__ = [
@@ -10,4 +10,5 @@ __all__ = [
     "interactions_digest",
     "load_labels",
     "prepare_loaders",
+    "read_labels",
 ]

@@ -109,15 +109,21 @@ class LabelTable:
         labels: ``[n_users, n_attributes]``, long; -1 where missing, and in row 0, the padding user.
         names: the attributes, in column order.
         classes: class names by attribute.
+        absent: users of the file who are not among these users.
     """
 
     labels: Tensor
     names: tuple[str, ...]
     classes: dict[str, list[str]]
+    absent: int = 0
 
     def column(self, name: str) -> Tensor:
         """The labels ``[n_users]`` of one attribute."""
         return self.labels[:, self.names.index(name)]
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The labels ``[n_users - 1]`` of all users but the padding user, by attribute."""
+        return {name: self.column(name)[1:].numpy() for name in self.names}
 
     def counts(self, name: str) -> dict[str, int]:
         """Number of users by class."""
@@ -179,19 +185,55 @@ def load_labels(config: Any, dataset: Any) -> LabelTable:
         AttributeDataError: no ``.user`` file, or an attribute without usable classes.
         ConfigValueError: an attribute that the dataset does not have.
     """
-    frame = _read_user_file(Path(dataset.dataset_path) / f"{dataset.dataset_name}.user", config)
+    path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.user"
+    return read_labels(config, path, dataset.field2token_id[dataset.uid_field], dataset.user_num)
+
+
+def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -> LabelTable:
+    """Reads labels from a ``.user`` file for users with given ids; see :func:`load_labels`.
+
+    Args:
+        config: a configuration, for the attributes and for how the file is written.
+        path: the file.
+        ids: internal ids by user token, in ``1..n_users-1`` (0 is the padding user).
+        n_users: the padding user included.
+    """
+    frame = _read_user_file(path, config)
     specs = attribute_specs(config, list(frame.columns))
-    ids: dict[str, int] = dataset.field2token_id[dataset.uid_field]
-    tokens = frame[dataset.uid_field].map(ids)
-    rows = torch.tensor(tokens.dropna().to_numpy(np.int64))
-    labels = torch.full((dataset.user_num, len(specs)), MISSING, dtype=torch.long)
+    rows = frame[config["USER_ID_FIELD"]].map(ids).fillna(0).to_numpy(np.int64)
+    return label_table(frame, rows, n_users, specs, config["dataset"], list(config["attribute_specs"] or {}))
+
+
+def label_table(
+    frame: pd.DataFrame,
+    rows: np.ndarray,
+    n_users: int,
+    specs: Sequence[AttributeSpec],
+    source: str,
+    defined: Sequence[str] = (),
+) -> LabelTable:
+    """Makes the labels of users from columns of texts.
+
+    Args:
+        frame: a line a user of the file, columns of strings.
+        rows: the internal id of each line's user, ``[len(frame)]``; 0 for a user who is not asked for.
+        n_users: the padding user included.
+        specs: the attributes, whose fields are columns of ``frame``.
+        source: what the data are called in messages.
+        defined: attributes that the dataset's property file offers.
+
+    Raises:
+        AttributeDataError: an attribute without usable classes.
+    """
+    asked = rows > 0
+    labels = torch.full((n_users, len(specs)), MISSING, dtype=torch.long)
     classes = {}
     for column, spec in enumerate(specs):
-        codes, classes[spec.name] = spec.encode(frame.loc[tokens.notna(), spec.field])
-        labels[rows, column] = torch.tensor(codes, dtype=torch.long)
-    table = LabelTable(labels, tuple(spec.name for spec in specs), classes)
+        codes, classes[spec.name] = spec.encode(frame.loc[asked, spec.field])
+        labels[torch.from_numpy(rows[asked]), column] = torch.tensor(codes, dtype=torch.long)
+    table = LabelTable(labels, tuple(spec.name for spec in specs), classes, absent=int((~asked).sum()))
     for spec in specs:
-        _check_usable(table, spec, dataset.dataset_name, list(config["attribute_specs"] or {}))
+        _check_usable(table, spec, source, defined)
     return table
 
 
@@ -224,7 +266,7 @@ def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined:
     counts = table.counts(spec.name)
     if spec.classes and not any(counts.values()):
         raise AttributeDataError(
-            f"no value of the column '{spec.field}' of {dataset}.user is one of {', '.join(spec.classes)}. "
+            f"no value of the column '{spec.field}' in the labels of {dataset} is one of {', '.join(spec.classes)}. "
             f"Are columns swapped? Name the right one in attributes.{spec.name}.field."
         )
     small = sum(size < _SMALLEST_CLASS for size in counts.values())
@@ -244,7 +286,7 @@ def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined:
 
 def _no_such_attribute(name: str, column: str, dataset: str, defined: Mapping[str, Any], columns: Sequence[str]) -> str:
     if name != column:
-        return f"attribute '{name}' needs the column '{column}', which {dataset}.user does not have."
+        return f"attribute '{name}' needs the column '{column}', which the labels of {dataset} do not have."
     offered = list(dict.fromkeys([*defined, *columns]))
     close = difflib.get_close_matches(name, offered, n=1)
     hint = f"Did you mean '{close[0]}'?" if close else f"Choose among {', '.join(offered)}."

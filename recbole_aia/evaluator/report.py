@@ -23,7 +23,8 @@ class AttackReport:
 
     Attributes:
         rows: plain dicts as in the ``attacks`` of results.json. Besides its keys, ``missing`` counts the
-            users without a label and ``left_out`` the members of classes too small to attack.
+            users without a label and ``left_out`` the members of classes too small to attack; where there is
+            ``training_users``, so many users at most were learned from in a fold.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -133,4 +134,9 @@ def _notes(report: AttackReport) -> str:
         if row["left_out"]:
             small = ", ".join(f"{name} ({count})" for name, count in row["left_out"].items())
             lines.append(f"{attribute}: classes with too few users, not attacked: {small}")
+        sampled = [r for r in rows if r.get("training_users", r["n_users"]) < int(r["n_users"] * r["leak_ratio"])]
+        if sampled:
+            names, users = ", ".join(r["attacker"] for r in sampled), int(row["n_users"] * row["leak_ratio"])
+            drawn = max(r["training_users"] for r in sampled)
+            lines.append(f"{attribute}: a draw of {drawn:,} of {users:,} users a fold was learned from by {names}")
     return "\n".join(lines)
