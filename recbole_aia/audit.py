@@ -160,6 +160,8 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
     subject = _without_repeated_views(subject)
     evaluator, labels = subject.evaluator, subject.labels
     evaluator.targets(labels.columns(), len(_first(subject)), labels.classes)
+    for name, vectors in subject.views.items():
+        _refuse_non_finite(name, vectors)
     sha256 = _sha256(subject.path)
     folder = _folder(subject, sha256, output_dir)
     start = time.perf_counter()
@@ -226,6 +228,16 @@ def _without_repeated_views(subject: Subject) -> Subject:
         return subject
     note = "table is not listed: this model serves its raw parameters, so it is the same as served"
     return replace(subject, views={"served": served}, notes=(*subject.notes, note))
+
+
+def _refuse_non_finite(name: str, vectors: Any) -> None:
+    """Before anything is written; the evaluator says the same, later."""
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise AttributeDataError(
+            f"the {name} embeddings of {len(bad)} of {len(vectors)} users are not finite (first: row {bad[0]}). "
+            "Has training diverged? Drop these users, or train again."
+        )
 
 
 def _training_users(row: dict[str, Any]) -> int:

@@ -1,7 +1,8 @@
 """Attributes, labels and datasets."""
 
-from recbole_aia.data.attributes import AttributeSpec, LabelTable, load_labels, read_labels
+from recbole_aia.data.attributes import LabelTable, load_labels, read_labels
 from recbole_aia.data.dataset import create_dataset, interactions_digest, prepare_loaders
+from recbole_aia.data.specs import AttributeSpec
 
 __all__ = [
     "AttributeSpec",

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_aia.data.attributes import AttributeSpec, LabelTable, attribute_specs, label_table
+from recbole_aia.data.attributes import LabelTable, attribute_specs, label_table
 from recbole_aia.data.delimited import header, refuse_repeated, unreadable, user_column
 from recbole_aia.data.matrices import Matrix
+from recbole_aia.data.specs import AttributeSpec
 from recbole_aia.errors import AttributeDataError
 
 

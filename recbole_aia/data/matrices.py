@@ -48,7 +48,7 @@ def read_matrix(path: Path) -> Matrix:
         raise unreadable(path, error) from error
     rows = {view.shape[:1] for view in matrix.views.values()}
     rows |= set() if matrix.tokens is None else {matrix.tokens.shape}
-    if len(rows) > 1 or any(view.ndim != 2 or view.dtype.kind not in "fiu" for view in matrix.views.values()):
+    if len(rows) > 1 or not all(map(_is_matrix, matrix.views.values())):
         shapes = [f"{name} {view.shape} of {view.dtype}" for name, view in matrix.views.items()]
         shapes += [] if matrix.tokens is None else [f"user_tokens {matrix.tokens.shape}"]
         raise AttributeDataError(f"'{path}' holds {', '.join(shapes)}. It must hold numbers, one row a user.")
@@ -120,6 +120,10 @@ def _split(path: Path, frame: pd.DataFrame, users: str | None) -> Matrix:
         raise AttributeDataError(f"'{path}': {what}. Give one column of users, and numbers in all others.")
     tokens = None if users is None else frame[users].astype(str).str.strip().to_numpy(dtype=str)
     return Matrix({"given": numbers.to_numpy(dtype=np.float64)}, tokens)
+
+
+def _is_matrix(view: np.ndarray) -> bool:
+    return view.ndim == 2 and view.size > 0 and view.dtype.kind in "fiu"
 
 
 def _is_number(text: Any) -> bool:

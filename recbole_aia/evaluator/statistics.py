@@ -86,6 +86,7 @@ def permuted_advantage95(codes: IntArray, scores: FloatArray, fold_of: IntArray,
     """
     held_out = [(users, ranks) for r, folds in enumerate(fold_of) for users, ranks in _ranks(scores[r], folds)]
     rng = np.random.default_rng(seed)
+    codes = codes.astype(np.min_scalar_type(codes.max()))
     chunk = max(1, _CHUNK_BYTES // (8 * len(codes)))
     null = []
     for start in range(0, permutations, chunk):
