@@ -136,7 +136,7 @@ def _notes(report: AttackReport) -> str:
             lines.append(f"{attribute}: classes with too few users, not attacked: {small}")
         sampled = [r for r in rows if r.get("training_users", r["n_users"]) < int(r["n_users"] * r["leak_ratio"])]
         if sampled:
-            names, users = ", ".join(r["attacker"] for r in sampled), int(row["n_users"] * row["leak_ratio"])
-            drawn = max(r["training_users"] for r in sampled)
-            lines.append(f"{attribute}: a draw of {drawn:,} of {users:,} users a fold was learned from by {names}")
+            drawn, users = max(r["training_users"] for r in sampled), int(row["n_users"] * row["leak_ratio"])
+            names = ", ".join(r["attacker"] for r in sampled)
+            lines.append(f"{attribute}: {names} learned from {drawn:,} of {users:,} users a fold, drawn by class")
     return "\n".join(lines)
