@@ -9,6 +9,7 @@ from recbole_aia.config import AIAConfig  # noqa: E402
 from recbole_aia.evaluator import AttributeInferenceEvaluator  # noqa: E402
 from recbole_aia.model import UserEmbeddingView, register_view  # noqa: E402
 from recbole_aia.quick_start import run_recbole_aia  # noqa: E402
+from recbole_aia.runs import load_run  # noqa: E402
 from recbole_aia.trainer import RAIDTrainer  # noqa: E402
 from recbole_aia.version import __version__  # noqa: E402
 
@@ -18,6 +19,7 @@ __all__ = [
     "RAIDTrainer",
     "UserEmbeddingView",
     "__version__",
+    "load_run",
     "register_view",
     "run_recbole_aia",
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from recbole_aia.errors import AIAError, ConfigValueError
+from recbole_aia.text import parse_arguments
 
 _RUN_HELP = """\
 Trains a recommender twice with the same seed and data, without and with a defense, lets attackers infer
@@ -29,6 +30,37 @@ A user has from 5 interactions to half of the items; few users have many.
   recbole-aia prepare synthetic --users 6000 --items 3500 --interactions 500000
 """
 
+_AUDIT_HELP = """\
+Measures what user embeddings give away. Attackers learn from some users' embeddings and labels (gender, age, ...)
+and then guess the labels of users they have not seen. Nothing is trained but the attackers, nothing is changed.
+
+  any system's embeddings:   recbole-aia audit --embeddings users.npy --labels users.csv
+  a run of recbole-aia:      recbole-aia audit runs/BPR-ml-100k-raid-seed2020-1a2b3c
+  a trained checkpoint:      recbole-aia audit --checkpoint saved/model.pth
+
+The table shows, for each attribute and attacker, the advantage: 0 is no better than guessing, 1 is certainty. An
+advantage below the floor in its row is what chance alone reaches, and no evidence of a leak. The worst case over
+the attackers is what counts. The exit code is 0, with --fail_above 1 where a worst case exceeds it, and 2 where
+something is wrong with the input.
+"""
+
+_AUDIT_FILES = """\
+embeddings:
+  .npz      'embeddings' [users x dimensions], and 'user_tokens' with the users' names; recbole-aia's embeddings.npz
+  .csv .tsv a header, a column of users (called user_id or user, or first and not numeric), and numbers
+  .parquet  the same; needs pyarrow (pip install pyarrow)
+  .npy      rows only, no users: row i belongs to line i of the labels, and there must be as many
+
+labels:
+  Commas, semicolons or tabs, a header, a column of users (called user_id or user, or the first) and one line a user,
+  such as RecBole's .user files. Without --attributes, every column that can be attacked is.
+
+more settings, as --key=value (recbole-aia run --help lists them with their defaults):
+  '--attackers=[logistic,mlp]'  --attack_folds=5  --attack_repeats=2  --attack_permutations=200  --attack_jobs=1
+  --seed=2020  --show_progress=False  '--attributes={age: {bins: [30, 50]}}'
+  of a run or a checkpoint also any key of its configuration, such as --data_path=DIR for data that have moved
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -44,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; ``None`` takes those of the process.
 
     Returns:
-        The exit code: 0, or 2 for anything that the user can mend.
+        The exit code: 0; 1 where an audit's gate is closed; 2 for anything that the user can mend.
     """
     # RecBole's own deprecations: nothing a user can mend, and they tear the progress bars.
     warnings.filterwarnings("ignore", module=r"recbole\.")
@@ -53,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "run":
             return _run(arguments, rest, run_parser)
+        if arguments.command == "audit":
+            return _audit(arguments, rest)
         if rest:
             parser.error(f"unknown argument '{rest[0]}'")
         if arguments.command == "prepare":
@@ -85,6 +119,7 @@ def _parsers() -> tuple[_Parser, _Parser]:
     run.add_argument("-m", "--model", help="BPR, DMF, LightGCN, NGCF or NeuMF")
     run.add_argument("-d", "--dataset", help="dataset name; ml-100k comes with RecBole and is the default")
     run.add_argument("--config_files", nargs="+", metavar="FILE", help="YAML files; later ones win")
+    _add_audit(commands)
     prepare = commands.add_parser(
         "prepare",
         help="make a dataset",
@@ -100,6 +135,57 @@ def _parsers() -> tuple[_Parser, _Parser]:
         allow_abbrev=False,
     )
     return parser, run
+
+
+def _add_audit(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "audit",
+        help="attack what is already there: embeddings of any system, a run, a checkpoint",
+        description=_AUDIT_HELP,
+        epilog=_AUDIT_FILES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        usage="recbole-aia audit (RUN | --checkpoint FILE | --embeddings FILE --labels FILE) [--key=value ...]",
+    )
+    parser.add_argument("run", nargs="?", type=Path, metavar="RUN", help="the folder of a run of recbole-aia")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="a checkpoint of recbole-aia or RecBole")
+    parser.add_argument("--embeddings", type=Path, metavar="FILE", help="user embeddings, one row a user")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="the users' attributes, for --embeddings")
+    parser.add_argument("--attributes", metavar="LIST", help="what to attack, such as [gender,age]")
+    parser.add_argument("--output_dir", type=Path, metavar="DIR", help="for results.json (default: under runs/)")
+    parser.add_argument("--fail_above", type=float, metavar="X", help="exit code 1 when an advantage exceeds X")
+    parser.add_argument(
+        "--trust_checkpoint",
+        action="store_true",
+        help="load a checkpoint that RecBole pickled; such a file can run code, so know where it is from",
+    )
+    parser.add_argument("--config_files", nargs="+", type=Path, metavar="FILE", help="YAML files with settings")
+
+
+def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from recbole_aia import audit
+
+    argv = [*rest, *([f"--attributes={arguments.attributes}"] if arguments.attributes is not None else [])]
+    files = arguments.config_files or []
+    parse_arguments(argv)
+    ways = {"RUN": arguments.run, "--checkpoint": arguments.checkpoint, "--embeddings": arguments.embeddings}
+    given = [name for name, path in ways.items() if path is not None]
+    if len(given) != 1:
+        what = f"{' and '.join(given)} are given" if given else "nothing is given"
+        raise ConfigValueError(f"{what} to audit. Give one of RUN, --checkpoint FILE, --embeddings FILE --labels FILE.")
+    if (arguments.labels is None) == (given == ["--embeddings"]):
+        raise ConfigValueError("--embeddings and --labels go together; a run and a checkpoint know their labels.")
+    if given == ["RUN"]:
+        subject = audit.run_subject(arguments.run, files, argv)
+    elif given == ["--checkpoint"]:
+        subject = audit.checkpoint_subject(arguments.checkpoint, arguments.trust_checkpoint, files, argv)
+    else:
+        subject = audit.embeddings_subject(arguments.embeddings, arguments.labels, files, argv)
+    limit = arguments.fail_above
+    failures = audit.failures(audit.audit(subject, arguments.output_dir, limit), 1.0 if limit is None else limit)
+    if failures:
+        print(f"recbole-aia: above --fail_above {limit:g}: {'; '.join(failures)}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _add_synthetic(sources: argparse._SubParsersAction[_Parser]) -> None:

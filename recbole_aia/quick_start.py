@@ -6,13 +6,10 @@ import hashlib
 import json
 import logging
 import os
-import platform
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +27,11 @@ from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.files import write_whole
 from recbole_aia.model import view_class
 from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, write_results
+from recbole_aia.runs import kept_values, make_folder, versions
 from recbole_aia.text import parse_value, to_yaml
 from recbole_aia.trainer import TRAINERS, Trained, train, undefended_twin
-from recbole_aia.version import __version__
 
-# What RecBole derives from other keys; it is not read back.
-_DERIVED = {
-    "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank", "valid_metric_bigger",
-    "valid_neg_sample_args", "test_neg_sample_args",
-}  # fmt: skip
 _FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "run.log")
-_VERSIONS = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "xgboost", "POT")
 
 
 def run_recbole_aia(
@@ -72,7 +63,7 @@ def run_recbole_aia(
     data = create_dataset(config)
     labels = load_labels(config, data)
     TRAINERS[config["defense"]].check(config, labels.names)
-    evaluator.targets(_columns(labels), data.user_num - 1, labels.classes)
+    evaluator.targets(labels.columns(), data.user_num - 1, labels.classes)
     folder = _output_dir(config)
     with _logging(config, folder):
         log = logging.getLogger()
@@ -109,7 +100,7 @@ def _run(
     report = AttackReport.concat(
         evaluator.evaluate(
             trained.served.numpy(),
-            _columns(labels),
+            labels.columns(),
             class_names=labels.classes,
             state=state,
         )
@@ -123,11 +114,6 @@ def _run(
     write_whole(folder / "config.yaml", lambda aside: aside.write_text(_config_text(config), encoding="utf-8"))
     write_results(results, folder / "results.json")
     return results, final
-
-
-def _columns(labels: LabelTable) -> dict[str, Any]:
-    """The labels of all users but the padding user, by attribute."""
-    return {name: labels.column(name)[1:].numpy() for name in labels.names}
 
 
 def _results(
@@ -152,11 +138,7 @@ def _results(
             "seed": config["seed"],
             "attributes": list(labels.names),
             "device": str(config["device"]),
-            "versions": {
-                "python": platform.python_version(),
-                "recbole-aia": __version__,
-                **{name: version(name) for name in _VERSIONS},
-            },
+            "versions": versions(),
             "seconds": seconds,
         },
         "data": {
@@ -181,12 +163,7 @@ def _write_embeddings(path: Path, data: Any, trained: Trained) -> None:
 
 
 def _config_text(config: AIAConfig) -> str:
-    values = {key: value for key, value in plain(config.final_config_dict).items() if key not in _DERIVED}
-    if config["dataset"] == "ml-100k":
-        del values["data_path"]
-    else:
-        # RecBole appends the dataset's name when it reads the key.
-        values["data_path"] = str(Path(values["data_path"]).parent)
+    values = kept_values(config.final_config_dict)
     return "# Reproduces the run: recbole-aia run --config_files config.yaml\n" + to_yaml(values)
 
 
@@ -200,14 +177,7 @@ def _output_dir(config: AIAConfig) -> Path:
     if held and not (written.is_file() and _digest(written.read_text(encoding="utf-8")) == digest):
         raise ConfigValueError(f"'{folder}' holds another run's {held[0]}. Give another --output_dir, or remove it.")
     for place in (folder, Path(config["checkpoint_dir"])):
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=place):
-                pass
-        except OSError as error:
-            raise ConfigValueError(
-                f"cannot write to '{place}': {error.strerror}. Give another --output_dir and --checkpoint_dir."
-            ) from error
+        make_folder(place, "--output_dir and --checkpoint_dir")
     return folder
 
 

@@ -57,7 +57,14 @@ def test_an_unknown_command_is_one_line(arguments, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["run", "--help"], ["doctor", "--help"], ["prepare", "--help"], ["prepare", "synthetic", "--help"]],
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["audit", "--help"],
+        ["doctor", "--help"],
+        ["prepare", "--help"],
+        ["prepare", "synthetic", "--help"],
+    ],
 )
 def test_every_command_has_help(arguments, capsys):
     try:

@@ -1,7 +1,8 @@
 """Attributes, labels and datasets."""
 
-from recbole_aia.data.attributes import AttributeSpec, LabelTable, load_labels
+from recbole_aia.data.attributes import LabelTable, load_labels, read_labels
 from recbole_aia.data.dataset import create_dataset, interactions_digest, prepare_loaders
+from recbole_aia.data.specs import AttributeSpec
 
 __all__ = [
     "AttributeSpec",
@@ -10,4 +11,5 @@ __all__ = [
     "interactions_digest",
     "load_labels",
     "prepare_loaders",
+    "read_labels",
 ]

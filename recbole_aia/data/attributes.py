@@ -1,4 +1,4 @@
-"""What an attribute is, and the labels of a dataset's users.
+"""The labels of a dataset's users.
 
 Labels are read from the dataset's ``.user`` file and never pass through RecBole's user features, because
 loading those drops users who are absent from the file, invents users who only stand there, and imputes
@@ -8,7 +8,6 @@ what is missing. So every run, defended or not, sees exactly the interactions th
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,86 +18,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from recbole_aia.data.specs import MISSING, AttributeSpec
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
-MISSING = -1
-_MISSING_MARKERS = ("", "nan", "NaN", "NULL", "null", "None", "-1")
 _SMALLEST_CLASS = 5
-
-
-@dataclass(frozen=True)
-class AttributeSpec:
-    """How an attribute is made of a column of the ``.user`` file.
-
-    Args:
-        name: what the attribute is called in configurations and results.
-        field: the column.
-        bins: ascending edges that cut a numeric column; class k holds ``bins[k-1] <= value < bins[k]``.
-        names: names of the ``len(bins) + 1`` classes; made from the edges where absent.
-        classes: the values that are classes, in order; ``None`` takes the values found, sorted.
-        missing: values that mean "not known", besides the usual ones.
-    """
-
-    name: str
-    field: str
-    bins: tuple[float, ...] | None = None
-    names: tuple[str, ...] | None = None
-    classes: tuple[str, ...] | None = None
-    missing: tuple[str, ...] = ()
-
-    @classmethod
-    def from_mapping(cls, name: str, mapping: Mapping[str, Any]) -> AttributeSpec:
-        """Builds a specification from a property file's entry.
-
-        Raises:
-            ConfigValueError: an unknown entry, edges that do not ascend, or a wrong number of names.
-        """
-        if not isinstance(mapping, Mapping):
-            raise ConfigValueError(f"attributes.{name} is {mapping!r}. It must be like {{bins: [35, 46]}}.")
-        unknown = set(mapping) - {"field", "bins", "names", "classes", "missing"}
-        if unknown:
-            raise ConfigValueError(
-                f"attributes.{name} has an unknown entry '{sorted(map(str, unknown))[0]}'. "
-                "It takes field, bins, names, classes and missing."
-            )
-        bins = mapping.get("bins")
-        if bins is not None and (not _are_numbers(bins) or list(bins) != sorted(set(bins))):
-            raise ConfigValueError(f"attributes.{name}.bins is {bins!r}. It must be ascending numbers.")
-        names = _texts(name, "names", mapping)
-        if names is not None and (bins is None or len(names) != len(bins) + 1):
-            raise ConfigValueError(f"attributes.{name}.names has {len(names)} names. It must have one more than bins.")
-        return cls(
-            str(name),
-            str(mapping.get("field", name)),
-            None if bins is None else tuple(float(edge) for edge in bins),
-            names,
-            _texts(name, "classes", mapping),
-            _texts(name, "missing", mapping) or (),
-        )
-
-    def encode(self, values: pd.Series) -> tuple[np.ndarray, list[str]]:
-        """Turns a column of strings into class indices.
-
-        Args:
-            values: ``[n]`` strings, ``NaN`` where there is none.
-
-        Returns:
-            ``[n]`` indices from 0, -1 where the value is missing or not a class; and the class names.
-        """
-        text = values.astype("string").str.strip()
-        known = text.notna() & ~text.isin([*_MISSING_MARKERS, *self.missing])
-        if self.bins is not None:
-            numbers = pd.to_numeric(text.where(known), errors="coerce").to_numpy(float, na_value=np.nan)
-            codes = np.searchsorted(np.asarray(self.bins), numbers, side="right")
-            return np.where(np.isnan(numbers), MISSING, codes), list(self.names or self._bin_names())
-        classes = list(self.classes or sorted(text[known].unique(), key=_natural))
-        codes = pd.Categorical(text.where(known), categories=classes).codes
-        return codes.astype(np.int64), classes
-
-    def _bin_names(self) -> list[str]:
-        edges = [f"{edge:g}" for edge in self.bins or ()]
-        middle = [f"{low} to <{high}" for low, high in itertools.pairwise(edges)]
-        return [f"<{edges[0]}", *middle, f">={edges[-1]}"]
 
 
 @dataclass(frozen=True)
@@ -109,15 +32,21 @@ class LabelTable:
         labels: ``[n_users, n_attributes]``, long; -1 where missing, and in row 0, the padding user.
         names: the attributes, in column order.
         classes: class names by attribute.
+        absent: users of the file who are not among these users.
     """
 
     labels: Tensor
     names: tuple[str, ...]
     classes: dict[str, list[str]]
+    absent: int = 0
 
     def column(self, name: str) -> Tensor:
         """The labels ``[n_users]`` of one attribute."""
         return self.labels[:, self.names.index(name)]
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The labels ``[n_users - 1]`` of all users but the padding user, by attribute."""
+        return {name: self.column(name)[1:].numpy() for name in self.names}
 
     def counts(self, name: str) -> dict[str, int]:
         """Number of users by class."""
@@ -179,19 +108,55 @@ def load_labels(config: Any, dataset: Any) -> LabelTable:
         AttributeDataError: no ``.user`` file, or an attribute without usable classes.
         ConfigValueError: an attribute that the dataset does not have.
     """
-    frame = _read_user_file(Path(dataset.dataset_path) / f"{dataset.dataset_name}.user", config)
+    path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.user"
+    return read_labels(config, path, dataset.field2token_id[dataset.uid_field], dataset.user_num)
+
+
+def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -> LabelTable:
+    """Reads labels from a ``.user`` file for users with given ids; see :func:`load_labels`.
+
+    Args:
+        config: a configuration, for the attributes and for how the file is written.
+        path: the file.
+        ids: internal ids by user token, in ``1..n_users-1`` (0 is the padding user).
+        n_users: the padding user included.
+    """
+    frame = _read_user_file(path, config)
     specs = attribute_specs(config, list(frame.columns))
-    ids: dict[str, int] = dataset.field2token_id[dataset.uid_field]
-    tokens = frame[dataset.uid_field].map(ids)
-    rows = torch.tensor(tokens.dropna().to_numpy(np.int64))
-    labels = torch.full((dataset.user_num, len(specs)), MISSING, dtype=torch.long)
+    rows = frame[config["USER_ID_FIELD"]].map(ids).fillna(0).to_numpy(np.int64)
+    return label_table(frame, rows, n_users, specs, config["dataset"], list(config["attribute_specs"] or {}))
+
+
+def label_table(
+    frame: pd.DataFrame,
+    rows: np.ndarray,
+    n_users: int,
+    specs: Sequence[AttributeSpec],
+    source: str,
+    defined: Sequence[str] = (),
+) -> LabelTable:
+    """Makes the labels of users from columns of texts.
+
+    Args:
+        frame: a line a user of the file, columns of strings.
+        rows: the internal id of each line's user, ``[len(frame)]``; 0 for a user who is not asked for.
+        n_users: the padding user included.
+        specs: the attributes, whose fields are columns of ``frame``.
+        source: what the data are called in messages.
+        defined: attributes that the dataset's property file offers.
+
+    Raises:
+        AttributeDataError: an attribute without usable classes.
+    """
+    asked = rows > 0
+    labels = torch.full((n_users, len(specs)), MISSING, dtype=torch.long)
     classes = {}
     for column, spec in enumerate(specs):
-        codes, classes[spec.name] = spec.encode(frame.loc[tokens.notna(), spec.field])
-        labels[rows, column] = torch.tensor(codes, dtype=torch.long)
-    table = LabelTable(labels, tuple(spec.name for spec in specs), classes)
+        codes, classes[spec.name] = spec.encode(frame.loc[asked, spec.field])
+        labels[torch.from_numpy(rows[asked]), column] = torch.tensor(codes, dtype=torch.long)
+    table = LabelTable(labels, tuple(spec.name for spec in specs), classes, absent=int((~asked).sum()))
     for spec in specs:
-        _check_usable(table, spec, dataset.dataset_name, list(config["attribute_specs"] or {}))
+        _check_usable(table, spec, source, defined)
     return table
 
 
@@ -224,7 +189,7 @@ def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined:
     counts = table.counts(spec.name)
     if spec.classes and not any(counts.values()):
         raise AttributeDataError(
-            f"no value of the column '{spec.field}' of {dataset}.user is one of {', '.join(spec.classes)}. "
+            f"no value of the column '{spec.field}' in the labels of {dataset} is one of {', '.join(spec.classes)}. "
             f"Are columns swapped? Name the right one in attributes.{spec.name}.field."
         )
     small = sum(size < _SMALLEST_CLASS for size in counts.values())
@@ -244,34 +209,8 @@ def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined:
 
 def _no_such_attribute(name: str, column: str, dataset: str, defined: Mapping[str, Any], columns: Sequence[str]) -> str:
     if name != column:
-        return f"attribute '{name}' needs the column '{column}', which {dataset}.user does not have."
+        return f"attribute '{name}' needs the column '{column}', which the labels of {dataset} do not have."
     offered = list(dict.fromkeys([*defined, *columns]))
     close = difflib.get_close_matches(name, offered, n=1)
     hint = f"Did you mean '{close[0]}'?" if close else f"Choose among {', '.join(offered)}."
     return f"{dataset} has no attribute '{name}'. {hint}"
-
-
-def _texts(name: str, entry: str, mapping: Mapping[str, Any]) -> tuple[str, ...] | None:
-    values = mapping.get(entry)
-    if values is None:
-        return None
-    values = values if isinstance(values, list | tuple) else [values]
-    texts = tuple(str(value) for value in values)
-    # YAML reads no, yes, on and off as truth values, whose text is none of the data's.
-    if len(set(texts)) < len(texts) or any(isinstance(value, bool | list | dict) for value in values):
-        raise ConfigValueError(
-            f'attributes.{name}.{entry} is {values!r}. It must be different texts; quote "yes", "no".'
-        )
-    return texts
-
-
-def _are_numbers(values: Any) -> bool:
-    return isinstance(values, list | tuple) and bool(values) and all(isinstance(v, int | float) for v in values)
-
-
-def _natural(value: str) -> tuple[int, float, str]:
-    """Sorts numbers by value and before words, so that class 10 follows class 9."""
-    try:
-        return (0, float(value), value)
-    except ValueError:
-        return (1, 0.0, value)

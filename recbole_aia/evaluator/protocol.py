@@ -21,6 +21,11 @@ from recbole_aia.evaluator.labels import Target
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
+#: Training users of attackers whose time or memory grows too fast with their number; see :func:`training_limit`.
+MOST_TRAINING_USERS = 20_000
+_SCALABLE = frozenset({"logistic", "xgboost"})
+_LEAST_OF_A_CLASS = 50
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -65,6 +70,38 @@ def assign_folds(target: Target, folds: int, repeats: int, seed: int) -> IntArra
     return fold_of
 
 
+def training_limit(attacker: type[Attacker]) -> int | None:
+    """How many users an attacker learns from at most; ``None`` for one that can take any number.
+
+    An attacker says so by a class attribute ``most_users``. Where it says nothing, logistic regression and
+    XGBoost take all, and the others (networks, kernels, neighbours) 20,000.
+    """
+    default = None if attacker.name in _SCALABLE else MOST_TRAINING_USERS
+    limit: int | None = getattr(attacker, "most_users", default)
+    return limit
+
+
+def draw_users(classes: IntArray, limit: int | None, seed: int) -> IntArray:
+    """Draws users to learn from, each class in proportion but none below 50 members if it has them.
+
+    Args:
+        classes: in ``0..K-1``, ``[n]``.
+        limit: users to draw, >= 50 K; ``None`` for all.
+        seed: >= 0.
+
+    Returns:
+        Their positions, ascending; all where ``n <= limit``.
+    """
+    if limit is None or len(classes) <= limit:
+        return np.arange(len(classes))
+    counts = np.bincount(classes)
+    quotas = np.maximum(counts * limit // len(classes), np.minimum(counts, _LEAST_OF_A_CLASS))
+    quotas[counts.argmax()] -= max(0, int(quotas.sum()) - limit)
+    rng = np.random.default_rng(seed)
+    drawn = [rng.choice(np.flatnonzero(classes == k), quota, replace=False) for k, quota in enumerate(quotas)]
+    return np.sort(np.concatenate(drawn))
+
+
 def cross_validate(
     embeddings: FloatArray,
     targets: Sequence[Target],
@@ -77,6 +114,9 @@ def cross_validate(
     show_progress: bool = False,
 ) -> list[HeldOut]:
     """Lets every attacker attack every attribute.
+
+    All users are held out once a repeat and judged; attackers that do not scale learn from a seeded,
+    stratified draw of the others (:func:`training_limit`).
 
     Args:
         embeddings: ``[n_users, d]``, finite.
@@ -143,7 +183,8 @@ def _attack_fold(
     start = time.perf_counter()
     # One thread everywhere: sums then have one order, whatever the number of processes.
     with threadpool_limits(1):
-        known = target.users[~held_out]
-        fitted = attacker().fit(embeddings[known], target.codes[~held_out], seed)
+        known, classes = target.users[~held_out], target.codes[~held_out]
+        drawn = draw_users(classes, training_limit(attacker), task_seed(seed, "users"))
+        fitted = attacker().fit(embeddings[known[drawn]], classes[drawn], seed)
         scores = fitted.predict_proba(embeddings[target.users[held_out]])
     return scores, time.perf_counter() - start

@@ -29,7 +29,8 @@ class AttackReport:
 
     Attributes:
         rows: plain dicts as in the ``attacks`` of results.json. Besides its keys, ``missing`` counts the
-            users without a label and ``left_out`` the members of classes too small to attack.
+            users without a label and ``left_out`` the members of classes too small to attack; ``training_users``
+            at most were learned from in a fold.
         draws: advantages of chance, ``[P]`` a row, from which the floor of a worst case is made; not written.
             Without them (rows read from a file, say) a worst case has no floor.
     """
@@ -153,4 +154,9 @@ def _notes(report: AttackReport) -> str:
         if row["left_out"]:
             small = ", ".join(f"{name} ({count})" for name, count in row["left_out"].items())
             lines.append(f"{attribute}: classes with too few users, not attacked: {small}")
+        sampled = [r for r in rows if r.get("training_users", r["n_users"]) < int(r["n_users"] * r["leak_ratio"])]
+        if sampled:
+            drawn, users = max(r["training_users"] for r in sampled), int(row["n_users"] * row["leak_ratio"])
+            names = ", ".join(r["attacker"] for r in sampled)
+            lines.append(f"{attribute}: {names} learned from {drawn:,} of {users:,} users a fold, drawn by class")
     return "\n".join(lines)

@@ -88,16 +88,15 @@ def permuted_advantages(
     Source:
         Ojala & Garriga (2010) for permuted nulls of classifiers; the correction is derived here.
     """
-    ranks, member = _held_out_ranks(scores, fold_of)
-    sizes = member.sum(axis=0).astype(int)
+    held_out = [(users, ranks) for r, folds in enumerate(fold_of) for users, ranks in _ranks(scores[r], folds)]
     rng = np.random.default_rng(seed)
+    codes = codes.astype(np.min_scalar_type(codes.max()))
     chunk = max(1, _CHUNK_BYTES // (8 * len(codes)))
     null = []
     for start in range(0, permutations, chunk):
         rows = min(chunk, permutations - start)
         shuffled = rng.permuted(np.broadcast_to(codes, (rows, len(codes))), axis=1)
-        means = np.stack([_mean_auc(shuffled == k, r, member, sizes) for k, r in enumerate(ranks)])
-        null.append(advantage(means.T))
+        null.append(advantage(_mean_auc(shuffled, held_out)))
     widened: FloatArray = _SHARED_USERS * np.concatenate(null)
     return widened
 
@@ -121,23 +120,23 @@ def floor95(draws: Sequence[FloatArray]) -> float:
     return min(1.0, float(np.quantile(np.max(draws, axis=0), 0.95, method="higher")))
 
 
-def _mean_auc(inside: NDArray[np.bool_], ranks: FloatArray, member: FloatArray, sizes: IntArray) -> FloatArray:
-    """AUC of one class under P labelings ``[P, n]``, averaged over the J folds where it is defined."""
-    labels = inside.astype(float)
-    auc = auc_from_rank_sums(labels @ ranks, labels @ member, sizes)
-    mean: FloatArray = np.nanmean(auc, axis=1)
+def _mean_auc(codes: IntArray, held_out: list[tuple[IntArray, FloatArray]]) -> FloatArray:
+    """AUCs ``[P, K]`` of P labelings ``[P, n]``, averaged over the folds where they are defined.
+
+    Folds go one by one: users times folds at once is too much for many users.
+    """
+    classes = range(held_out[0][1].shape[1])
+    auc = np.empty((len(held_out), len(codes), len(classes)))
+    for fold, (users, ranks) in enumerate(held_out):
+        labels = codes[:, users]
+        for k in classes:
+            inside = (labels == k).astype(float)
+            auc[fold, :, k] = auc_from_rank_sums(inside @ ranks[:, k], inside.sum(axis=1), len(users))
+    mean: FloatArray = np.nanmean(auc, axis=0)
     return mean
 
 
-def _held_out_ranks(scores: FloatArray, fold_of: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Ranks inside every fold, ``[K, n, J]``, 0 elsewhere; and who is in which fold, ``[n, J]``."""
-    repeats, users, classes = scores.shape
-    folds = int(fold_of.max()) + 1
-    ranks = np.zeros((classes, users, repeats * folds))
-    member = np.zeros((users, repeats * folds))
-    for repeat in range(repeats):
-        for fold in range(folds):
-            held_out, column = fold_of[repeat] == fold, repeat * folds + fold
-            member[held_out, column] = 1.0
-            ranks[:, held_out, column] = rankdata(scores[repeat, held_out], axis=0).T
-    return ranks, member
+def _ranks(scores: FloatArray, fold_of: IntArray) -> list[tuple[IntArray, FloatArray]]:
+    """Who is in each fold ``[m]``, and the ranks of their scores ``[m, K]`` among them."""
+    folds = [np.flatnonzero(fold_of == fold) for fold in range(int(fold_of.max()) + 1)]
+    return [(users, rankdata(scores[users], axis=0)) for users in folds]

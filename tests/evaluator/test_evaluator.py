@@ -332,5 +332,10 @@ class TestReport:
         for part in ("undefended, served", "defended, served", "xgboost", "2 users without", "doctor (3)", "floor"):
             assert part in text
 
+    def test_it_says_which_attackers_learned_from_a_draw_of_users(self, report):
+        assert "drawn by class" not in str(report)
+        rows = [{**row, "training_users": 50} for row in report.rows]
+        assert "learned from 50 of " in str(AttackReport(rows))
+
     def test_an_empty_report_prints(self):
         assert str(AttackReport()) == "no attack"

@@ -1,0 +1,44 @@
+"""What the readers of matrices and of labels share: headers, columns of users, and errors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_aia.errors import AttributeDataError
+
+_USER_COLUMNS = ("user", "userid", "uid", "usertoken", "id")
+
+
+def header(path: Path) -> tuple[list[str], str]:
+    """The names in the first line, types such as ``:token`` taken off, and what separates them."""
+    with path.open(encoding="utf-8-sig") as file:
+        line = file.readline().rstrip("\r\n")
+    separator = max("\t,;", key=line.count)
+    return [re.sub(r":(token|float)(_seq)?$", "", name.strip().strip('"')) for name in line.split(separator)], separator
+
+
+def user_column(names: list[str]) -> str | None:
+    """The name of the column that by its name holds users."""
+    plain = [re.sub(r"[^a-z]", "", name.lower()) for name in names]
+    return next((names[plain.index(known)] for known in _USER_COLUMNS if known in plain), None)
+
+
+def refuse_repeated(path: Path, tokens: np.ndarray | None) -> None:
+    """Raises :class:`AttributeDataError` when a user stands twice in a file."""
+    if tokens is None:
+        return
+    repeated = tokens[pd.Series(tokens).duplicated()]
+    if len(repeated):
+        raise AttributeDataError(f"'{path}' names the user '{repeated[0]}' more than once. Keep one row a user.")
+
+
+def unreadable(path: Path, error: Exception) -> AttributeDataError:
+    """One line for whatever came up while reading a file."""
+    if isinstance(error, OSError) and error.strerror:
+        return AttributeDataError(f"'{path}' cannot be read: {error.strerror}. Check the path.")
+    reason = (str(error).strip().splitlines() or ["damaged"])[0]
+    return AttributeDataError(f"'{path}' cannot be read: {reason}. Is it damaged, or of another kind?")

@@ -1,0 +1,135 @@
+"""Labels of any system, read from a file and brought together with embeddings.
+
+By user tokens where both files have them, and otherwise line by line; nothing is guessed beyond that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_aia.data.attributes import LabelTable, attribute_specs, label_table
+from recbole_aia.data.delimited import header, refuse_repeated, unreadable, user_column
+from recbole_aia.data.matrices import Matrix
+from recbole_aia.data.specs import AttributeSpec
+from recbole_aia.errors import AttributeDataError
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """Attributes as a file holds them.
+
+    Attributes:
+        frame: a line a user, columns of strings, the users aside.
+        tokens: the users' names, one a line, all different; ``None`` where the file has none.
+    """
+
+    frame: pd.DataFrame
+    tokens: np.ndarray | None
+
+
+def read_label_file(path: Path) -> LabelFile:
+    """Reads attributes of users: text with commas, semicolons or tabs, a header, and one line a user.
+
+    RecBole's ``.user`` files are such files. Users stand in the column ``user_id``, ``user`` or the like, else in the
+    first.
+
+    Raises:
+        AttributeDataError: the file is not there, or is not such a file.
+    """
+    try:
+        names, separator = header(path)
+        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if len(frame.columns) != len(names) or not isinstance(frame.index, pd.RangeIndex):
+        raise AttributeDataError(f"'{path}' has lines with more values than its header has names. Mend the file.")
+    frame.columns = pd.Index(names)
+    if len(set(names)) < len(names) or "" in names:
+        raise AttributeDataError(f"'{path}' has columns without a name or of the same name. Mend the header.")
+    users = user_column(names)
+    if users is None:
+        return LabelFile(frame, None)
+    tokens = frame[users].str.strip().to_numpy(dtype=str)
+    refuse_repeated(path, tokens)
+    return LabelFile(frame.drop(columns=users), tokens)
+
+
+def match_rows(matrix: Matrix, labels: LabelFile, names: tuple[str, str]) -> tuple[np.ndarray, pd.DataFrame]:
+    """Finds the embedding of each line of labels.
+
+    Args:
+        matrix: the embeddings.
+        labels: the labels. Where they do not name a user column and the matrix has tokens, the first one is it.
+        names: what the two files are called in messages.
+
+    Returns:
+        For each line 1 + the row of its user in the matrix, or 0 where the user is not there; and the attributes.
+
+    Raises:
+        AttributeDataError: no user is in both, or there are no tokens and the numbers of rows differ.
+    """
+    n_users = len(next(iter(matrix.views.values())))
+    frame, tokens = labels.frame, labels.tokens
+    if matrix.tokens is None:
+        if len(frame) != n_users:
+            raise AttributeDataError(
+                f"{names[0]} has {n_users} rows and {names[1]} has {len(frame)}. Without user tokens, row i of one is "
+                "row i of the other, so the numbers must be equal (is RecBole's padding user in row 0? Drop it)."
+            )
+        return np.arange(1, n_users + 1), frame
+    if tokens is None:
+        tokens = frame.iloc[:, 0].str.strip().to_numpy(dtype=str)
+        refuse_repeated(Path(names[1]), tokens)
+        frame = frame.iloc[:, 1:]
+    ids = pd.Series(np.arange(1, n_users + 1), index=pd.Index(matrix.tokens, dtype=object))
+    rows = ids.reindex(pd.Index(tokens, dtype=object)).fillna(0).to_numpy(np.int64)
+    if not rows.any():
+        example = f"'{tokens[0]}'" if len(tokens) else "nobody"
+        raise AttributeDataError(
+            f"no user of {names[0]} (such as '{matrix.tokens[0]}') is in {names[1]} (such as {example}). "
+            "Do both name users the same way?"
+        )
+    return rows, frame
+
+
+def tabled_labels(
+    frame: pd.DataFrame, rows: np.ndarray, n_users: int, asked: Mapping[str, Any]
+) -> tuple[LabelTable, list[tuple[str, str]]]:
+    """Makes the labels that are asked for, or else all that can be made.
+
+    Args:
+        frame: attributes, columns of strings.
+        rows: the internal id of each line's user, 0 for one who is not there, as of :func:`match_rows`.
+        n_users: the padding user included.
+        asked: ``attributes`` and ``attribute_specs`` as in a configuration, and ``dataset``, a name for messages.
+
+    Returns:
+        The labels; and the columns that were passed over because they cannot be attacked, with the reasons.
+
+    Raises:
+        AttributeDataError: an attribute that is asked for, or every column, has no usable classes.
+        ConfigValueError: an attribute that is not there.
+    """
+    source, defined = asked["dataset"], asked["attribute_specs"] or {}
+    if asked["attributes"] or defined:
+        wanted = {**asked, "attributes": asked["attributes"] or list(defined)}
+        specs = attribute_specs(wanted, list(frame.columns))
+        return label_table(frame, rows, n_users, specs, source), []
+    passed_over, usable = [], []
+    for name in frame.columns:
+        spec = AttributeSpec(name, name)
+        try:
+            label_table(frame, rows, n_users, [spec], source)
+            usable.append(spec)
+        except AttributeDataError as error:
+            passed_over.append((name, str(error)))
+    if not usable:
+        reasons = passed_over[0][1] if passed_over else f"{source} has no column besides the users."
+        raise AttributeDataError(reasons)
+    return label_table(frame, rows, n_users, usable, source), passed_over

@@ -1,0 +1,134 @@
+"""User embeddings of any system, read from files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_aia.data.delimited import header, refuse_repeated, unreadable, user_column
+from recbole_aia.errors import AttributeDataError
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """User embeddings as a file holds them.
+
+    Attributes:
+        views: by name, ``[n_users, d]`` each: ``served`` and ``table`` of recbole-aia's own files, else ``given``.
+        tokens: the users' names ``[n_users]``, all different; ``None`` where the file has none.
+    """
+
+    views: dict[str, np.ndarray]
+    tokens: np.ndarray | None
+
+
+def read_matrix(path: Path) -> Matrix:
+    """Reads user embeddings.
+
+    ``.npz`` takes ``embeddings`` (or the only array), ``user_tokens`` and ``table`` as in recbole-aia's own
+    embeddings.npz; ``.npy`` has rows only; ``.csv``, ``.tsv`` and ``.parquet`` have a column of users (named
+    ``user_id``, ``user`` or the like, or the first if it is not numeric) and columns of numbers.
+
+    Raises:
+        AttributeDataError: the file is not there, or is not such a file.
+    """
+    kind = path.suffix.lower()
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".parquet": _read_parquet, ".csv": _read_csv, ".tsv": _read_csv}
+    if kind not in readers:
+        raise AttributeDataError(f"'{path}' is not a kind of embeddings that can be read. Give {', '.join(readers)}.")
+    try:
+        matrix = readers[kind](path)
+    except AttributeDataError:
+        raise
+    except (OSError, EOFError, ValueError) as error:
+        raise unreadable(path, error) from error
+    rows = {view.shape[:1] for view in matrix.views.values()}
+    rows |= set() if matrix.tokens is None else {matrix.tokens.shape}
+    if len(rows) > 1 or not all(map(_is_matrix, matrix.views.values())):
+        shapes = [f"{name} {view.shape} of {view.dtype}" for name, view in matrix.views.items()]
+        shapes += [] if matrix.tokens is None else [f"user_tokens {matrix.tokens.shape}"]
+        raise AttributeDataError(f"'{path}' holds {', '.join(shapes)}. It must hold numbers, one row a user.")
+    refuse_repeated(path, matrix.tokens)
+    return matrix
+
+
+def _read_npy(path: Path) -> Matrix:
+    return Matrix({"given": np.asarray(np.load(path, allow_pickle=False))}, None)
+
+
+def _read_npz(path: Path) -> Matrix:
+    with np.load(path, allow_pickle=False) as arrays:
+        tokens = arrays["user_tokens"].astype(str) if "user_tokens" in arrays else None
+        numbers = [name for name in arrays.files if name != "user_tokens"]
+        if "embeddings" not in numbers and len(numbers) != 1:
+            raise AttributeDataError(f"'{path}' holds {', '.join(numbers) or 'no array'}. Name one 'embeddings'.")
+        if tokens is None or "embeddings" not in numbers:
+            main = "embeddings" if "embeddings" in numbers else numbers[0]
+            return Matrix({"given": arrays[main]}, tokens)
+        views = {"served": arrays["embeddings"], **({"table": arrays["table"]} if "table" in numbers else {})}
+    return Matrix(views, tokens)
+
+
+def _read_csv(path: Path) -> Matrix:
+    names, separator = header(path)
+    if all(map(_is_number, names)):
+        numbers = pd.read_csv(path, sep=separator, header=None, encoding="utf-8-sig")
+        return _split(path, numbers, None)
+    first = pd.read_csv(path, sep=separator, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    users = user_column(names)
+    if users is None and len(first) and not _is_number(first.iloc[0, 0]):
+        users = names[0]
+    if users is None and not names[0]:
+        raise AttributeDataError(f"the first column of '{path}' has no name. Call it user_id, or leave it out.")
+    types = None if users is None else {first.columns[names.index(users)]: str}
+    frame = pd.read_csv(path, sep=separator, dtype=types, encoding="utf-8-sig")
+    if len(frame.columns) != len(names) or not isinstance(frame.index, pd.RangeIndex):
+        raise AttributeDataError(f"'{path}' has lines with more values than its header has names. Mend the file.")
+    frame.columns = pd.Index(names)
+    return _split(path, frame, users)
+
+
+def _read_parquet(path: Path) -> Matrix:
+    try:
+        frame = pd.read_parquet(path)
+    except ImportError as error:
+        raise AttributeDataError(f"reading '{path}' needs pyarrow. Type: pip install pyarrow") from error
+    if frame.index.name is not None:
+        frame = frame.reset_index()
+    users = user_column([str(name) for name in frame.columns])
+    if users is None and len(frame.columns) and not pd.api.types.is_numeric_dtype(frame.iloc[:, 0]):
+        lists = len(frame) and isinstance(frame.iloc[0, 0], np.ndarray | list)
+        users = None if lists else str(frame.columns[0])
+    frame.columns = pd.Index([str(name) for name in frame.columns])
+    others = [name for name in frame.columns if name != users]
+    if len(others) == 1 and len(frame) and isinstance(frame[others[0]].iloc[0], np.ndarray | list):
+        tokens = None if users is None else frame[users].astype(str).to_numpy(dtype=str)
+        return Matrix({"given": np.stack([np.asarray(row) for row in frame[others[0]]])}, tokens)
+    return _split(path, frame, users)
+
+
+def _split(path: Path, frame: pd.DataFrame, users: str | None) -> Matrix:
+    """A table as its numbers and, where a column holds users, their tokens."""
+    numbers = frame if users is None else frame.drop(columns=users)
+    wrong = [name for name, kind in numbers.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    if wrong or numbers.empty:
+        what = f"the column '{wrong[0]}' is not of numbers" if wrong else "there are no numbers"
+        raise AttributeDataError(f"'{path}': {what}. Give one column of users, and numbers in all others.")
+    tokens = None if users is None else frame[users].astype(str).str.strip().to_numpy(dtype=str)
+    return Matrix({"given": numbers.to_numpy(dtype=np.float64)}, tokens)
+
+
+def _is_matrix(view: np.ndarray) -> bool:
+    return view.ndim == 2 and view.size > 0 and view.dtype.kind in "fiu"
+
+
+def _is_number(text: Any) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,163 @@
+"""Runs on disk: what of a configuration is kept, and a trained model brought back."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import platform
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from recbole.utils import init_seed
+from torch import Tensor, nn
+
+from recbole_aia.checkpoint import load_checkpoint
+from recbole_aia.compat import plain
+from recbole_aia.config import AIAConfig
+from recbole_aia.data import create_dataset
+from recbole_aia.errors import CheckpointError, ConfigValueError
+from recbole_aia.model import UserEmbeddingView, build_model, view_class
+from recbole_aia.text import to_yaml
+from recbole_aia.version import __version__
+
+# What RecBole derives from other keys; it is not read back.
+_DERIVED = {
+    "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank", "valid_metric_bigger",
+    "valid_neg_sample_args", "test_neg_sample_args",
+}  # fmt: skip
+_VERSIONS = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "xgboost", "POT")
+
+
+class LoadedRun(NamedTuple):
+    """A run brought back.
+
+    Attributes:
+        config: its configuration.
+        dataset: its dataset as created, all interactions; splitting it needs a copy.
+        model: the trained model, in evaluation mode.
+    """
+
+    config: AIAConfig
+    dataset: Any
+    model: nn.Module
+
+
+def load_run(
+    path: str | Path,
+    *,
+    trust_checkpoint: bool = False,
+    config_file_list: Sequence[str | Path] = (),
+    argv: Sequence[str] = (),
+) -> LoadedRun:
+    """Brings back the configuration, the dataset and the model of a run.
+
+    Args:
+        path: a run's folder, or a checkpoint: recbole-aia's, or RecBole's own with ``trust_checkpoint``.
+        trust_checkpoint: whether a checkpoint may hold pickled objects, which can run any code when they are loaded.
+        config_file_list: YAML files that win over the configuration in the checkpoint; for data that have moved, say.
+        argv: ``--key=value`` arguments that win over both.
+
+    Raises:
+        CheckpointError: a checkpoint that cannot be read, is not trusted, or does not fit its configuration.
+        AIAError: the dataset is not there, or the model has no view.
+    """
+    path = Path(path)
+    path = path / "checkpoint.pth" if path.is_dir() else path
+    state = _trusted(path) if trust_checkpoint else _plain(path)
+    saved = state.get("config")
+    values = getattr(saved, "final_config_dict", saved)
+    if not isinstance(values, Mapping) or not values.get("model"):
+        raise CheckpointError(f"the checkpoint '{path}' does not say which configuration it was trained with.")
+    with tempfile.TemporaryDirectory() as folder:
+        # A file, because texts in a config_dict are parsed, and a tab is a separator that must stay.
+        file = Path(folder) / "config.yaml"
+        file.write_text(to_yaml(kept_values(values)), encoding="utf-8")
+        config = AIAConfig(config_file_list=[file, *config_file_list], argv=argv)
+    view_class(config.model_class)
+    dataset = create_dataset(config)
+    init_seed(config["seed"], config["reproducibility"])
+    model = build_model(config, copy.deepcopy(dataset).build()[0])
+    try:
+        model.load_state_dict(state["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the checkpoint '{path}' does not fit {config['model']} on {config['dataset']} as they are now. "
+            "Have the dataset's files or the settings changed since?"
+        ) from error
+    # What a model has cached is left behind: it is computed when it is asked for.
+    others = {k: v.to(config["device"]) if isinstance(v, Tensor) else v for k, v in _others(state).items()}
+    model.load_other_parameter(others)  # type: ignore[operator]
+    UserEmbeddingView(model).clear_caches()
+    model.eval()
+    return LoadedRun(config, dataset, model)
+
+
+def _others(state: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(state.get("other_parameter") or {})
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    try:
+        return load_checkpoint(path)
+    except CheckpointError as error:
+        if isinstance(error.__cause__, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+            raise CheckpointError(
+                f"the checkpoint '{path}' holds pickled objects, as RecBole's own checkpoints do, and loading those "
+                "can run any code that somebody put there. If you trust its origin, add --trust_checkpoint."
+            ) from error
+        raise
+
+
+def _trusted(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=False)
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint '{path}' cannot be read: {error.strerror}. Check the path.") from error
+    except Exception as error:  # a pickle can raise anything
+        raise CheckpointError(f"the checkpoint '{path}' is damaged ({type(error).__name__}: {error}).") from error
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise CheckpointError(f"'{path}' is not a checkpoint: it has no 'state_dict'.")
+    return state
+
+
+def kept_values(config_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values of a configuration from which it can be built again.
+
+    Args:
+        config_dict: a configuration's ``final_config_dict``, of ours or RecBole's.
+    """
+    values = {key: value for key, value in plain(dict(config_dict)).items() if key not in _DERIVED}
+    if values["dataset"] == "ml-100k":
+        values.pop("data_path", None)
+    elif values.get("data_path"):
+        # RecBole appends the dataset's name when it reads the key.
+        values["data_path"] = str(Path(values["data_path"]).parent)
+    return values
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python, of this package and of what it computes with: a part of results.json."""
+    return {
+        "python": platform.python_version(),
+        "recbole-aia": __version__,
+        **{name: version(name) for name in _VERSIONS},
+    }
+
+
+def make_folder(folder: Path, keys: str = "--output_dir") -> None:
+    """Makes a folder and sees that it can be written to.
+
+    Raises:
+        ConfigValueError: it cannot; ``keys`` in the message say what to change.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigValueError(f"cannot write to '{folder}': {error.strerror}. Give another {keys}.") from error
