@@ -1,5 +1,6 @@
 """Losses of the defenses: pure tensor functions on embeddings and labels."""
 
+from .attribute_unlearning import distribution_to_distribution, rank_margin, user_to_user
 from .barycenter import (
     Barycenter,
     barycenter_weights,
@@ -8,14 +9,28 @@ from .barycenter import (
 )
 from .coupling import Coupling, CouplingMethod, solve_coupling
 from .defensive import defensive_loss
+from .gaussian import ClassDivergence, CovarianceMethod, gaussian_kl, ledoit_wolf_shrinkage
+from .mechanisms import analytic_gaussian_scale, clip_rows, laplace_scale
+from .weighting import min_norm_weight
 
 __all__ = [
     "Barycenter",
+    "ClassDivergence",
     "Coupling",
     "CouplingMethod",
+    "CovarianceMethod",
+    "analytic_gaussian_scale",
     "barycenter_weights",
+    "clip_rows",
     "defensive_loss",
+    "distribution_to_distribution",
     "dual_objective",
+    "gaussian_kl",
+    "laplace_scale",
+    "ledoit_wolf_shrinkage",
+    "min_norm_weight",
     "penalized_barycenter",
+    "rank_margin",
     "solve_coupling",
+    "user_to_user",
 ]

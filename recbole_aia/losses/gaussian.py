@@ -1,0 +1,251 @@
+"""How far Gaussian classes of users are from all users together: the unlearning loss of AttrCloak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._moments import Blocks, block_moments
+
+CovarianceMethod = Literal["ledoit_wolf", "ridge", "full"]
+
+_RIDGE = 1e-2  # weight of the sphere in every covariance, of classes and of all users alike
+_FEWEST = 2  # users of a class that has a covariance at all
+
+
+def gaussian_kl(mean: Tensor, covariance: Tensor, global_mean: Tensor, global_covariance: Tensor) -> Tensor:
+    r"""Kullback-Leibler divergence of Gaussians from another one.
+
+    .. math:: \tfrac12 \bigl[ \log\det\Sigma - \log\det\Sigma_k - d + \operatorname{tr}(\Sigma^{-1}\Sigma_k)
+        + (\mu - \mu_k)^\top \Sigma^{-1} (\mu - \mu_k) \bigr]
+
+    Args:
+        mean: :math:`\mu_k`, ``[..., d]``.
+        covariance: :math:`\Sigma_k`, ``[..., d, d]``, positive definite.
+        global_mean: :math:`\mu`, ``[..., d]``.
+        global_covariance: :math:`\Sigma`, ``[..., d, d]``, positive definite.
+
+    Returns:
+        ``[...]``, >= 0 but for rounding.
+
+    Raises:
+        torch.linalg.LinAlgError: a covariance is not positive definite.
+
+    Source:
+        AttrCloak, eq. 17. By Cholesky factors, never by an inverse or a determinant.
+    """
+    offset = mean - global_mean
+    factor = torch.linalg.cholesky(global_covariance)
+    spread = covariance + offset.unsqueeze(-1) * offset.unsqueeze(-2)
+    trace = torch.cholesky_solve(spread, factor).diagonal(dim1=-2, dim2=-1).sum(-1)
+    return (_log_det(factor) - _log_det(torch.linalg.cholesky(covariance)) - mean.shape[-1] + trace) / 2
+
+
+def ledoit_wolf_shrinkage(embeddings: Tensor) -> float:
+    r"""The weight of the sphere that brings a shrunk covariance closest to the true one in expectation.
+
+    The shrunk covariance is :math:`(1 - \rho) S + \rho \frac{\operatorname{tr} S}{d} I`.
+
+    Args:
+        embeddings: ``[n, d]``, n >= 1.
+
+    Returns:
+        :math:`\rho` in [0, 1]; 1 where the users do not differ at all.
+
+    Source:
+        Ledoit and Wolf (2004), section 3.3.
+    """
+    centered = (embeddings - embeddings.mean(0)).double()
+    n, width = centered.shape
+    covariance = centered.t() @ centered / n
+    off_sphere = covariance - covariance.diagonal().mean() * torch.eye(width).to(covariance)
+    distance = float(off_sphere.square().sum())
+    error = float(centered.square().sum(1).square().sum() / n - covariance.square().sum()) / n
+    return min(1.0, error / distance) if distance > 0 else 1.0
+
+
+class ClassDivergence:
+    r"""The unlearning loss of one or several attributes as a function of the embeddings of users who may move.
+
+    .. math:: \mathcal L^{AU}_j = \sum_k \frac{N_k}{N}\,
+        D_{KL}\bigl(\mathcal N(\mu_{j,k}, \Sigma_{j,k}) \,\|\, \mathcal N(\mu_j, \Sigma_j)\bigr)
+
+    Classes are those of the users who move; "all users" are they and the ``others`` who have a label. Covariances
+    are shrunk towards a sphere by weights that are estimated once, here: the loss stays the same function while
+    users move. A step costs a product ``[d, N] x [N, d]`` for each attribute, and another of that size backward.
+
+    Args:
+        embeddings: where the users are now, ``[n, d]``.
+        labels: ``[n, A]``, integers; negative where a user's label is not known.
+        covariance: ``ledoit_wolf`` estimates each weight of shrinkage, ``ridge`` uses 0.01, ``full`` none.
+        others: embeddings of users who stay, ``[m, d]``.
+        other_labels: their labels, ``[m, A]``.
+
+    Attributes:
+        left_out: (attribute, class) of those with a single user, who has no covariance; that user does not count.
+
+    Raises:
+        ValueError: shapes disagree, an attribute has no class of two users, or an unknown method.
+
+    Source:
+        AttrCloak, eq. 13-19. Shrinkage is ours: a covariance of fewer users than dimensions is singular.
+    """
+
+    def __init__(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        covariance: CovarianceMethod = "ledoit_wolf",
+        others: Tensor | None = None,
+        other_labels: Tensor | None = None,
+    ) -> None:
+        others = embeddings[:0] if others is None else others
+        other_labels = labels[:0] if other_labels is None else other_labels
+        _check(embeddings, labels, others, other_labels)
+        embeddings, others = embeddings.detach(), others.detach()
+        classes, attributes, self.left_out = _classes(labels)
+        sizes = [len(users) for users in classes]
+        self._blocks = Blocks(torch.cat(classes), sizes, embeddings)
+        everyone = []
+        for a, column in enumerate(other_labels.t()):
+            movers = [users for users, b in zip(classes, attributes, strict=True) if a == b]
+            everyone.append(torch.cat([embeddings[torch.cat(movers)], others[column >= 0]]))
+        samples = [*(embeddings[users] for users in classes), *everyone]
+        shrinkage = [_shrinkage(covariance, sample) for sample in samples]
+        own = torch.tensor(attributes, device=embeddings.device)
+        counts = F.one_hot(own).t().double() * torch.tensor(sizes, device=own.device)
+        totals = torch.tensor([[len(sample)] for sample in everyone]).to(counts)
+        self._groups = _Groups(
+            attributes=own,
+            weights=counts / counts.sum(1, keepdim=True),
+            global_weights=counts / totals,
+            staying=_staying_moments(others - self._blocks.center, other_labels, totals),
+            shrinkage=torch.tensor(shrinkage).to(counts).view(-1, 1, 1),
+        )
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        r"""The losses :math:`\mathcal L^{AU}_j` ``[A]`` of users at ``embeddings [n, d]``, differentiable.
+
+        Raises:
+            torch.linalg.LinAlgError: a covariance is not positive definite, as with ``full`` and few users.
+        """
+        losses: Tensor = _Divergences.apply(*block_moments(embeddings, self._blocks), self._groups)  # type: ignore[no-untyped-call]
+        return losses
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """How C classes make up A attributes."""
+
+    attributes: Tensor  # [C], the attribute of each class
+    weights: Tensor  # [A, C], N_k / N among those who move
+    global_weights: Tensor  # [A, C], N_k / N among all
+    staying: tuple[Tensor, Tensor]  # what users who stay add to the moments of all, [A, d] and [A, d, d]
+    shrinkage: Tensor  # [C + A, 1, 1]
+
+    def to(self, dtype: torch.dtype) -> _Groups:
+        """The same in another precision, without what staying users add, which no gradient needs."""
+        weights, global_weights, shrinkage = (
+            tensor.to(dtype) for tensor in (self.weights, self.global_weights, self.shrinkage)
+        )
+        return _Groups(self.attributes, weights, global_weights, self.staying, shrinkage)
+
+    def shrunk(self, covariances: Tensor) -> Tensor:
+        """``(1 - rho) S + rho tr(S) / d I`` of each matrix ``[C + A, d, d]``; a symmetric map, so its own gradient."""
+        sphere = self.shrinkage.flatten() * covariances.diagonal(dim1=1, dim2=2).mean(1)
+        shrunk = covariances * (1 - self.shrinkage)
+        shrunk.diagonal(dim1=1, dim2=2).add_(sphere.unsqueeze(1))
+        return shrunk
+
+    def pooled(self, weights: Tensor, values: Tensor) -> Tensor:
+        """Weighted sums over classes, ``[A, ...]`` of ``[C, ...]``."""
+        return (weights @ values.flatten(1)).view(len(weights), *values.shape[1:])
+
+
+class _Divergences(torch.autograd.Function):
+    """Losses ``[A]`` of moments, in double precision; one factor of each covariance serves value and gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, means: Tensor, seconds: Tensor, groups: _Groups) -> Tensor:  # type: ignore[override]
+        dtype, means, seconds, n = means.dtype, means.double(), seconds.double(), len(means)
+        global_means = groups.pooled(groups.global_weights, means) + groups.staying[0]
+        global_seconds = groups.pooled(groups.global_weights, seconds) + groups.staying[1]
+        origins = torch.cat([means, global_means])
+        covariances = groups.shrunk(torch.cat([seconds, global_seconds]).sub_(_squared(origins)))
+        factors = torch.linalg.cholesky(covariances)
+        log_dets, inverses = _log_det(factors), torch.cholesky_inverse(factors)
+        offsets = means - global_means[groups.attributes]
+        spread = groups.pooled(groups.weights, covariances[:n] + _squared(offsets))
+        traces = (inverses[n:] * spread).sum((1, 2))
+        ctx.groups = groups.to(dtype)
+        # No step needs more digits of a gradient than the users have.
+        ctx.save_for_backward(*(tensor.to(dtype) for tensor in (origins, inverses, offsets, spread)))
+        losses = (log_dets[n:] - groups.weights @ log_dets[:n] - means.shape[1] + traces) / 2
+        return losses.to(dtype)
+
+    @staticmethod
+    def backward(ctx: Any, of_losses: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        groups, (origins, inverses, offsets, spread) = ctx.groups, ctx.saved_tensors
+        own, shares, n = groups.attributes, groups.global_weights.t(), len(offsets)
+        weights, of_all = (of_losses @ groups.weights).view(-1, 1, 1), inverses[n:]
+        # Of the shrunk covariances, then of the moments that they and the offsets are made of.
+        of_classes = (of_all[own] - inverses[:n]).mul_(weights / 2)
+        of_globals = (of_all - of_all @ spread @ of_all).mul_(of_losses.view(-1, 1, 1) / 2)
+        of_seconds = groups.shrunk(torch.cat([of_classes, of_globals]))
+        of_offsets = (weights * (of_all[own] @ offsets.unsqueeze(2))).squeeze(2)
+        of_means = -2 * (of_seconds @ origins.unsqueeze(2)).squeeze(2)
+        of_means[:n] += of_offsets
+        of_means[n:].index_add_(0, own, of_offsets, alpha=-1)
+        return of_means[:n] + shares @ of_means[n:], of_seconds[:n] + groups.pooled(shares, of_seconds[n:]), None
+
+
+def _squared(vectors: Tensor) -> Tensor:
+    return vectors.unsqueeze(2) * vectors.unsqueeze(1)
+
+
+def _log_det(factors: Tensor) -> Tensor:
+    return 2 * factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def _classes(labels: Tensor) -> tuple[list[Tensor], list[int], list[tuple[int, int]]]:
+    """Users of each class that has enough of them, the attribute of each, and (attribute, class) of the others."""
+    classes, attributes, left_out = [], [], []
+    for a, column in enumerate(labels.t()):
+        for k in column[column >= 0].unique().tolist():
+            users = (column == k).nonzero().squeeze(1)
+            if len(users) >= _FEWEST:
+                classes.append(users)
+                attributes.append(a)
+            else:
+                left_out.append((a, k))
+        if a not in attributes:
+            raise ValueError(f"attribute {a} has no class with {_FEWEST} users among the {len(labels)} who move")
+    return classes, attributes, left_out
+
+
+def _staying_moments(others: Tensor, labels: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
+    """What users who stay add to the means and second moments of all users, ``[A, d]`` and ``[A, d, d]``."""
+    known = labels.ge(0).t().to(totals)
+    shares, others = known / totals, others.double()
+    return shares @ others, torch.stack([(others * share.unsqueeze(1)).t() @ others for share in shares])
+
+
+def _shrinkage(method: str, embeddings: Tensor) -> float:
+    if method == "ledoit_wolf":
+        return ledoit_wolf_shrinkage(embeddings)
+    if method not in ("ridge", "full"):
+        raise ValueError(f"covariance is {method!r}, expected ledoit_wolf, ridge or full")
+    return _RIDGE if method == "ridge" else 0.0
+
+
+def _check(embeddings: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor) -> None:
+    shapes = [tuple(t.shape) for t in (embeddings, labels, others, other_labels)]
+    fits = embeddings.ndim == labels.ndim == others.ndim == other_labels.ndim == 2
+    if not fits or shapes[0][0] != shapes[1][0] or shapes[2][0] != shapes[3][0]:
+        raise ValueError(f"embeddings and labels of shapes {shapes} disagree, expected [n, d], [n, A], [m, d], [m, A]")
+    if shapes[0][1] != shapes[2][1] or shapes[1][1] != shapes[3][1]:
+        raise ValueError(f"users who move and others disagree in shapes {shapes}: widths d and A must be the same")
