@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from recbole.model.general_recommender import lightgcn
 from torch import Tensor
@@ -11,6 +13,13 @@ from recbole_aia.model.sparse import SparseMatrix, normalized_adjacency
 
 class LightGCN(lightgcn.LightGCN):  # type: ignore[misc]
     """RecBole's LightGCN, propagating by a sparse product whose backward is the same product."""
+
+    #: Frozen vectors that score in place of the propagated users, ``[n_users, d]``.
+    released_users: Tensor | None = None
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.other_parameter_name = [*self.other_parameter_name, "released_users"]
 
     def get_norm_adj_mat(self) -> SparseMatrix:
         """The normalised adjacency of users and items."""
@@ -25,4 +34,5 @@ class LightGCN(lightgcn.LightGCN):  # type: ignore[misc]
             layers.append(layer)
         mean = torch.stack(layers, dim=1).mean(dim=1)
         users, items = torch.split(mean, [self.n_users, self.n_items])
-        return users, items
+        # Items are what the tables make of them, whoever serves the users.
+        return (users if self.released_users is None else self.released_users), items

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from recbole.model.general_recommender import ngcf
@@ -12,6 +14,13 @@ from recbole_aia.model.sparse import SparseMatrix, normalized_adjacency
 
 class NGCF(ngcf.NGCF):  # type: ignore[misc]
     """RecBole's NGCF, propagating by a sparse product whose backward is prepared."""
+
+    #: Frozen vectors that score in place of the propagated users, ``[n_users, d]``.
+    released_users: Tensor | None = None
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.other_parameter_name = [*self.other_parameter_name, "released_users"]
 
     def get_norm_adj_mat(self) -> SparseMatrix:
         """The normalised adjacency of users and items."""
@@ -32,7 +41,8 @@ class NGCF(ngcf.NGCF):  # type: ignore[misc]
             layer = F.normalize(layer, p=2, dim=1)
             layers.append(layer)
         users, items = torch.split(torch.cat(layers, dim=1), [self.n_users, self.n_items])
-        return users, items
+        # Items are what the tables make of them, whoever serves the users.
+        return (users if self.released_users is None else self.released_users), items
 
     def _dropped_adjacency(self) -> SparseMatrix:
         adjacency: SparseMatrix = self.norm_adj_matrix

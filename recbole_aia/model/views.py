@@ -33,6 +33,9 @@ class UserEmbeddingView:
     caches: ClassVar[tuple[str, ...]] = ()
     #: Names of argument-free methods that compute all users at once.
     shared: ClassVar[tuple[str, ...]] = ()
+    #: What a defense after training can move: ``table``, the raw parameters of users; ``tower``, what computes them;
+    #: ``released``, their served vectors, frozen. The first is the default.
+    targets: ClassVar[tuple[str, ...]] = ("table",)
 
     def __new__(cls, model: nn.Module) -> UserEmbeddingView:
         """Picks the registered class."""
@@ -72,6 +75,36 @@ class UserEmbeddingView:
         The one method that a view of a model with user tables and inner products has to override.
         """
         return [self.model.user_embedding.weight]
+
+    def tower(self) -> list[nn.Parameter]:
+        """The parameters that compute users and nothing else; none where users have tables."""
+        return []
+
+    @property
+    def released(self) -> Tensor | None:
+        """The frozen vectors that serve all users, ``[n_users, d]``; ``None`` while the model computes them."""
+        vectors: Tensor | None = getattr(self.model, "released_users", None)
+        return vectors
+
+    @torch.no_grad()
+    def release(self) -> Tensor:
+        """Freezes the served vectors of all users, which score from then on; see :attr:`released`.
+
+        The table or the tower that they were computed from stays in the model as it is.
+
+        Raises:
+            UnsupportedModelError: the model serves its table, or cannot take vectors back.
+        """
+        name = type(self.model).__name__
+        if "released" not in self.targets:
+            raise UnsupportedModelError(f"{name} serves its table, there is nothing to release. Use the target table.")
+        if not hasattr(self.model, "released_users"):
+            raise UnsupportedModelError(f"stock {name} cannot take user vectors back. Build it with fast: True.")
+        if self.model.released_users is None:
+            served = self.served()
+            self.model.released_users = torch.cat([torch.zeros_like(served[:1]), served])
+            self.clear_caches()
+        return self.model.released_users  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def write(self, values: Tensor, users: Tensor | None = None) -> None:
@@ -150,6 +183,7 @@ class GraphView(UserEmbeddingView):
 
     caches = ("restore_user_e", "restore_item_e")
     shared = ("forward",)
+    targets = ("table", "released")
 
     def served(self, users: Tensor | None = None) -> Tensor:
         """See :meth:`UserEmbeddingView.served`."""
@@ -164,14 +198,12 @@ class DMFView(UserEmbeddingView):
 
     caches = ("i_embedding", "u_embedding")
     shared = ("user_features", "item_features")
+    targets = ("released", "tower")
 
     def write(self, values: Tensor, users: Tensor | None = None) -> None:
         """See :meth:`UserEmbeddingView.write`: releases all users with ``values`` in place of those named."""
-        if not hasattr(self.model, "released_users"):
-            raise UnsupportedModelError("stock DMF cannot take user vectors back. Build it with fast: True.")
-        with torch.no_grad():
-            released = self.model.user_vectors(torch.arange(self.model.n_users, device=self.model.device))
-            released[self._ids(users)] = values.to(released.dtype)
+        released = self.release().detach().clone()
+        released[self._ids(users)] = values.to(released.dtype)
         self.model.released_users = released
         self.clear_caches()
 
@@ -188,6 +220,10 @@ class DMFView(UserEmbeddingView):
     def tables(self) -> list[nn.Parameter]:
         """See :meth:`UserEmbeddingView.tables`."""
         return []
+
+    def tower(self) -> list[nn.Parameter]:
+        """See :meth:`UserEmbeddingView.tower`."""
+        return [*self.model.user_linear.parameters(), *self.model.user_fc_layers.parameters()]
 
     def _items(self) -> Tensor:
         return self.model.get_item_embedding()  # type: ignore[no-any-return]

@@ -107,6 +107,26 @@ class TestViewContract:
         assert torch.equal(after[others], before[others])
         torch.testing.assert_close(after[~others], before[~others] + 1.0)
 
+    def test_released_users_score_as_before_and_in_place_of_what_computes_them(self, view, model):
+        if "released" not in view.targets or not hasattr(model, "released_users"):
+            with pytest.raises(UnsupportedModelError, match="nothing to release|fast: True"):
+                view.release()
+            return
+        before, items = full_scores(model, USERS), view._items().detach().clone()
+        vectors = view.release()
+        assert vectors is view.release() is view.released
+        torch.testing.assert_close(full_scores(model, USERS), before, atol=1e-6, rtol=1e-5)
+        vectors[USERS] = vectors[USERS.flip(0)]
+        view.clear_caches()
+        torch.testing.assert_close(full_scores(model, USERS), before.flip(0), atol=1e-6, rtol=1e-5)
+        assert torch.equal(view._items(), items)
+        state = model.other_parameter()
+        assert state["released_users"] is vectors
+
+    def test_users_are_computed_from_a_table_or_a_tower(self, view):
+        assert bool(view.tables()) != bool(view.tower())
+        assert ("table" in view.targets, "tower" in view.targets) == (bool(view.tables()), bool(view.tower()))
+
     def test_a_shared_forward_gives_the_same_vectors_and_ends(self, view, model):
         expected = view.served()
         with view.shared_forward():
