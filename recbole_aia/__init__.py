@@ -10,11 +10,12 @@ from recbole_aia.evaluator import AttributeInferenceEvaluator  # noqa: E402
 from recbole_aia.model import UserEmbeddingView, register_view  # noqa: E402
 from recbole_aia.quick_start import run_recbole_aia  # noqa: E402
 from recbole_aia.runs import load_run  # noqa: E402
-from recbole_aia.trainer import RAIDTrainer  # noqa: E402
+from recbole_aia.trainer import AttrCloakUnlearner, RAIDTrainer  # noqa: E402
 from recbole_aia.version import __version__  # noqa: E402
 
 __all__ = [
     "AIAConfig",
+    "AttrCloakUnlearner",
     "AttributeInferenceEvaluator",
     "RAIDTrainer",
     "UserEmbeddingView",

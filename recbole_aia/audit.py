@@ -25,6 +25,7 @@ from recbole_aia.model import UserEmbeddingView
 from recbole_aia.report import SCHEMA, write_results
 from recbole_aia.runs import load_run, make_folder, versions
 from recbole_aia.text import parse_arguments, parse_value, read_yaml
+from recbole_aia.trainer import stage_of
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def _configured(
     """A subject that has a configuration of ours."""
     defense = config["defense"]
     run = {"model": config["model"], "dataset": config["dataset"], "defense": defense, "seed": config["seed"]}
-    run |= {"stage": "none" if defense == "none" else "in", "device": str(config["device"])}
+    run |= {"stage": stage_of(config), "device": str(config["device"])}
     evaluator = AttributeInferenceEvaluator(config)
     return Subject(kind, path, name, views, labels, evaluator, run, data, f"{config['dataset']}.user")
 

@@ -126,6 +126,7 @@ def save_plain_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwar
         "state_dict": trainer.model.state_dict(),
         "other_parameter": trainer.model.other_parameter(),
         "optimizer": trainer.optimizer.state_dict(),
+        **getattr(trainer, "kept_state", {}),
     }
     write_whole(path, lambda aside: torch.save(state, aside))
     if verbose:

@@ -61,6 +61,8 @@ KEYS: dict[str, Key] = {
     "rec_loss": _one_of("native", "bce"),
     "select": _one_of("last", "valid_after_phase1"),
     "multi": _one_of("joint", "sequential"),
+    "stage": _optional(_one_of("in", "post")),
+    "target": _optional(_one_of("table", "tower", "released")),
     "reuse_undefended": _FLAG,
     "output_dir": _optional(_PATH),
     "init_checkpoint": _optional(_PATH),
@@ -78,6 +80,15 @@ KEYS: dict[str, Key] = {
     "raid_coupling": _one_of("auto", "kl_projection", "semi_dual", "exact"),
     "raid_epsilon": Key(_POSITIVE.accepts, "a number > 0"),
     "raid_batch_users": Key(_count(2), "a whole number >= 2"),
+    "attrcloak_mode": _one_of("data_dependent", "data_free"),
+    "attrcloak_weighting": _one_of("auto", "mgda", "mgda_normalised", "fixed"),
+    "attrcloak_alpha": Key(_number(0, 1), "a number from 0 to 1"),
+    "attrcloak_covariance": _one_of("ledoit_wolf", "ridge", "full"),
+    "attrcloak_displacement": _one_of("relative", "sum"),
+    "unlearn_learning_rate": _POSITIVE,
+    "unlearn_max_steps": Key(_count(1), "a whole number >= 1"),
+    "unlearn_tolerance": Key(_number(0), "a number >= 0"),
+    "unlearn_patience": Key(_count(1), "a whole number >= 1"),
 }
 
 

@@ -29,7 +29,7 @@ from recbole_aia.model import view_class
 from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, write_results
 from recbole_aia.runs import kept_values, make_folder, versions
 from recbole_aia.text import parse_value, to_yaml
-from recbole_aia.trainer import TRAINERS, Trained, train, undefended_twin
+from recbole_aia.trainer import Trained, stage_of, train, trainer_class, undefended_twin
 
 _FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "run.log")
 
@@ -62,7 +62,7 @@ def run_recbole_aia(
     evaluator = AttributeInferenceEvaluator(config)
     data = create_dataset(config)
     labels = load_labels(config, data)
-    TRAINERS[config["defense"]].check(config, labels.names)
+    trainer_class(config).check(config, labels.names)
     evaluator.targets(labels.columns(), data.user_num - 1, labels.classes)
     folder = _output_dir(config)
     with _logging(config, folder):
@@ -89,7 +89,9 @@ def _run(
     twin, checkpoint = undefended_twin(config, data)
     states = {"undefended": twin}
     if config["defense"] != "none":
-        states["defended"] = train(config, data, folder / "checkpoint.pth")
+        states["defended"] = train(
+            config, data, folder / "checkpoint.pth", start=checkpoint if stage_of(config) == "post" else None
+        )
         if states["defended"].interactions != twin.interactions:
             raise AssertionError("the defended and the undefended run have seen different interactions")
     else:
@@ -134,7 +136,7 @@ def _results(
             "model": config["model"],
             "dataset": config["dataset"],
             "defense": config["defense"],
-            "stage": "none" if config["defense"] == "none" else "in",
+            "stage": stage_of(config),
             "seed": config["seed"],
             "attributes": list(labels.names),
             "device": str(config["device"]),

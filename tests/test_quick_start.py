@@ -161,6 +161,24 @@ def test_raid_can_start_from_a_trained_checkpoint(run, tmp_path):
         run_recbole_aia("BPR", config_dict=other)
 
 
+def test_a_defense_after_training_starts_from_the_undefended_twin():
+    values = {**FAST, "defense": "attrcloak", "unlearn_max_steps": 10, "attributes": ["gender"], "output_dir": "post"}
+    written = run_recbole_aia("BPR", config_dict=values)["aia"]
+    assert (written["run"]["defense"], written["run"]["stage"]) == ("attrcloak", "post")
+    assert list(written["utility"]) == ["undefended", "defended"]
+    (twin,) = (torch.load(path, weights_only=True) for path in Path("saved").glob("undefended-*.pth"))
+    post = torch.load("post/checkpoint.pth", weights_only=True)
+    assert torch.equal(twin["state_dict"]["item_embedding.weight"], post["state_dict"]["item_embedding.weight"])
+    assert not torch.equal(twin["state_dict"]["user_embedding.weight"], post["state_dict"]["user_embedding.weight"])
+    (record,) = post["unlearned"]
+    assert (record["attributes"], record["users"], record["mode"]) == (["gender"], None, "data_dependent")
+
+
+def test_a_stage_that_a_defense_does_not_have_is_refused():
+    with pytest.raises(ConfigValueError, match="'attrcloak' has no stage 'in', only post"):
+        run_recbole_aia("BPR", config_dict={**FAST, "defense": "attrcloak", "stage": "in"})
+
+
 def test_no_defense_reports_one_state_and_names_its_own_folder(tmp_path, capsys):
     result = run_recbole_aia("BPR", config_dict={**FAST, "attributes": ["gender"]})
     assert list(result["aia"]["utility"]) == ["undefended"]

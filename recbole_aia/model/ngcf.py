@@ -20,7 +20,7 @@ class NGCF(ngcf.NGCF):  # type: ignore[misc]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.other_parameter_name = [*self.other_parameter_name, "released_users"]
+        self.other_parameter_name = ["restore_user_e", "restore_item_e", "released_users"]
 
     def get_norm_adj_mat(self) -> SparseMatrix:
         """The normalised adjacency of users and items."""

@@ -56,6 +56,8 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     """
 
     defense: ClassVar[str]
+    #: ``in`` training, or ``post``: on the trained undefended twin.
+    stage: ClassVar[str] = "in"
 
     def __init__(self, config: Any, model: Any) -> None:
         view = UserEmbeddingView(model)
@@ -95,7 +97,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
 
     @classmethod
     def check(cls, config: Any, attributes: Sequence[str]) -> None:
-        """Raises :class:`ConfigValueError` where the configuration allows no schedule; before anything is trained."""
+        """Raises :class:`ConfigValueError` where the configuration cannot work; before anything is trained."""
 
     def phases(self) -> list[Phase]:
         """The schedule; the last phase is the defended one. Called by :meth:`fit` when labels are there."""

@@ -25,11 +25,10 @@ from recbole_aia.errors import CheckpointError
 from recbole_aia.files import write_whole
 from recbole_aia.keys import KEYS
 from recbole_aia.model import UserEmbeddingView, build_model, scores_users
-from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
-from recbole_aia.trainer.raid import RAIDTrainer
+from recbole_aia.trainer.base import DefenseTrainer
+from recbole_aia.trainer.post import PostTrainer
+from recbole_aia.trainer.registry import trainer_class
 from recbole_aia.version import __version__
-
-TRAINERS: dict[str, type[DefenseTrainer]] = {t.defense: t for t in (UndefendedTrainer, RAIDTrainer)}
 
 # Keys of ours that change what an undefended training gives; the rest of ours do not.
 _TRAINING_KEYS = {"fast", "init_std", "rec_loss"}
@@ -56,7 +55,7 @@ class Trained:
     interactions: str
 
 
-def train(config: Any, dataset: Any, checkpoint: Path) -> Trained:
+def train(config: Any, dataset: Any, checkpoint: Path, start: Path | None = None) -> Trained:
     """Trains the configured model under the configured defense and evaluates the state that is kept.
 
     Seeds and their order are those of ``recbole.quick_start.run_recbole``.
@@ -65,6 +64,7 @@ def train(config: Any, dataset: Any, checkpoint: Path) -> Trained:
         config: the run's configuration.
         dataset: the dataset as created; it is copied, because splitting it changes it.
         checkpoint: where the kept state is saved.
+        start: the trained model that a defense of the stage ``post`` starts from, unless ``init_checkpoint`` says.
     """
     init_seed(config["seed"], config["reproducibility"])
     train_data, valid_data, test_data = prepare_loaders(
@@ -73,15 +73,15 @@ def train(config: Any, dataset: Any, checkpoint: Path) -> Trained:
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = build_model(config, train_data.dataset)
     getLogger().info(model)
-    if config["init_checkpoint"] and config["defense"] != "none":
-        _start_from(config["init_checkpoint"], model)
-    trainer = TRAINERS[config["defense"]](config, model)
+    trainer = trainer_class(config)(config, model)
+    if config["defense"] != "none" and (origin := config["init_checkpoint"] or start):
+        _start_from(origin, trainer)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.unlink(missing_ok=True)
     trainer.saved_model_file = str(checkpoint)
-    start = time.perf_counter()
+    began = time.perf_counter()
     _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - began
     test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
     model.eval()
     with torch.no_grad():
@@ -108,7 +108,7 @@ def undefended_twin(config: Any, dataset: Any) -> tuple[Trained, Path]:
         What was trained, and the checkpoint that holds it.
     """
     twin_config = copy.copy(config)
-    twin_config.final_config_dict = {**config.final_config_dict, "defense": "none"}
+    twin_config.final_config_dict = {**config.final_config_dict, "defense": "none", "stage": None}
     name = f"undefended-{config['model']}-{config['dataset']}-seed{config['seed']}"
     path = Path(config["checkpoint_dir"]) / f"{name}-{training_hash(config, dataset)}.pth"
     log = getLogger()
@@ -141,13 +141,18 @@ def training_hash(config: Any, dataset: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _start_from(path: str, model: Any) -> None:
+def _start_from(path: str | Path, trainer: DefenseTrainer) -> None:
+    state, model = load_checkpoint(path), trainer.model
     try:
-        model.load_state_dict(load_checkpoint(path)["state_dict"])
+        model.load_state_dict(state["state_dict"])
     except RuntimeError as error:
         raise CheckpointError(
             f"the checkpoint '{path}' belongs to another model or dataset. Give the settings it was trained with."
         ) from error
+    model.load_other_parameter(dict(state.get("other_parameter") or {}))
+    trainer.view.clear_caches()
+    if isinstance(trainer, PostTrainer):
+        trainer.history = list(state.get("unlearned", []))
 
 
 def _load_twin(path: Path) -> Trained | None:

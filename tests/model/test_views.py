@@ -109,7 +109,7 @@ class TestViewContract:
 
     def test_released_users_score_as_before_and_in_place_of_what_computes_them(self, view, model):
         if "released" not in view.targets or not hasattr(model, "released_users"):
-            with pytest.raises(UnsupportedModelError, match="nothing to release|fast: True"):
+            with pytest.raises(UnsupportedModelError, match=r"nothing to release|fast: True"):
                 view.release()
             return
         before, items = full_scores(model, USERS), view._items().detach().clone()

@@ -1,0 +1,154 @@
+"""AttrCloak (Wu et al. 2025): classes of users are made Gaussians alike, without losing the recommendations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.losses import ClassDivergence, min_norm_weight
+from recbole_aia.trainer.post import PostTrainer, Request
+from recbole_aia.trainer.targets import Target
+
+# The least weight of the unlearning gradient: without data, the retention gradient is zero at the start, and so would
+# be the min-norm weight for ever.
+_LOWEST = {"data_dependent": 0.0, "data_free": 0.1}
+# With data, the gradient of unlearning is so much longer than that of a batch that the min-norm point gives it no
+# weight (0.005 on NeuMF); without, unit gradients cancel from the second step on.
+_WEIGHTING = {"data_dependent": "mgda_normalised", "data_free": "mgda"}
+
+
+class AttrCloakUnlearner(PostTrainer):
+    r"""Moves users against :math:`\alpha\, g_{AU} + (1 - \alpha)\, g_R`, the min-norm point of two gradients.
+
+    :math:`L_{AU}` is the mean over attributes of the KL divergences of their classes from all users
+    (:class:`~recbole_aia.losses.ClassDivergence`); :math:`L_R` is the model's recommendation loss on interactions
+    (data-dependent) or the squared distance that users have moved (data-free).
+
+    Example:
+        >>> AttrCloakUnlearner(config, model).unlearn(train_data)  # with interactions
+        >>> AttrCloakUnlearner(config, model).unlearn()  # without
+
+    Source:
+        AttrCloak, algorithm 1.
+    """
+
+    defense = "attrcloak"
+
+    @property
+    def uses_interactions(self) -> bool:
+        """See :attr:`PostTrainer.uses_interactions`; by the key ``attrcloak_mode``."""
+        return bool(self.config["attrcloak_mode"] == "data_dependent")
+
+    def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
+        """See :meth:`PostTrainer.edit`; with ``train_data`` data-dependent, without data-free."""
+        target = self.target(request)
+        divergence = self._divergence(target, request)
+        mode = "data_free" if train_data is None else "data_dependent"
+        retention = (
+            Displacement(target, self.config) if train_data is None else Recommendation(self, target, train_data)
+        )
+        weights: list[Tensor] = []
+
+        def gradients() -> tuple[Tensor, list[Tensor]]:
+            with self.view.shared_forward():
+                here = target.embeddings()
+                loss, slope = _value_and_slope(divergence, here)
+                privacy = target.pull_back(here, slope)
+                utility = retention.gradient(here)
+            weight, moves = self._combined(privacy, utility, mode)
+            weights.append(weight)
+            return loss, moves
+
+        with torch.no_grad():
+            before = divergence(target.initial)
+        self._check_finite(before.sum())
+        details = self.descend(target, gradients)
+        with torch.no_grad():
+            after = divergence(target.embeddings())
+        divergences = {name: [float(a), float(b)] for name, a, b in zip(request.names, before, after, strict=True)}
+        return {"mode": mode, **details, "weight": float(torch.stack(weights).mean()), "divergence": divergences}
+
+    def _divergence(self, target: Target, request: Request) -> ClassDivergence:
+        with torch.no_grad():
+            others = self.view.served(request.others)
+        try:
+            divergence = ClassDivergence(
+                target.initial, request.labels, self.config["attrcloak_covariance"], others, request.other_labels
+            )
+            divergence(target.initial)
+        except ValueError as error:
+            raise AttributeDataError(f"attrcloak cannot hide anything: {error}. Ask for more users.") from error
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise ConfigValueError(
+                "attrcloak: a covariance is singular, as that of fewer users than dimensions is. "
+                "Write --attrcloak_covariance=ledoit_wolf."
+            ) from error
+        if divergence.left_out:
+            alone = [f"{request.names[a]} {request.classes[request.names[a]][k]}" for a, k in divergence.left_out]
+            self.logger.warning(f"classes with a single user are left out: {', '.join(alone)}.")
+        return divergence
+
+    def _combined(self, privacy: list[Tensor], utility: list[Tensor], mode: str) -> tuple[Tensor, list[Tensor]]:
+        """The weight of the unlearning gradient, and the combination that parameters move against."""
+        weighting = self.config["attrcloak_weighting"]
+        weighting = _WEIGHTING[mode] if weighting == "auto" else weighting
+        if weighting == "mgda_normalised":
+            privacy, utility = _unit(privacy), _unit(utility)
+        if weighting == "fixed":
+            weight = privacy[0].new_tensor(self.config["attrcloak_alpha"])
+        else:
+            weight = min_norm_weight(privacy, utility, _LOWEST[mode])
+        return weight, [torch.lerp(u, p, weight) for p, u in zip(privacy, utility, strict=True)]
+
+
+class Recommendation:
+    """Retention by the model's own loss on batches of interactions, epoch after epoch."""
+
+    def __init__(self, trainer: AttrCloakUnlearner, target: Target, train_data: Any) -> None:
+        self.trainer, self.target = trainer, target
+        self.batches = _endless(train_data)
+
+    def gradient(self, embeddings: Tensor) -> list[Tensor]:
+        """The gradient on the next batch."""
+        interaction = next(self.batches).to(self.trainer.device)
+        return self.target.model_gradient(lambda: self.trainer._recommendation_loss(interaction))[1]
+
+
+class Displacement:
+    r"""Retention without data: :math:`\sum_i \lVert em_i - em'_i \rVert^2`, in units that do not depend on the model.
+
+    ``relative`` divides by the users' sum of squares about their mean, which makes it a share of their variance. The
+    plain ``sum`` outgrows the unlearning loss, a mean over users, at the first step, and the min-norm point is reached
+    before anything has been unlearnt.
+    """
+
+    def __init__(self, target: Target, config: Any) -> None:
+        self.target, start = target, target.initial
+        spread = float((start - start.mean(0)).square().sum())
+        self.scale = 2.0 if config["attrcloak_displacement"] == "sum" else 2.0 / spread
+
+    def gradient(self, embeddings: Tensor) -> list[Tensor]:
+        """The gradient where the users are now."""
+        slope = (embeddings.detach() - self.target.initial).mul_(self.scale)
+        return self.target.pull_back(embeddings, slope)
+
+
+def _value_and_slope(divergence: ClassDivergence, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    """The unlearning loss (eq. 19) and its gradient at the embeddings."""
+    here = embeddings.detach().requires_grad_()
+    loss = divergence(here).mean()
+    return loss.detach(), torch.autograd.grad(loss, here)[0]
+
+
+def _unit(gradient: list[Tensor]) -> list[Tensor]:
+    norm = torch.stack([part.square().sum() for part in gradient]).sum().sqrt()
+    return [part / norm.clamp_min(torch.finfo(part.dtype).tiny) for part in gradient]
+
+
+def _endless(train_data: Any) -> Iterator[Any]:
+    while True:
+        yield from train_data

@@ -1,0 +1,246 @@
+"""Defenses after training: they edit the users of a trained model and keep a record of it."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from recbole_aia.data import LabelTable, create_dataset, load_labels
+from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.trainer.base import DefenseTrainer
+from recbole_aia.trainer.targets import Target, make_target, only_moving
+
+_CHECK = 10  # steps between two looks at the loss
+
+#: A monitored loss, and the gradients of a target's parameters.
+Gradients = Callable[[], tuple[Tensor, list[Tensor]]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Whose users and which of their attributes a defense has to hide.
+
+    Attributes:
+        users: ids of those who move, ``[n]``.
+        labels: ``[n, A]``; -1 where a user has no label, or did not ask for that attribute.
+        others: ids of those who stay, ``[m]``.
+        other_labels: ``[m, A]``; -1 where there is no label.
+        names: the attributes, in column order.
+        classes: class names by attribute.
+    """
+
+    users: Tensor
+    labels: Tensor
+    others: Tensor
+    other_labels: Tensor
+    names: tuple[str, ...]
+    classes: dict[str, list[str]]
+
+
+class PostTrainer(DefenseTrainer):
+    """A defense that takes a trained model and returns it with other users.
+
+    :meth:`fit` is what a run calls; :meth:`unlearn` is the same without RecBole's loaders.
+
+    Attributes:
+        history: a record of each unlearning of this model, earlier ones first; it is kept in checkpoints.
+    """
+
+    stage: ClassVar[str] = "post"
+
+    def __init__(self, config: Any, model: Any) -> None:
+        super().__init__(config, model)
+        self.history: list[dict[str, Any]] = []
+
+    @property
+    def kept_state(self) -> dict[str, Any]:
+        """What checkpoints hold besides RecBole's keys."""
+        return {"unlearned": self.history}
+
+    @property
+    def uses_interactions(self) -> bool:
+        """Whether this defense, as configured, trains on interactions."""
+        return False
+
+    @abstractmethod
+    def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
+        """Edits the users and returns what the record should say of it, as plain data."""
+
+    def unlearn(
+        self,
+        train_data: Any = None,
+        *,
+        labels: LabelTable | None = None,
+        attributes: Sequence[str] | None = None,
+        users: Tensor | Sequence[int] | None = None,
+    ) -> dict[str, Any]:
+        """Hides attributes of users; what was hidden for them before stays hidden.
+
+        Args:
+            train_data: RecBole's training loader; ``None`` for data-free unlearning, in which no interaction is used.
+            labels: the users' labels. ``None`` reads them from the dataset's ``.user`` file, and where there is no
+                ``train_data`` reads the dataset too, for the numbering of its users alone.
+            attributes: those of ``labels`` that are asked for now; all where ``None``.
+            users: RecBole's internal ids of those who ask; all where ``None``. Others come out bit-identical.
+
+        Returns:
+            The record, which is also appended to :attr:`history`.
+
+        Raises:
+            AttributeDataError: nobody among ``users`` has a label.
+            ConfigValueError: users that the model does not have, or a defense that needs ``train_data``.
+        """
+        if labels is None:
+            labels = self._load_labels(train_data)
+            attributes = attributes or list(self.config["attributes"])
+        self.labels = labels
+        request = self._request(list(attributes or labels.names), users)
+        self.model.eval()
+        details = self.edit(request, train_data)
+        self.view.clear_caches()
+        record = {
+            "defense": self.defense,
+            "attributes": list(attributes or labels.names),
+            "users": None if users is None else request.users.tolist(),
+            "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **details,
+        }
+        self.history.append(record)
+        self.logger.info(f"{self.defense}: {_line(record, len(request.users))}")
+        return record
+
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Callable[[int, float], None] | None = None,
+    ) -> tuple[float, dict[str, float] | None]:
+        """Unlearns, validates and saves; see :meth:`DefenseTrainer.fit`."""
+        labels = load_labels(self.config, train_data.dataset)
+        self.unlearn(train_data if self.uses_interactions else None, labels=labels)
+        if valid_data:
+            self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
+        if saved:
+            self._save_checkpoint(0, verbose=verbose)
+        return self.best_valid_score, self.best_valid_result
+
+    def target(self, request: Request) -> Target:
+        """What moves, by the key ``target``."""
+        return make_target(self.view, request.users, self.config["target"])
+
+    def descend(self, target: Target, gradients: Gradients) -> dict[str, Any]:
+        """Adam steps until the monitored loss stands still.
+
+        Args:
+            target: what moves.
+            gradients: called for each step.
+
+        Returns:
+            ``steps``, and whether the loss ``converged`` before they ran out.
+
+        Raises:
+            ConfigValueError: the loss is no longer finite.
+        """
+        config = self.config
+        rate = config["unlearn_learning_rate"] * target.scale()
+        optimizer = torch.optim.Adam(target.parameters, lr=rate)
+        plateau, step, converged = Plateau(config["unlearn_tolerance"], config["unlearn_patience"]), 0, False
+        with only_moving(self.model, target):
+            while step < config["unlearn_max_steps"] and not converged:
+                loss, moves = gradients()
+                for parameter, move in zip(target.parameters, moves, strict=True):
+                    parameter.grad = move
+                optimizer.step()
+                step += 1
+                if step % _CHECK == 0:
+                    self._check_finite(loss)
+                    converged = plateau.reached(float(loss))
+            for parameter in target.parameters:
+                parameter.grad = None
+            target.finish()
+        return {"steps": step, "converged": converged}
+
+    def _check_finite(self, loss: Tensor) -> None:
+        if not loss.isfinite():
+            raise ConfigValueError(f"{self.defense}: the loss is no longer finite. Lower unlearn_learning_rate.")
+
+    def _load_labels(self, train_data: Any) -> LabelTable:
+        """Labels of the configured attributes, and of those that were hidden earlier."""
+        wanted, config = self.config["attributes"], copy.copy(self.config)
+        earlier = [name for record in self.history for name in record["attributes"]]
+        given = wanted if isinstance(wanted, dict) else dict.fromkeys(wanted or [])
+        config.final_config_dict = {**config.final_config_dict, "attributes": {**dict.fromkeys(earlier), **given}}
+        return load_labels(config, create_dataset(config) if train_data is None else train_data.dataset)
+
+    def _request(self, attributes: Sequence[str], users: Tensor | Sequence[int] | None) -> Request:
+        labels, everyone = self.labels, self.view.users.cpu()
+        asked = everyone if users is None else torch.as_tensor(users, dtype=torch.long, device="cpu").unique()
+        if not len(asked) or asked[0] < 1 or asked[-1] >= len(labels.labels):
+            raise ConfigValueError(f"users must be ids from 1 to {len(labels.labels) - 1}, and at least one of them.")
+        hidden = torch.full_like(labels.labels, -1)
+        rows = [({"attributes": attributes, "users": None}), *self.history]
+        for record in rows:
+            columns = [labels.names.index(name) for name in record["attributes"] if name in labels.names]
+            who = torch.tensor(record["users"]) if record["users"] is not None else everyone
+            for column in columns:
+                hidden[who, column] = labels.labels[who, column]
+        kept = (hidden[asked] >= 0).any(0).nonzero().squeeze(1)
+        names = tuple(labels.names[column] for column in kept)
+        missing = [name for name in attributes if name not in names]
+        if missing:
+            raise AttributeDataError(f"none of the {len(asked)} users has a label of '{missing[0]}'. Leave it out.")
+        staying = torch.ones(len(labels.labels), dtype=torch.bool)
+        staying[0], staying[asked] = False, False
+        others = staying.nonzero().squeeze(1)
+        device = self.device
+        return Request(
+            asked.to(device),
+            hidden[asked][:, kept].to(device),
+            others.to(device),
+            labels.labels[others][:, kept].to(device),
+            names,
+            {name: labels.classes[name] for name in names},
+        )
+
+
+class Plateau:
+    """Whether a loss has stopped falling.
+
+    Args:
+        tolerance: the least fall, relative to the lowest value before, that counts.
+        patience: looks without such a fall after which the loss stands still.
+    """
+
+    def __init__(self, tolerance: float, patience: int) -> None:
+        self.tolerance, self.patience = tolerance, patience
+        self.lowest, self.idle = float("inf"), 0
+
+    def reached(self, loss: float) -> bool:
+        """Takes the next look; true where the loss stands still."""
+        fallen = loss < self.lowest - self.tolerance * abs(self.lowest) if self.lowest < float("inf") else True
+        self.lowest, self.idle = (loss, 0) if fallen else (self.lowest, self.idle + 1)
+        return self.idle >= self.patience
+
+
+def _line(record: dict[str, Any], n_users: int) -> str:
+    said = {key: value for key, value in record.items() if key not in ("defense", "attributes", "users", "when")}
+    parts = [f"{', '.join(record['attributes'])} of {n_users} users"]
+    return "; ".join([*parts, *(f"{key} {_short(value)}" for key, value in said.items())])
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return " -> ".join(_short(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,183 @@
+"""What a defense after training moves of a model: the users' vectors one by one, or what computes them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.model import UserEmbeddingView
+
+
+class Target(ABC):
+    """The tensors that move, and the served vectors of the users who asked as a function of them.
+
+    Attributes:
+        parameters: the tensors that an optimizer moves.
+        holders: the tensors of the model that hold users, or compute them.
+        initial: the users' served vectors before anything moved, ``[n, d]``.
+    """
+
+    parameters: list[Tensor]
+    holders: list[Tensor]
+    initial: Tensor
+
+    def __init__(self, view: UserEmbeddingView, users: Tensor) -> None:
+        self.view, self.users = view, users
+
+    @abstractmethod
+    def embeddings(self) -> Tensor:
+        """The served vectors ``[n, d]`` of the users as they are now, differentiable."""
+
+    @abstractmethod
+    def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
+        """The gradient of the parameters that belongs to a gradient of :meth:`embeddings`, ``[n, d]``."""
+
+    @abstractmethod
+    def model_gradient(self, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """A loss of the model with the parameters in it, and its gradient."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Leaves the parameters in the model, with nothing cached."""
+
+    def scale(self) -> float:
+        """The standard deviation of what moves."""
+        return float(torch.cat([p.detach().flatten() for p in self.parameters]).std())
+
+
+class VectorTarget(Target):
+    """Each user's own vector, in tables or released. Users who did not ask are never written."""
+
+    def __init__(self, view: UserEmbeddingView, users: Tensor, released: bool) -> None:
+        super().__init__(view, users)
+        self.holders = [view.release()] if released else list(view.tables())
+        start = torch.cat([holder.detach()[users] for holder in self.holders], dim=1)
+        self.initial = start
+        self._vectors = start.clone().requires_grad_()
+        self.parameters = [self._vectors]
+
+    def embeddings(self) -> Tensor:
+        """See :meth:`Target.embeddings`."""
+        return self._vectors
+
+    def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
+        """See :meth:`Target.pull_back`: the vectors are the parameters."""
+        return [gradient]
+
+    def model_gradient(self, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """See :meth:`Target.model_gradient`."""
+        self._write()
+        value = loss()
+        parts = torch.autograd.grad(value, self.holders)
+        return value.detach(), [torch.cat([part[self.users] for part in parts], dim=1)]
+
+    def finish(self) -> None:
+        """See :meth:`Target.finish`."""
+        self._write()
+
+    @torch.no_grad()
+    def _write(self) -> None:
+        parts = self._vectors.split([holder.shape[1] for holder in self.holders], dim=1)
+        for holder, part in zip(self.holders, parts, strict=True):
+            holder[self.users] = part
+        self.view.clear_caches()
+
+
+class ParameterTarget(Target):
+    """What the served vectors are computed from: the rows of a graph model's table, or a tower.
+
+    Args:
+        view: the model's view.
+        users: those who asked, ``[n]``.
+        rows: whether rows of the parameters belong to users, and only those of ``users`` move.
+    """
+
+    def __init__(self, view: UserEmbeddingView, users: Tensor, rows: bool) -> None:
+        super().__init__(view, users)
+        self.parameters = self.holders = list(view.tables() if rows else view.tower())
+        self._rows = users if rows else None
+        with torch.no_grad():
+            self.initial = view.served(users)
+
+    def embeddings(self) -> Tensor:
+        """See :meth:`Target.embeddings`."""
+        self.view.clear_caches()
+        return self.view.served(self.users)
+
+    def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
+        """See :meth:`Target.pull_back`."""
+        return self._asked(torch.autograd.grad(embeddings, self.parameters, gradient, retain_graph=True))
+
+    def model_gradient(self, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """See :meth:`Target.model_gradient`."""
+        self.view.clear_caches()
+        value = loss()
+        return value.detach(), self._asked(torch.autograd.grad(value, self.parameters))
+
+    def finish(self) -> None:
+        """See :meth:`Target.finish`."""
+        self.view.clear_caches()
+
+    def scale(self) -> float:
+        """See :meth:`Target.scale`."""
+        rows = [p.detach() if self._rows is None else p.detach()[self._rows] for p in self.parameters]
+        return float(torch.cat([part.flatten() for part in rows]).std())
+
+    def _asked(self, gradients: tuple[Tensor, ...]) -> list[Tensor]:
+        """Gradients that are zero, and so leave an Adam step at zero, for everybody else."""
+        if self._rows is None:
+            return list(gradients)
+        return [torch.zeros_like(g).index_copy_(0, self._rows, g[self._rows]) for g in gradients]
+
+
+def make_target(view: UserEmbeddingView, users: Tensor, name: str | None) -> Target:
+    """The target of a name: ``table``, ``tower`` or ``released``.
+
+    Args:
+        view: the model's view.
+        users: ids of those who asked, ``[n]``.
+        name: ``None`` takes the view's first, or ``released`` where users have been released before.
+
+    Raises:
+        ConfigValueError: the model has no such target, or a tower is to move for some users only.
+        UnsupportedModelError: a stock model cannot take released vectors.
+    """
+    model = type(view.model).__name__
+    if name is None:
+        name = "released" if view.released is not None else view.targets[0]
+    if name not in view.targets:
+        raise ConfigValueError(f"{model} has no target '{name}'. Choose one of {', '.join(view.targets)}.")
+    if view.released is not None and name != "released":
+        raise ConfigValueError(f"the users of this {model} are released: its {name} serves nobody. Leave target out.")
+    if name == "released":
+        return VectorTarget(view, users, released=True)
+    if name == "tower":
+        if len(users) < len(view.users):
+            raise ConfigValueError(
+                f"{model}'s tower computes all users, and only {len(users)} are to move. Write --target=released."
+            )
+        return ParameterTarget(view, users, rows=False)
+    serves_table = type(view).served is UserEmbeddingView.served
+    return VectorTarget(view, users, released=False) if serves_table else ParameterTarget(view, users, rows=True)
+
+
+@contextmanager
+def only_moving(model: nn.Module, target: Target) -> Iterator[None]:
+    """Inside, gradients are computed for what holds the users and for nothing else of a model."""
+    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    for parameter, _ in before:
+        parameter.requires_grad_(False)
+    for holder in target.holders:
+        holder.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for holder in target.holders:
+            holder.requires_grad_(False)
+        for parameter, needed in before:
+            parameter.requires_grad_(needed)
