@@ -141,7 +141,7 @@ class AIAConfig(Config):  # type: ignore[misc]
         known = set(self.internal_config_dict) | {k for keys in self.parameters.values() for k in keys}
         for key in self.external_config_dict.keys() - known - {"model", "dataset"} - KEYS.keys():
             # A model's own "select_k" is not our "select"; whatever starts like ours can only mean ours.
-            ours = key.startswith(("raid_", "attack_", "attrcloak_", "unlearn_"))
+            ours = key.startswith(("raid_", "attack_", "attrcloak_", "unlearn_", "u2u_", "d2d_", "dp_"))
             close = difflib.get_close_matches(key, KEYS.keys() - _COMMON_WORDS, n=1, cutoff=0.5 if ours else 0.8)
             if close or ours:
                 hint = f" Did you mean '{close[0]}'?" if close else " See recbole-aia run --help."

@@ -57,6 +57,22 @@ class RAIDTrainer(DefenseTrainer):
         return [Phase(epochs, tuple(RAIDTerm(self, name) for name in group)) for epochs, group in plan]
 
 
+class RAIDPostTrainer(RAIDTrainer):
+    """RAID on a trained model (the paper's table 5): Phase II alone, a fifth of ``epochs`` long.
+
+    The whole model trains on, as in Phase II, on the interactions.
+    """
+
+    stage = "post"
+
+    @staticmethod
+    def schedule(config: Any, attributes: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
+        """Epochs and defended attributes of each phase; ``raid_phase1_epochs`` has no meaning here."""
+        rounds = [attributes] if config["multi"] == "joint" else [[name] for name in attributes]
+        share, rest = divmod(max(len(rounds), config["epochs"] // 5), len(rounds))
+        return [(share + (i < rest), group) for i, group in enumerate(rounds)]
+
+
 class RAIDTerm:
     """The defensive loss for one attribute, with the barycenter it pulls to.
 

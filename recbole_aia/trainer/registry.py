@@ -7,11 +7,24 @@ from typing import Any
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
-from recbole_aia.trainer.raid import RAIDTrainer
+from recbole_aia.trainer.noise import DPTrainer, NoiseTrainer
+from recbole_aia.trainer.pairs import D2DTrainer, D2DUnlearner, U2UTrainer, U2UUnlearner
+from recbole_aia.trainer.raid import RAIDPostTrainer, RAIDTrainer
 
 #: The trainer of a defense by stage; the first is the default.
 TRAINERS: dict[str, dict[str, type[DefenseTrainer]]] = {}
-for _trainer in (UndefendedTrainer, RAIDTrainer, AttrCloakUnlearner):
+for _trainer in (
+    UndefendedTrainer,
+    RAIDTrainer,
+    RAIDPostTrainer,
+    AttrCloakUnlearner,
+    U2UUnlearner,
+    U2UTrainer,
+    D2DUnlearner,
+    D2DTrainer,
+    DPTrainer,
+    NoiseTrainer,
+):
     TRAINERS.setdefault(_trainer.defense, {})[_trainer.stage] = _trainer
 
 

@@ -135,17 +135,15 @@ class ParameterTarget(Target):
         return [torch.zeros_like(g).index_copy_(0, self._rows, g[self._rows]) for g in gradients]
 
 
-def make_target(view: UserEmbeddingView, users: Tensor, name: str | None) -> Target:
-    """The target of a name: ``table``, ``tower`` or ``released``.
+def target_name(view: UserEmbeddingView, name: str | None) -> str:
+    """A target that the model has: the one asked for, or its default.
 
     Args:
         view: the model's view.
-        users: ids of those who asked, ``[n]``.
         name: ``None`` takes the view's first, or ``released`` where users have been released before.
 
     Raises:
-        ConfigValueError: the model has no such target, or a tower is to move for some users only.
-        UnsupportedModelError: a stock model cannot take released vectors.
+        ConfigValueError: the model has no such target, or it serves nobody any more.
     """
     model = type(view.model).__name__
     if name is None:
@@ -154,12 +152,29 @@ def make_target(view: UserEmbeddingView, users: Tensor, name: str | None) -> Tar
         raise ConfigValueError(f"{model} has no target '{name}'. Choose one of {', '.join(view.targets)}.")
     if view.released is not None and name != "released":
         raise ConfigValueError(f"the users of this {model} are released: its {name} serves nobody. Leave target out.")
+    return name
+
+
+def make_target(view: UserEmbeddingView, users: Tensor, name: str | None) -> Target:
+    """The target of a name, for defenses that descend; see :func:`target_name`.
+
+    Args:
+        view: the model's view.
+        users: ids of those who asked, ``[n]``.
+        name: ``table``, ``tower``, ``released`` or ``None``.
+
+    Raises:
+        ConfigValueError: the model has no such target, or a tower is to move for some users only.
+        UnsupportedModelError: a stock model cannot take released vectors.
+    """
+    name = target_name(view, name)
     if name == "released":
         return VectorTarget(view, users, released=True)
     if name == "tower":
         if len(users) < len(view.users):
             raise ConfigValueError(
-                f"{model}'s tower computes all users, and only {len(users)} are to move. Write --target=released."
+                f"{type(view.model).__name__}'s tower computes all users, and only {len(users)} are to move. "
+                "Write --target=released."
             )
         return ParameterTarget(view, users, rows=False)
     serves_table = type(view).served is UserEmbeddingView.served

@@ -1,0 +1,96 @@
+"""Noise on the users of a trained model: with a guarantee (DP), and without one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.losses import analytic_gaussian_scale, clip_rows, laplace_scale
+from recbole_aia.trainer.post import PostTrainer, Request
+from recbole_aia.trainer.targets import VectorTarget, target_name
+
+
+class _Perturbation(PostTrainer):
+    """Replaces vectors of users by noisy ones."""
+
+    def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
+        """See :meth:`PostTrainer.edit`."""
+        name = target_name(self.view, self.config["target"])
+        if name == "tower":
+            raise ConfigValueError(f"{self.defense} changes vectors, and a tower has none. Write --target=released.")
+        target = VectorTarget(self.view, request.users, released=name == "released")
+        noisy, details = self.perturbed(target.initial)
+        with torch.no_grad():
+            target.parameters[0].copy_(noisy)
+        target.finish()
+        return details
+
+    def perturbed(self, vectors: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """Noisy vectors ``[n, d]``, and what the record should say."""
+        raise NotImplementedError
+
+
+class NoiseTrainer(_Perturbation):
+    """Gaussian noise relative to the users' standard deviation. It promises nothing."""
+
+    defense = "noise"
+
+    def perturbed(self, vectors: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """See :meth:`_Perturbation.perturbed`."""
+        generator = torch.Generator().manual_seed(int(self.config["seed"]))
+        noise = torch.randn(vectors.shape, generator=generator, dtype=vectors.dtype).to(vectors.device)
+        scale = self.config["noise_scale"] * float(vectors.std())
+        self.logger.warning("noise gives no guarantee: what it hides depends on the attacker. See --defense=dp.")
+        return vectors + scale * noise, {"scale": scale}
+
+
+class DPTrainer(_Perturbation):
+    r"""Clips each vector to a norm and adds noise that makes its release differentially private.
+
+    Two models that differ in one user's vector are neighbors: the sensitivity is twice the bound. The guarantee is
+    about that vector alone. Interactions have shaped items and other users in training, without any noise.
+
+    Source:
+        Balle and Wang (2018) for the Gaussian mechanism; Dwork et al. (2006) for Laplace.
+    """
+
+    defense = "dp"
+
+    @classmethod
+    def check(cls, config: Any, attributes: Sequence[str]) -> None:
+        """See :meth:`DefenseTrainer.check`."""
+        _scale(config)
+
+    def perturbed(self, vectors: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """See :meth:`_Perturbation.perturbed`."""
+        config, scale = self.config, _scale(self.config)
+        gaussian = config["dp_mechanism"] == "gaussian"
+        clipped = clip_rows(vectors.double(), config["dp_clip"], 2 if gaussian else 1)
+        # A seed that is written down, as a run's is, would let anybody subtract the noise.
+        generator = torch.Generator()
+        generator.seed()
+        if gaussian:
+            noise = torch.randn(vectors.shape, generator=generator, dtype=torch.float64)
+        else:
+            uniform = torch.rand(2, *vectors.shape, generator=generator, dtype=torch.float64)
+            noise = uniform[0].clamp_min(1e-300).log() - uniform[1].clamp_min(1e-300).log()
+        budget = {"epsilon": config["dp_epsilon"], **({"delta": config["dp_delta"]} if gaussian else {})}
+        details = {"mechanism": config["dp_mechanism"], **budget, "clip": config["dp_clip"], "scale": scale}
+        names = ", ".join(f"{name} {value:g}" for name, value in budget.items())
+        self.logger.info(
+            f"guarantee: the vector of each of these users, released once, is differentially private ({names}); "
+            "what training on interactions has left in items and other users is not covered."
+        )
+        return (clipped + scale * noise.to(clipped.device)).to(vectors.dtype), details
+
+
+def _scale(config: Any) -> float:
+    """The scale of the noise: a standard deviation for ``gaussian``, a diversity for ``laplace``."""
+    sensitivity = 2 * config["dp_clip"]
+    if config["dp_mechanism"] == "laplace":
+        return laplace_scale(config["dp_epsilon"], sensitivity)
+    return analytic_gaussian_scale(config["dp_epsilon"], config["dp_delta"], sensitivity)

@@ -1,0 +1,126 @@
+"""U2U-R and D2D-R: users, or distributions of users, of different classes are drawn together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_aia.losses import distribution_to_distribution, rank_margin, user_to_user
+from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.trainer.post import PostTrainer, Request
+
+_RANKS = 20  # of each user's best items, whose order the regularizer keeps
+_STEP_USERS = 1024  # users in the loss of a training step, in random order; all, where there are fewer
+_SCORED = 512  # users scored at a time
+
+#: A loss of embeddings ``[n, d]`` and labels ``[n]``.
+PairLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+def _mean_user_to_user(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """:func:`user_to_user` per pair of users, so that its size does not depend on their number."""
+    sizes = labels[labels >= 0].bincount().to(embeddings.dtype)
+    return user_to_user(embeddings, labels) / ((sizes.sum().square() - sizes.square().sum()) / 2)
+
+
+#: After training the sum, as published; in training what does not depend on how many users a step takes.
+_AFTER: dict[str, PairLoss] = {"u2u": user_to_user, "d2d": distribution_to_distribution}
+_IN: dict[str, PairLoss] = {"u2u": _mean_user_to_user, "d2d": distribution_to_distribution}
+
+
+class _PairsAfter(PostTrainer):
+    """A pair loss of each attribute, plus the rank-margin regularizer on the order of each user's best items."""
+
+    def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
+        """See :meth:`PostTrainer.edit`. Needs no interactions."""
+        target = self.target(request)
+        users, items = self._ranked(request.users)
+        weight = self.config[f"{self.defense}_regularization"]
+        columns = [column for column in request.labels.t() if len(column[column >= 0].unique()) > 1]
+
+        def gradients() -> tuple[Tensor, list[Tensor]]:
+            with self.view.shared_forward():
+                here = target.embeddings()
+                leaf = here.detach().requires_grad_()
+                loss = sum((_AFTER[self.defense](leaf, column) for column in columns), start=leaf.new_zeros(()))
+                pulls = target.pull_back(here, torch.autograd.grad(loss, leaf)[0])
+                lead, holds = target.model_gradient(
+                    lambda: rank_margin(self.view.logits(users, items).view(-1, _RANKS))
+                )
+            moves = [pull + weight * hold for pull, hold in zip(pulls, holds, strict=True)]
+            return loss.detach() + weight * lead, moves
+
+        return self.descend(target, gradients)
+
+    @torch.no_grad()
+    def _ranked(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Pairs of users and their best items, best first: each ``[n * 20]``."""
+        best = []
+        for part in users.split(_SCORED):
+            scores = self.view.scores(self.view.served(part))
+            scores[:, 0] = -torch.inf  # the padding item
+            best.append(scores.topk(_RANKS, dim=1).indices)
+        return users.repeat_interleave(_RANKS), torch.cat(best).flatten()
+
+
+class U2UUnlearner(_PairsAfter):
+    """U2U-R after training."""
+
+    defense = "u2u"
+
+
+class D2DUnlearner(_PairsAfter):
+    """D2D-R after training."""
+
+    defense = "d2d"
+
+
+class PairTerm:
+    """A pair loss of one attribute in training, on users in random order; heavy users count no more than others."""
+
+    def __init__(self, trainer: _PairsIn, attribute: str) -> None:
+        labels = trainer.labels.column(attribute)
+        self.name = f"{trainer.defense} {attribute}"
+        self.trainer, self.labels = trainer, labels.to(trainer.device)
+        self.known = (labels >= 0).nonzero().squeeze(1)
+        self.weight = float(trainer.config[f"{trainer.defense}_weight"])
+        self.generator = torch.Generator().manual_seed(int(trainer.config["seed"]))
+
+    def start_epoch(self, epoch: int) -> None:
+        """Nothing is kept between epochs."""
+
+    def __call__(self) -> Tensor:
+        """The weighted loss of this step's users; zero where they are of one class."""
+        users = self.known
+        if len(users) > _STEP_USERS:
+            users = users[torch.randperm(len(users), generator=self.generator)[:_STEP_USERS]]
+        users = users.to(self.labels.device)
+        embeddings, labels = self.trainer.view.served(users), self.labels[users]
+        if len(labels.unique()) < 2:
+            return 0.0 * embeddings.sum()
+        return self.weight * _IN[self.trainer.defense](embeddings, labels)
+
+
+class _PairsIn(DefenseTrainer):
+    def phases(self) -> list[Phase]:
+        """The whole training, under the pair loss of each attribute."""
+        return [Phase(self.config["epochs"], tuple(PairTerm(self, name) for name in self.labels.names))]
+
+    @classmethod
+    def check(cls, config: Any, attributes: Sequence[str]) -> None:
+        """See :meth:`DefenseTrainer.check`: every schedule works."""
+
+
+class U2UTrainer(_PairsIn):
+    """U2U in training: the recommendation loss holds what the regularizer holds after training."""
+
+    defense = "u2u"
+
+
+class D2DTrainer(_PairsIn):
+    """D2D in training."""
+
+    defense = "d2d"

@@ -1,0 +1,157 @@
+"""What every defense after training promises; one joins by being registered."""
+
+import copy
+
+import pytest
+import torch
+
+from recbole_aia.config import available_defenses
+from recbole_aia.data import load_labels, prepare_loaders
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.losses import analytic_gaussian_scale, rank_margin, user_to_user
+from recbole_aia.model import build_model
+from recbole_aia.trainer import TRAINERS, PostTrainer, trainer_class
+from recbole_aia.trainer.post import Plateau
+
+EDITING = sorted(name for name, stages in TRAINERS.items() if issubclass(stages.get("post", object), PostTrainer))
+TWO_STAGES = sorted(name for name, stages in TRAINERS.items() if {"in", "post"} <= stages.keys())
+ASKED = torch.arange(1, 500, 2)
+
+
+def prepared(make_config, ml100k, defense, model="BPR", **values):
+    quick = {"unlearn_max_steps": 10, "init_std": 0.1, "embedding_size": 8, "attributes": ["gender", "age"]}
+    config = make_config(model, **{"defense": defense, "stage": "post", **quick, **values})
+    loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+    torch.manual_seed(0)
+    return trainer_class(config)(config, build_model(config, loaders[0].dataset)), loaders, load_labels(config, ml100k)
+
+
+def test_every_defense_on_offer_has_a_trainer_and_every_trainer_is_on_offer():
+    assert set(available_defenses()) == set(TRAINERS)
+
+
+@pytest.mark.parametrize("defense", EDITING)
+class TestPostContract:
+    @pytest.mark.parametrize(("model", "target"), [("BPR", "table"), ("LightGCN", "released"), ("DMF", "released")])
+    def test_only_those_who_asked_move(self, make_config, ml100k, defense, model, target):
+        values = {"target": target, "n_layers": 1, "train_batch_size": 8192, "unlearn_max_steps": 2}
+        trainer, (train_data, _, _), labels = prepared(make_config, ml100k, defense, model, **values)
+        with torch.no_grad():
+            before = trainer.view.served()
+        parameters = copy.deepcopy(trainer.model.state_dict())
+        trainer.unlearn(train_data if trainer.uses_interactions else None, labels=labels, users=ASKED)
+        with torch.no_grad():
+            moved = (trainer.view.served() != before).any(dim=1)
+        assert (moved.nonzero().squeeze(1) + 1).tolist() == ASKED.tolist()
+        changed = [k for k, v in trainer.model.state_dict().items() if not torch.equal(v, parameters[k])]
+        assert changed == (["user_embedding.weight"] if target == "table" else [])
+
+    def test_fitting_keeps_the_edited_state_and_its_record(self, make_config, ml100k, defense):
+        trainer, (train_data, valid_data, _), _ = prepared(make_config, ml100k, defense)
+        _, result = trainer.fit(train_data, valid_data)
+        saved = torch.load(trainer.saved_model_file, weights_only=True)
+        (record,) = saved["unlearned"]
+        assert (record["defense"], record["attributes"], record["users"]) == (defense, ["gender", "age"], None)
+        assert torch.equal(saved["state_dict"]["user_embedding.weight"], trainer.model.user_embedding.weight)
+        assert trainer.evaluate(valid_data) == result
+
+    def test_vectors_stay_finite(self, make_config, ml100k, defense):
+        trainer, (train_data, _, _), labels = prepared(make_config, ml100k, defense)
+        trainer.unlearn(train_data if trainer.uses_interactions else None, labels=labels)
+        assert trainer.view.served().isfinite().all()
+
+
+@pytest.mark.parametrize("defense", TWO_STAGES)
+def test_a_defense_with_two_stages_trains_in_both(make_config, ml100k, defense):
+    config = make_config(defense=defense, stage="in", epochs=2, raid_atoms=16, attributes=["gender"])
+    loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+    trainer = trainer_class(config)(config, build_model(config, loaders[0].dataset))
+    assert trainer.stage == "in"
+    trainer.fit(loaders[0], saved=False)
+    assert any(f"{defense} gender" == term.name for term in trainer.terms)
+    post, (train_data, _, _), _ = prepared(make_config, ml100k, defense, epochs=5, raid_atoms=16)
+    assert post.stage == "post"
+    post.fit(train_data, saved=False)
+
+
+def test_u2u_draws_classes_together_in_training(make_config, ml100k):
+    distances = []
+    for weight in (0.0, 10.0):
+        config = make_config(defense="u2u", stage="in", epochs=2, u2u_weight=weight, attributes=["gender"])
+        loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+        torch.manual_seed(0)
+        trainer = trainer_class(config)(config, build_model(config, loaders[0].dataset))
+        trainer.fit(loaders[0], saved=False)
+        with torch.no_grad():
+            distances.append(float(user_to_user(trainer.view.served(), trainer.labels.column("gender")[1:])))
+    assert distances[1] < distances[0]
+
+
+@pytest.mark.parametrize("defense", ["u2u", "d2d"])
+def test_the_regularizer_keeps_the_order_of_the_best_items(make_config, ml100k, defense):
+    costs = []
+    for weight in (0.0, 1e3):
+        values = {f"{defense}_regularization": weight, "unlearn_max_steps": 20, "unlearn_learning_rate": 0.01}
+        trainer, _, labels = prepared(make_config, ml100k, defense, **values)
+        users, items = trainer._ranked(trainer.view.users)
+        trainer.unlearn(labels=labels)
+        assert len(users) == len(items) == 943 * 20
+        with torch.no_grad():
+            costs.append(float(rank_margin(trainer.view.logits(users, items).view(943, 20))))
+    assert costs[1] < costs[0]
+
+
+def test_raid_after_training_has_no_first_phase(make_config):
+    config = make_config(defense="raid", stage="post", epochs=30, raid_phase1_epochs=20)
+    assert trainer_class(config).schedule(config, ["a", "b"]) == [(6, ["a", "b"])]
+
+
+class TestDifferentialPrivacy:
+    def test_noise_has_the_calibrated_scale_about_clipped_rows(self, make_config, ml100k):
+        trainer, _, labels = prepared(make_config, ml100k, "dp", dp_clip=0.5, dp_epsilon=3.0, embedding_size=64)
+        before = trainer.view.served().detach().clone()
+        record = trainer.unlearn(labels=labels)
+        clipped = before * (0.5 / before.norm(dim=1, keepdim=True).clamp_min(0.5))
+        noise = trainer.view.served().detach() - clipped
+        assert record["scale"] == analytic_gaussian_scale(3.0, 1e-5, 1.0)
+        assert float(noise.std()) == pytest.approx(record["scale"], rel=0.02)
+        assert abs(float(noise.mean())) < 0.05 * record["scale"]
+
+    def test_laplace_noise_has_a_mean_size_of_its_scale(self, make_config, ml100k):
+        values = {"dp_mechanism": "laplace", "dp_epsilon": 2.0, "dp_clip": 1e-6, "embedding_size": 64}
+        trainer, _, labels = prepared(make_config, ml100k, "dp", **values)
+        record = trainer.unlearn(labels=labels)
+        assert record["scale"] == pytest.approx(1e-6)
+        assert float(trainer.view.served().detach().abs().mean()) == pytest.approx(1e-6, rel=0.05)
+        assert "delta" not in record
+
+    def test_noise_cannot_be_subtracted_by_who_knows_the_seed(self, make_config, ml100k):
+        results = []
+        for _ in range(2):
+            trainer, _, labels = prepared(make_config, ml100k, "dp")
+            trainer.unlearn(labels=labels)
+            results.append(trainer.view.served().detach())
+        assert not torch.equal(*results)
+
+    def test_the_guarantee_is_printed_and_noise_alone_says_it_has_none(self, make_config, ml100k, caplog):
+        with caplog.at_level("INFO"):
+            for defense in ("dp", "noise"):
+                trainer, _, labels = prepared(make_config, ml100k, defense)
+                trainer.unlearn(labels=labels)
+        assert "differentially private (epsilon 8, delta 1e-05)" in caplog.text
+        assert "noise gives no guarantee" in caplog.text
+
+    def test_a_tower_takes_no_noise(self, make_config, ml100k):
+        trainer, _, labels = prepared(make_config, ml100k, "dp", "DMF", target="tower")
+        with pytest.raises(ConfigValueError, match="--target=released"):
+            trainer.unlearn(labels=labels)
+
+    @pytest.mark.parametrize("values", [{"dp_delta": 0}, {"dp_delta": 1.0}, {"dp_epsilon": 0}, {"dp_clip": -1}])
+    def test_what_is_no_budget_is_refused(self, make_config, values):
+        with pytest.raises(ConfigValueError, match=next(iter(values))):
+            make_config(defense="dp", **values)
+
+
+def test_a_loss_stands_still_after_looks_without_a_fall():
+    plateau = Plateau(tolerance=0.1, patience=2)
+    assert [plateau.reached(loss) for loss in (1.0, 0.95, 0.8, 0.79, 0.78)] == [False, False, False, False, True]
