@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from recbole_aia import cli_unlearn
 from recbole_aia.errors import AIAError, ConfigValueError
 from recbole_aia.text import parse_arguments
 
@@ -87,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(arguments, rest, run_parser)
         if arguments.command == "audit":
             return _audit(arguments, rest)
+        if arguments.command == "unlearn":
+            return cli_unlearn.run(arguments, rest)
         if rest:
             parser.error(f"unknown argument '{rest[0]}'")
         if arguments.command == "prepare":
@@ -120,6 +123,7 @@ def _parsers() -> tuple[_Parser, _Parser]:
     run.add_argument("-d", "--dataset", help="dataset name; ml-100k comes with RecBole and is the default")
     run.add_argument("--config_files", nargs="+", metavar="FILE", help="YAML files; later ones win")
     _add_audit(commands)
+    cli_unlearn.add_parser(commands)
     prepare = commands.add_parser(
         "prepare",
         help="make a dataset",

@@ -110,15 +110,15 @@ def _run(
     )
     seconds = {f"train_{state}": trained.seconds for state, trained in states.items()}
     seconds["attack"] = time.perf_counter() - start
-    results = _results(config, data, labels, states, report, seconds)
+    results = run_results(config, data, labels, states, report, seconds)
     final = list(states.values())[-1]
-    write_whole(folder / "embeddings.npz", lambda aside: _write_embeddings(aside, data, final))
+    write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, data, final))
     write_whole(folder / "config.yaml", lambda aside: aside.write_text(_config_text(config), encoding="utf-8"))
     write_results(results, folder / "results.json")
     return results, final
 
 
-def _results(
+def run_results(
     config: AIAConfig,
     data: Any,
     labels: LabelTable,
@@ -126,6 +126,7 @@ def _results(
     report: AttackReport,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
+    """The content of results.json for the states of a model."""
     worst: dict[str, dict[str, Any]] = {name: {} for name in labels.names}
     for state in states:
         for name, case in report.where(state=state).worst_case().items():
@@ -155,7 +156,8 @@ def _results(
     }
 
 
-def _write_embeddings(path: Path, data: Any, trained: Trained) -> None:
+def write_embeddings(path: Path, data: Any, trained: Trained) -> None:
+    """Writes the vectors of a model by user token, as an npz file without pickled objects."""
     tokens = np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
     arrays = {"user_tokens": tokens, "embeddings": trained.served.numpy().astype(np.float32)}
     if trained.table is not None:

@@ -61,6 +61,7 @@ def test_an_unknown_command_is_one_line(arguments, capsys):
         ["--help"],
         ["run", "--help"],
         ["audit", "--help"],
+        ["unlearn", "--help"],
         ["doctor", "--help"],
         ["prepare", "--help"],
         ["prepare", "synthetic", "--help"],

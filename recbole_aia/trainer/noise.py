@@ -79,12 +79,14 @@ class DPTrainer(_Perturbation):
             uniform = torch.rand(2, *vectors.shape, generator=generator, dtype=torch.float64)
             noise = uniform[0].clamp_min(1e-300).log() - uniform[1].clamp_min(1e-300).log()
         budget = {"epsilon": config["dp_epsilon"], **({"delta": config["dp_delta"]} if gaussian else {})}
-        details = {"mechanism": config["dp_mechanism"], **budget, "clip": config["dp_clip"], "scale": scale}
         names = ", ".join(f"{name} {value:g}" for name, value in budget.items())
-        self.logger.info(
-            f"guarantee: the vector of each of these users, released once, is differentially private ({names}); "
+        guarantee = (
+            f"the vector of each of these users, released once, is differentially private ({names}); "
             "what training on interactions has left in items and other users is not covered."
         )
+        self.logger.info(f"guarantee: {guarantee}")
+        details = {"mechanism": config["dp_mechanism"], **budget, "clip": config["dp_clip"], "scale": scale}
+        details["guarantee"] = guarantee
         return (clipped + scale * noise.to(clipped.device)).to(vectors.dtype), details
 
 

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,6 +42,14 @@ class Request:
     other_labels: Tensor
     names: tuple[str, ...]
     classes: dict[str, list[str]]
+
+
+class Wish(NamedTuple):
+    """What some users ask for: attributes, internal ids (``None``: everybody), and since when."""
+
+    attributes: Sequence[str]
+    users: Tensor | None = None
+    when: str | None = None
 
 
 class PostTrainer(DefenseTrainer):
@@ -100,21 +108,30 @@ class PostTrainer(DefenseTrainer):
         if labels is None:
             labels = self._load_labels(train_data)
             attributes = attributes or list(self.config["attributes"])
+        who = None if users is None else torch.as_tensor(users, dtype=torch.long, device="cpu")
+        return self.serve([Wish(attributes or labels.names, who)], labels, train_data)[0]
+
+    def serve(self, wishes: Sequence[Wish], labels: LabelTable, train_data: Any = None) -> list[dict[str, Any]]:
+        """Serves several wishes in one unlearning; see :meth:`unlearn`. Their order does not change the result."""
         self.labels = labels
-        request = self._request(list(attributes or labels.names), users)
+        request = self._request(wishes)
         self.model.eval()
         details = self.edit(request, train_data)
         self.view.clear_caches()
-        record = {
-            "defense": self.defense,
-            "attributes": list(attributes or labels.names),
-            "users": None if users is None else request.users.tolist(),
-            "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **details,
-        }
-        self.history.append(record)
-        self.logger.info(f"{self.defense}: {_line(record, len(request.users))}")
-        return record
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        records = [
+            {
+                "defense": self.defense,
+                "attributes": list(wish.attributes),
+                "users": None if wish.users is None else wish.users.tolist(),
+                "when": wish.when or now,
+                **details,
+            }
+            for wish in wishes
+        ]
+        self.history.extend(records)
+        self.logger.info(f"{self.defense}: {_line(request, details)}")
+        return records
 
     def fit(
         self,
@@ -182,34 +199,38 @@ class PostTrainer(DefenseTrainer):
         config.final_config_dict = {**config.final_config_dict, "attributes": {**dict.fromkeys(earlier), **given}}
         return load_labels(config, create_dataset(config) if train_data is None else train_data.dataset)
 
-    def _request(self, attributes: Sequence[str], users: Tensor | Sequence[int] | None) -> Request:
+    def _request(self, wishes: Sequence[Wish]) -> Request:
+        """Everybody who asks now, with what they ask for now and asked for before."""
         labels, everyone = self.labels, self.view.users.cpu()
-        asked = everyone if users is None else torch.as_tensor(users, dtype=torch.long, device="cpu").unique()
+        asked = torch.cat([everyone if wish.users is None else wish.users for wish in wishes]).unique()
         if not len(asked) or asked[0] < 1 or asked[-1] >= len(labels.labels):
             raise ConfigValueError(f"users must be ids from 1 to {len(labels.labels) - 1}, and at least one of them.")
+        earlier = [
+            Wish(record["attributes"], None if record["users"] is None else torch.tensor(record["users"]))
+            for record in self.history
+        ]
         hidden = torch.full_like(labels.labels, -1)
-        rows = [({"attributes": attributes, "users": None}), *self.history]
-        for record in rows:
-            columns = [labels.names.index(name) for name in record["attributes"] if name in labels.names]
-            who = torch.tensor(record["users"]) if record["users"] is not None else everyone
-            for column in columns:
+        for wish in [*wishes, *earlier]:
+            who = everyone if wish.users is None else wish.users
+            for name in set(wish.attributes) & set(labels.names):
+                column = labels.names.index(name)
                 hidden[who, column] = labels.labels[who, column]
         kept = (hidden[asked] >= 0).any(0).nonzero().squeeze(1)
         names = tuple(labels.names[column] for column in kept)
-        missing = [name for name in attributes if name not in names]
+        missing = [name for wish in wishes for name in wish.attributes if name not in names]
         if missing:
             raise AttributeDataError(f"none of the {len(asked)} users has a label of '{missing[0]}'. Leave it out.")
-        staying = torch.ones(len(labels.labels), dtype=torch.bool)
-        staying[0], staying[asked] = False, False
-        others = staying.nonzero().squeeze(1)
+        stays = torch.ones(len(labels.labels), dtype=torch.bool)
+        stays[0], stays[asked] = False, False
+        others = stays.nonzero().squeeze(1)
         device = self.device
         return Request(
-            asked.to(device),
-            hidden[asked][:, kept].to(device),
-            others.to(device),
-            labels.labels[others][:, kept].to(device),
-            names,
-            {name: labels.classes[name] for name in names},
+            users=asked.to(device),
+            labels=hidden[asked][:, kept].to(device),
+            others=others.to(device),
+            other_labels=labels.labels[others][:, kept].to(device),
+            names=names,
+            classes={name: labels.classes[name] for name in names},
         )
 
 
@@ -232,10 +253,9 @@ class Plateau:
         return self.idle >= self.patience
 
 
-def _line(record: dict[str, Any], n_users: int) -> str:
-    said = {key: value for key, value in record.items() if key not in ("defense", "attributes", "users", "when")}
-    parts = [f"{', '.join(record['attributes'])} of {n_users} users"]
-    return "; ".join([*parts, *(f"{key} {_short(value)}" for key, value in said.items())])
+def _line(request: Request, details: dict[str, Any]) -> str:
+    parts = [f"{', '.join(request.names)} of {len(request.users)} users"]
+    return "; ".join([*parts, *(f"{key} {_short(value)}" for key, value in details.items())])
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,98 @@
+"""The command ``recbole-aia unlearn``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.text import parse_arguments
+
+_HELP = """\
+Takes a trained checkpoint and writes another, whose users no longer give away the requested attributes. The first
+checkpoint is left as it is. Attackers measure both.
+
+  recbole-aia unlearn --checkpoint runs/BPR-.../checkpoint.pth --attributes=[gender] --output_dir safe
+  recbole-aia unlearn --checkpoint model.pth --attributes=[gender] --users ids.txt --mode data_free --output_dir safe
+
+Requests are kept in a ledger, and the protected model is made from the first checkpoint and all requests that stand:
+
+  recbole-aia unlearn --output_dir safe --add --attributes=[age] --users ids.txt
+  recbole-aia unlearn --output_dir safe --withdraw 1
+  recbole-aia unlearn --output_dir safe --list
+
+A withdrawn request leaves nothing behind: the model is bit by bit the one that never had it.
+"""
+
+_FILES = """\
+users:   a text file with a user in each line, or core:0.1, edge:0.1, random:0.1: a tenth of all, by activity
+output:  checkpoint.pth (ours: plain data), embeddings.npz (vectors by user, to be served elsewhere), results.json,
+         ledger.json (who asked for what; keep it from those who must not know)
+more settings, as --key=value: those of the defense and of the attack, see recbole-aia run --help
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Declares the command."""
+    parser = commands.add_parser(
+        "unlearn",
+        help="hide attributes of the users of a trained checkpoint",
+        description=_HELP,
+        epilog=_FILES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        usage="recbole-aia unlearn --output_dir DIR (--checkpoint FILE | --add | --withdraw N | --list) [--key=value]",
+    )
+    parser.add_argument("--output_dir", type=Path, required=True, metavar="DIR", help="for the protected model")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the trained model, or the folder of a run")
+    parser.add_argument("--defense", metavar="NAME", help="attrcloak (default), u2u, d2d, dp or noise")
+    parser.add_argument("--attributes", metavar="LIST", help="what to hide, such as [gender,age]")
+    parser.add_argument("--users", metavar="WHO", help="who asks (default: everybody)")
+    parser.add_argument(
+        "--mode", choices=["data_dependent", "data_free"], help="attrcloak, with or without interactions"
+    )
+    parser.add_argument("--add", action="store_true", help="add a request to the ledger in DIR")
+    parser.add_argument("--withdraw", type=int, metavar="N", help="withdraw request N")
+    parser.add_argument("--list", action="store_true", help="print the ledger")
+    parser.add_argument(
+        "--trust_checkpoint",
+        action="store_true",
+        help="load a checkpoint that RecBole pickled; such a file can run code, so know where it is from",
+    )
+
+
+def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Runs the command."""
+    from recbole_aia import unlearn
+    from recbole_aia.ledger import Ledger
+
+    parse_arguments(rest)
+    ways = {
+        "--checkpoint": arguments.checkpoint is not None,
+        "--add": arguments.add,
+        "--withdraw": arguments.withdraw is not None,
+        "--list": arguments.list,
+    }
+    given = [name for name, is_given in ways.items() if is_given]
+    if len(given) != 1:
+        what = f"{' and '.join(given)} are given" if given else "nothing is asked for"
+        raise ConfigValueError(f"{what}. Give one of {', '.join(ways)}.")
+    if (arguments.attributes is None) == (given[0] in ("--checkpoint", "--add")):
+        raise ConfigValueError("--checkpoint and --add need --attributes=[...], what to hide; others take none.")
+    if given[0] != "--checkpoint" and (rest or arguments.defense or arguments.mode or arguments.trust_checkpoint):
+        raise ConfigValueError(f"{given[0]} keeps the settings that the ledger began with. Leave the others out.")
+    if given == ["--list"]:
+        print(Ledger.read(arguments.output_dir))
+    elif given == ["--withdraw"]:
+        unlearn.withdraw(arguments.output_dir, arguments.withdraw)
+    else:
+        asked = unlearn.Asked(arguments.attributes, arguments.users)
+        if given == ["--add"]:
+            unlearn.add(arguments.output_dir, asked)
+        else:
+            argv = [*rest, *([f"--attrcloak_mode={arguments.mode}"] if arguments.mode else [])]
+            defense = arguments.defense or "attrcloak"
+            unlearn.begin(arguments.checkpoint, defense, asked, arguments.output_dir, arguments.trust_checkpoint, argv)
+    return 0

@@ -1,0 +1,79 @@
+"""Users who ask for something: named in a file, or drawn by how active they are."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_aia.errors import ConfigValueError
+
+KINDS = ("core", "edge", "random")
+
+
+def sample_users(kind: str, share: float, activity: Tensor, seed: int) -> Tensor:
+    """Draws users as benchmarks of unlearning do (CURE4Rec, 2024).
+
+    Args:
+        kind: ``core``, the most active; ``edge``, the least active; ``random``. Ties go to the lower id.
+        share: of all users, in (0, 1]; at least one is drawn.
+        activity: number of interactions of the users ``1..n``, ``[n]``.
+        seed: for ``random``.
+
+    Returns:
+        Internal ids in ascending order.
+
+    Raises:
+        ConfigValueError: another kind or share.
+    """
+    if kind not in KINDS or not 0 < share <= 1:
+        raise ConfigValueError(f"users {kind}:{share:g} cannot be drawn. Write core:0.1, edge:0.1 or random:0.1, say.")
+    count = max(1, math.floor(share * len(activity) + 0.5))
+    if kind == "random":
+        order = torch.randperm(len(activity), generator=torch.Generator().manual_seed(seed))
+    else:
+        order = torch.argsort(activity, stable=True, descending=kind == "core")
+    return order[:count].sort().values + 1
+
+
+def find_users(who: str, dataset: Any, seed: int) -> list[str]:
+    """The names of users who ask, in the order of their ids.
+
+    Args:
+        who: a file with a user's name in each line, or a kind and a share such as ``core:0.1``.
+        dataset: RecBole's dataset as created.
+        seed: for ``random``.
+
+    Raises:
+        ConfigValueError: no such file, or somebody in it is not in the dataset.
+    """
+    kind, _, share = who.partition(":")
+    tokens, ids = dataset.field2id_token[dataset.uid_field], dataset.field2token_id[dataset.uid_field]
+    if kind in KINDS and share and not Path(who).is_file():
+        counts = np.bincount(np.asarray(dataset.inter_feat[dataset.uid_field]), minlength=dataset.user_num)[1:]
+        try:
+            part = float(share)
+        except ValueError as error:
+            raise ConfigValueError(f"--users={who} cannot be read. Write core:0.1, for example.") from error
+        return [str(tokens[user]) for user in sample_users(kind, part, torch.from_numpy(counts), seed).tolist()]
+    try:
+        names = dict.fromkeys(
+            line.strip() for line in Path(who).read_text(encoding="utf-8").splitlines() if line.strip()
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigValueError(
+            f"--users={who} cannot be read. Give a file with a user in each line, or core:0.1, edge:0.1, random:0.1."
+        ) from error
+    unknown = [name for name in names if name not in ids or not ids[name]]
+    if unknown or not names:
+        what = (
+            f"{len(unknown)} of its {len(names)} users are not in the data, '{unknown[0]}' first" if names else "nobody"
+        )
+        raise ConfigValueError(
+            f"--users={who}: {what}. Write users as {dataset.dataset_name} does, such as {tokens[1]}."
+        )
+    return sorted(names, key=lambda name: int(ids[name]))

@@ -1,0 +1,139 @@
+"""The ledger of a protected model: which checkpoint it was made from, and what was asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from recbole_aia.errors import CheckpointError, ConfigValueError
+from recbole_aia.files import write_whole
+
+FILE = "ledger.json"
+_SCHEMA = "recbole-aia/ledger-1"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One request.
+
+    Attributes:
+        id: its number in the ledger, from 1; numbers are not given twice.
+        attributes: specifications by name; ``None`` for those that the dataset's property file defines.
+        users: names of those who asked; ``None`` for everybody.
+        when: ISO time of the request.
+    """
+
+    id: int
+    attributes: dict[str, Any]
+    users: list[str] | None
+    when: str
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A base checkpoint, the defense, and the requests that stand.
+
+    The protected model is a function of these: adding and withdrawing start from the base again.
+    """
+
+    base: str
+    sha256: str
+    defense: str
+    arguments: tuple[str, ...] = ()
+    trust_checkpoint: bool = False
+    requests: tuple[Entry, ...] = ()
+    next_id: int = 1
+    schema: str = field(default=_SCHEMA)
+
+    @classmethod
+    def read(cls, folder: Path) -> Ledger:
+        """The ledger in a folder.
+
+        Raises:
+            ConfigValueError: there is none, or it is something else.
+        """
+        path = folder / FILE
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            entries = tuple(Entry(**entry) for entry in values.pop("requests"))
+            ledger = cls(**{**values, "arguments": tuple(values["arguments"])}, requests=entries)
+        except OSError as error:
+            raise ConfigValueError(
+                f"there is no ledger in '{folder}'. Give the --output_dir of an unlearning, or begin with --checkpoint."
+            ) from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigValueError(f"'{path}' is not a ledger. Restore the file.") from error
+        if ledger.schema != _SCHEMA:
+            raise ConfigValueError(f"'{path}' has the schema {ledger.schema}, not {_SCHEMA}. Use another version.")
+        return ledger
+
+    def write(self, folder: Path) -> None:
+        """Writes the ledger into a folder."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        write_whole(folder / FILE, lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
+
+    def added(self, attributes: Mapping[str, Any], users: Sequence[str] | None) -> Ledger:
+        """With another request, of now."""
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        entry = Entry(self.next_id, dict(attributes), None if users is None else list(users), now)
+        return replace(self, requests=(*self.requests, entry), next_id=self.next_id + 1)
+
+    def withdrawn(self, number: int) -> Ledger:
+        """Without a request.
+
+        Raises:
+            ConfigValueError: there is no request of that number.
+        """
+        kept = tuple(entry for entry in self.requests if entry.id != number)
+        if len(kept) == len(self.requests):
+            numbers = ", ".join(str(entry.id) for entry in self.requests) or "none"
+            raise ConfigValueError(f"the ledger has no request {number}. Those that stand: {numbers}.")
+        return replace(self, requests=kept)
+
+    def attributes(self) -> dict[str, Any]:
+        """The attributes of all requests, in the order of their names, with their specifications.
+
+        Raises:
+            ConfigValueError: two requests mean different things by the same name.
+        """
+        merged: dict[str, Any] = {}
+        for entry in self.requests:
+            for name, spec in entry.attributes.items():
+                if merged.setdefault(name, spec) != spec:
+                    raise ConfigValueError(
+                        f"'{name}' is specified otherwise in an earlier request. Give it another name."
+                    )
+        return dict(sorted(merged.items()))
+
+    def check_base(self) -> None:
+        """Raises :class:`CheckpointError` where the base checkpoint is not what it was."""
+        if sha256(Path(self.base)) != self.sha256:
+            raise CheckpointError(f"the base checkpoint '{self.base}' has changed since. Restore it.")
+
+    def __str__(self) -> str:
+        lines = [f"base {self.base} (sha256 {self.sha256[:12]}), defense {self.defense} {' '.join(self.arguments)}"]
+        for entry in self.requests:
+            who = "all users" if entry.users is None else f"{len(entry.users)} users"
+            lines.append(f"{entry.id:>4}  {entry.when}  {', '.join(entry.attributes)}  {who}")
+        return "\n".join(lines if self.requests else [*lines, "no requests: the model is the base's"])
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint '{path}' cannot be read: {error.strerror}. Check the path.") from error
+    return digest.hexdigest()
