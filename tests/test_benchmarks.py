@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
+from benchmarks.attrcloak import _many, _Ours, _Plain, population
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
 from benchmarks.measure import interleaved, overhead, speed_up
 from benchmarks.raid import Epochs
@@ -58,6 +59,19 @@ def test_raids_epochs_are_with_and_without_its_loss():
     assert epochs.data.share == len(epochs.data.loader) == 2
     assert set(measured) == {"ratio", "cycle", "phase1_s", "phase2_s", "refresh_s", "first_refresh_s"}
     assert min(measured.values()) > 0
+
+
+def test_both_descents_of_attrcloak_take_the_same_steps():
+    start, labels = population(2000, 6)
+    ours, plain = _Ours(start, labels), _Plain(start, labels)
+    assert float(ours.run(5)) == pytest.approx(float(plain.run(5)), abs=1e-5)
+    assert not torch.equal(ours.vectors, start)
+
+
+def test_many_users_report_time_and_memory():
+    measured = _many(2000, 8)
+    assert measured["users"] == 2000
+    assert measured["peak_mib"] > 0
 
 
 def test_a_size_reports_time_and_memory():
