@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from recbole_aia.config import PRESENTATION_KEYS, AIAConfig
-from recbole_aia.data import LabelTable, load_labels, read_labels
+from recbole_aia.data import LabelTable, interactions_by_user, load_labels, read_labels
 from recbole_aia.data.label_files import match_rows, read_label_file, tabled_labels
 from recbole_aia.data.matrices import Matrix, read_matrix
 from recbole_aia.errors import AttributeDataError, ConfigValueError
@@ -22,8 +22,8 @@ from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator, reg
 from recbole_aia.evaluator.protocol import training_limit
 from recbole_aia.keys import check_values
 from recbole_aia.model import UserEmbeddingView
-from recbole_aia.report import SCHEMA, write_results
-from recbole_aia.runs import load_run, make_folder, versions
+from recbole_aia.report import SCHEMA, write_results, write_users
+from recbole_aia.runs import findings, load_run, make_folder, versions
 from recbole_aia.text import parse_arguments, parse_value, read_yaml
 
 
@@ -43,6 +43,8 @@ class Subject:
         source: where the labels are from.
         notes: what whoever reads the table has to know.
         passed_over: columns of labels that cannot be attacked as they are, and why.
+        tokens: the users' names, ``[n_users]``; ``None`` where they are not known.
+        activity: the users' interactions, ``[n_users]``; ``None`` where they are not known.
     """
 
     kind: str
@@ -56,6 +58,8 @@ class Subject:
     source: str
     notes: tuple[str, ...] = ()
     passed_over: tuple[tuple[str, str], ...] = ()
+    tokens: Any = None
+    activity: Any = None
 
     @property
     def state(self) -> str:
@@ -98,7 +102,7 @@ def embeddings_subject(
     run |= {"defense": "none", "stage": "none", "device": "cpu"}
     return Subject(
         "embeddings", path, path.stem, matrix.views, labels, evaluator, run, {}, label_path.name,
-        tuple(notes), tuple(passed_over),
+        tuple(notes), tuple(passed_over), matrix.tokens, matrix.activity,
     )  # fmt: skip
 
 
@@ -117,7 +121,8 @@ def run_subject(folder: Path, config_files: Sequence[str | Path] = (), argv: Seq
     users = Path(config["data_path"]) / f"{config['dataset']}.user"
     labels = read_labels(config, users, ids, len(ids) + 1)
     name = folder.resolve().name
-    return _configured("run", path, name, matrix.views, labels, config, {})
+    subject = _configured("run", path, name, matrix.views, labels, config, {})
+    return replace(subject, tokens=matrix.tokens, activity=matrix.activity)
 
 
 def checkpoint_subject(
@@ -132,7 +137,9 @@ def checkpoint_subject(
     views = {name: vectors.cpu().numpy() for name, vectors in both.items() if vectors is not None}
     name = path.resolve().parent.name if path.stem == "checkpoint" else path.stem
     data = {"n_items": dataset.item_num - 1, "n_interactions": dataset.inter_num}
-    return _configured("checkpoint", path, name, views, labels, config, data)
+    subject = _configured("checkpoint", path, name, views, labels, config, data)
+    tokens = dataset.field2id_token[dataset.uid_field][1:].astype(str)
+    return replace(subject, tokens=tokens, activity=interactions_by_user(dataset))
 
 
 def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: float | None = None) -> dict[str, Any]:
@@ -154,19 +161,19 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
     """
     if fail_above is not None and not 0 <= fail_above < 1:
         raise ConfigValueError(f"--fail_above is {fail_above:g}. It must be from 0 to below 1, such as 0.1.")
+    subject = _without_hopeless_attributes(_without_repeated_views(subject))
     if fail_above is not None and subject.passed_over:
         name, reason = subject.passed_over[0]
         raise ConfigValueError(f"name what the gate guards (--attributes=[...]): {name} cannot be. {reason}")
-    subject = _without_repeated_views(subject)
     evaluator, labels = subject.evaluator, subject.labels
-    evaluator.targets(labels.columns(), len(_first(subject)), labels.classes)
+    columns = {name: labels.columns()[name] for name in labels.names if name not in dict(subject.passed_over)}
     for name, vectors in subject.views.items():
         _refuse_non_finite(name, vectors)
     sha256 = _sha256(subject.path)
     folder = _folder(subject, sha256, output_dir)
     start = time.perf_counter()
     report = AttackReport.concat(
-        evaluator.evaluate(vectors, labels.columns(), class_names=labels.classes, state=subject.state, view=name)
+        evaluator.evaluate(vectors, columns, class_names=labels.classes, state=subject.state, view=name)
         for name, vectors in subject.views.items()
     )
     for row in report.rows:
@@ -186,9 +193,11 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         },
         "data": {"n_users": len(_first(subject)), **subject.data, "attributes": labels.summary()},
         "attacks": report.rows,
-        "worst_case": _worst_cases(report),
+        "worst_case": {name: {subject.state: worst} for name, worst in report.worst_case().items()},
+        **findings(report, subject.activity),
     }
     write_results(results, folder / "results.json")
+    write_users(report.users(subject.tokens, subject.activity), folder / "users.csv")
     print(f"{_heading(subject)}\n\n{report}\n")
     for note in subject.notes:
         print(f"note: {note}")
@@ -230,6 +239,14 @@ def _without_repeated_views(subject: Subject) -> Subject:
     return replace(subject, views={"served": served}, notes=(*subject.notes, note))
 
 
+def _without_hopeless_attributes(subject: Subject) -> Subject:
+    """An attribute without two classes of a usable size is noted, and the others are audited."""
+    labels = subject.labels
+    _, skipped = subject.evaluator.targets(labels.columns(), len(_first(subject)), labels.classes)
+    notes = tuple(f"{name} is not audited: {reason}" for name, reason in skipped.items())
+    return replace(subject, passed_over=(*subject.passed_over, *skipped.items()), notes=(*subject.notes, *notes))
+
+
 def _refuse_non_finite(name: str, vectors: Any) -> None:
     """Before anything is written; the evaluator says the same, later."""
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
@@ -245,15 +262,6 @@ def _training_users(row: dict[str, Any]) -> int:
     users = int(row["n_users"] * row["leak_ratio"])
     limit = training_limit(registered_attackers()[row["attacker"]])
     return users if limit is None else min(users, limit)
-
-
-def _worst_cases(report: AttackReport) -> dict[str, dict[str, Any]]:
-    worst: dict[str, dict[str, Any]] = {}
-    for row in report.rows:
-        cases, gain = worst.setdefault(row["attribute"], {}), row["metrics"]["advantage"]["mean"]
-        if row["state"] not in cases or gain > cases[row["state"]]["advantage"]:
-            cases[row["state"]] = {"attacker": row["attacker"], "view": row["view"], "advantage": gain}
-    return worst
 
 
 def _heading(subject: Subject) -> str:

@@ -69,6 +69,7 @@ KEYS: dict[str, Key] = {
     "attack_folds": _optional(Key(_count(2), "a whole number >= 2")),
     "attack_repeats": _optional(Key(_count(1), "a whole number >= 1")),
     "attack_permutations": Key(_count(20), "a whole number >= 20"),
+    "attack_every": _optional(Key(_count(1), "a whole number >= 1, or ~ for never")),
     "attack_jobs": _optional(Key(_count(1), "a whole number >= 1")),
     "raid_eta": Key(_number(0), "a number >= 0"),
     "raid_tau": Key(_number(0), "a number >= 0"),

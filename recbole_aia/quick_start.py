@@ -21,17 +21,18 @@ from recbole.utils.logger import RemoveColorFilter
 from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
 from recbole_aia.config import PRESENTATION_KEYS, AIAConfig
-from recbole_aia.data import LabelTable, create_dataset, load_labels
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, load_labels
+from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.files import write_whole
+from recbole_aia.hook import AttackHook
 from recbole_aia.model import view_class
-from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, write_results
-from recbole_aia.runs import kept_values, make_folder, versions
+from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, write_results, write_users
+from recbole_aia.runs import findings, kept_values, make_folder, versions
 from recbole_aia.text import parse_value, to_yaml
-from recbole_aia.trainer import TRAINERS, Trained, train, undefended_twin
+from recbole_aia.trainer import TRAINERS, DefenseTrainer, Trained, train, undefended_twin
 
-_FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "run.log")
+_FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "users.csv", "run.log")
 
 
 def run_recbole_aia(
@@ -63,7 +64,8 @@ def run_recbole_aia(
     data = create_dataset(config)
     labels = load_labels(config, data)
     TRAINERS[config["defense"]].check(config, labels.names)
-    evaluator.targets(labels.columns(), data.user_num - 1, labels.classes)
+    for reason in evaluator.targets(labels.columns(), data.user_num - 1, labels.classes)[1].values():
+        raise AttributeDataError(reason)
     folder = _output_dir(config)
     with _logging(config, folder):
         log = logging.getLogger()
@@ -86,10 +88,15 @@ def run_recbole_aia(
 def _run(
     config: AIAConfig, data: Any, labels: LabelTable, evaluator: AttributeInferenceEvaluator, folder: Path
 ) -> tuple[dict[str, Any], Trained]:
-    twin, checkpoint = undefended_twin(config, data)
+    every = config["attack_every"]
+
+    def watch(trainer: DefenseTrainer) -> AttackHook | None:
+        return AttackHook(trainer, labels, every) if every else None
+
+    twin, checkpoint = undefended_twin(config, data, watch)
     states = {"undefended": twin}
     if config["defense"] != "none":
-        states["defended"] = train(config, data, folder / "checkpoint.pth")
+        states["defended"] = train(config, data, folder / "checkpoint.pth", watch)
         if states["defended"].interactions != twin.interactions:
             raise AssertionError("the defended and the undefended run have seen different interactions")
     else:
@@ -108,9 +115,11 @@ def _run(
     )
     seconds = {f"train_{state}": trained.seconds for state, trained in states.items()}
     seconds["attack"] = time.perf_counter() - start
-    results = _results(config, data, labels, states, report, seconds)
-    final = list(states.values())[-1]
-    write_whole(folder / "embeddings.npz", lambda aside: _write_embeddings(aside, data, final))
+    activity = interactions_by_user(data)
+    results = {**_results(config, data, labels, states, report, seconds), **findings(report, activity)}
+    final, tokens = list(states.values())[-1], np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
+    write_whole(folder / "embeddings.npz", lambda aside: _write_embeddings(aside, tokens, activity, final))
+    write_users(report.users(tokens, activity), folder / "users.csv")
     write_whole(folder / "config.yaml", lambda aside: aside.write_text(_config_text(config), encoding="utf-8"))
     write_results(results, folder / "results.json")
     return results, final
@@ -153,9 +162,8 @@ def _results(
     }
 
 
-def _write_embeddings(path: Path, data: Any, trained: Trained) -> None:
-    tokens = np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
-    arrays = {"user_tokens": tokens, "embeddings": trained.served.numpy().astype(np.float32)}
+def _write_embeddings(path: Path, tokens: np.ndarray, activity: np.ndarray, trained: Trained) -> None:
+    arrays = {"user_tokens": tokens, "embeddings": trained.served.numpy().astype(np.float32), "interactions": activity}
     if trained.table is not None:
         arrays["table"] = trained.table.numpy().astype(np.float32)
     with path.open("wb") as file:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from recbole.utils import init_seed
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from recbole_aia.compat import plain
 from recbole_aia.config import AIAConfig
 from recbole_aia.data import create_dataset
 from recbole_aia.errors import CheckpointError, ConfigValueError
+from recbole_aia.evaluator import AttackReport
 from recbole_aia.model import UserEmbeddingView, build_model, view_class
 from recbole_aia.text import to_yaml
 from recbole_aia.version import __version__
@@ -138,6 +140,16 @@ def kept_values(config_dict: Mapping[str, Any]) -> dict[str, Any]:
         # RecBole appends the dataset's name when it reads the key.
         values["data_path"] = str(Path(values["data_path"]).parent)
     return values
+
+
+def findings(report: AttackReport, activity: np.ndarray | None) -> dict[str, Any]:
+    """What a report says beyond its rows: a part of results.json.
+
+    Args:
+        report: of one state, or of both.
+        activity: interactions of each user, ``[n_users]``; ``None`` where they are not known.
+    """
+    return {"comparisons": report.comparisons(), "who_leaks": report.who_leaks(activity)}
 
 
 def versions() -> dict[str, str]:

@@ -99,7 +99,22 @@ class TestRunFolder:
         assert audit(bpr) == 0
         (folder,) = (tmp_path / "runs").iterdir()
         assert folder.name.startswith("audit-run-")
-        assert [file.name for file in folder.iterdir()] == ["results.json"]
+        assert sorted(file.name for file in folder.iterdir()) == ["results.json", "users.csv"]
+
+    def test_who_leaks_is_told_by_user_and_by_activity_as_the_run_told_it(self, bpr):
+        assert audit(bpr, "--output_dir=out") == 0
+        assert results()["who_leaks"] == results(bpr)["who_leaks"]
+        for found in results()["who_leaks"]:
+            assert sum(group["n_users"] for group in found["groups"]) == 943
+            least, _, most = found["groups"]
+            assert least["interactions"][1] < most["interactions"][0]
+        theirs, ours = (pd.read_csv(folder / "users.csv", dtype={"user": str}) for folder in (bpr, Path("out")))
+        pd.testing.assert_frame_equal(theirs, ours)
+        gender = ours[ours["attribute"] == "gender"].set_index("user")["class"]
+        assert (
+            gender.to_dict()
+            == pd.read_csv(USERS, sep="\t", dtype=str).set_index("user_id:token")["gender:token"].to_dict()
+        )
 
     def test_an_audit_may_be_repeated_but_overwrites_nothing_else(self, bpr, capsys):
         assert audit(bpr, "--output_dir=out") == audit(bpr, "--output_dir=out", "--seed=1") == 0
@@ -250,6 +265,18 @@ class TestEmbeddings:
         arguments = ["--embeddings", bpr / "embeddings.npz", "--labels", USERS, "--config_files", "my.yaml"]
         assert audit(*arguments, "--output_dir=out") == 0
         assert gains(results()).keys() == {"sex"}
+
+    def test_an_attribute_too_rare_for_the_folds_is_said_and_the_others_are_audited(self, bpr, capsys):
+        lines = (f"{i},{'FM'[i % 2]},{'yes' if i < 8 else 'no'}\n" for i in range(1, 944))
+        Path("rare.csv").write_text("user,gender,vip\n" + "".join(lines))
+        settings = [setting.replace("folds=3", "folds=10") for setting in QUICK]
+        arguments = ["audit", f"--embeddings={bpr / 'embeddings.npz'}", "--labels=rare.csv", *settings]
+        assert main([*arguments, "--output_dir=out"]) == 0
+        assert "vip is not audited: attribute 'vip' has 1 of 2 classes" in capsys.readouterr().out
+        assert results()["worst_case"].keys() == {"gender"}
+        assert any("vip is not audited" in note for note in results()["audit"]["notes"])
+        assert main([*arguments, "--fail_above=0.99"]) == 2
+        assert "vip cannot be" in capsys.readouterr().err
 
 
 class TestGate:

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -36,7 +37,7 @@ def run(tmp_path_factory):
 class TestOutput:
     def test_everything_promised_is_there_and_nothing_half_written(self, run):
         names = {path.name for path in (run[0] / "out").iterdir()}
-        assert names == {"results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "run.log"}
+        assert names == {"results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "users.csv", "run.log"}
 
     def test_recboles_four_keys_and_ours_are_returned(self, run):
         result = run[1]
@@ -72,6 +73,27 @@ class TestOutput:
         written = run[1]["aia"]["utility"]
         assert written["defended"] == run[1]["test_result"]
         assert written["defended"] != written["undefended"]
+
+    def test_the_two_states_are_compared_attacker_by_attacker(self, run):
+        written = run[1]["aia"]
+        assert [(line["attribute"], line["attacker"]) for line in written["comparisons"]] == [
+            ("gender", "logistic"),
+            ("age", "logistic"),
+        ]
+        for line in written["comparisons"]:
+            before, after = (
+                written["worst_case"][line["attribute"]][s]["advantage"] for s in ("undefended", "defended")
+            )
+            assert line["difference"]["mean"] == pytest.approx(after - before)
+
+    def test_every_user_is_listed_in_both_states_with_the_activity_of_the_data(self, run, ml100k):
+        users = pd.read_csv(run[0] / "out" / "users.csv", dtype={"user": str})
+        assert users.groupby(["state", "attribute"])["user"].nunique().to_dict() == {
+            (state, attribute): 943 for state in ("undefended", "defended") for attribute in ("gender", "age")
+        }
+        activity = users.drop_duplicates("user").set_index("user")["interactions"]
+        assert activity.sum() == ml100k.inter_num == 100_000
+        assert activity["405"] == 737  # the most active user of MovieLens-100K
 
     def test_the_log_has_both_trainings_and_no_colours(self, run):
         text = (run[0] / "out" / "run.log").read_text()

@@ -1,6 +1,6 @@
 """Results and how they are shown; never a live model."""
 
-from recbole_aia.report.results import SCHEMA, results_schema, write_results
+from recbole_aia.report.results import SCHEMA, results_schema, write_results, write_users
 from recbole_aia.report.table import attack_table, utility_table, verdict
 
 __all__ = [
@@ -10,4 +10,5 @@ __all__ = [
     "utility_table",
     "verdict",
     "write_results",
+    "write_users",
 ]

@@ -50,12 +50,24 @@ def utility_table(results: Mapping[str, Any]) -> str:
 
 
 def verdict(results: Mapping[str, Any]) -> str:
-    """One line an attribute: the strongest attacker before and after, and what it gains."""
+    """One line an attribute: the strongest attacker before and after, what it gains, and what chance would."""
     lines = []
     for attribute, states in results["worst_case"].items():
-        parts = [f"{state} {worst['advantage']:.3f} ({worst['attacker']})" for state, worst in states.items()]
-        lines.append(f"worst case for {attribute}: {', '.join(parts)}")
+        parts = [f"{state} {_worst(worst)}" for state, worst in states.items()]
+        fewer = _significantly_less(results.get("comparisons", []), attribute)
+        lines.append(f"worst case for {attribute}: {', '.join(parts)}{fewer}")
     return "\n".join(lines)
+
+
+def _worst(worst: Mapping[str, Any]) -> str:
+    floor = f", floor {worst['floor']:.3f}" if "floor" in worst else ""
+    return f"{worst['advantage']:.3f} ({worst['attacker']}{floor})"
+
+
+def _significantly_less(comparisons: list[dict[str, Any]], attribute: str) -> str:
+    family = [line for line in comparisons if line["attribute"] == attribute]
+    less = sum(line["difference"]["mean"] < 0 and line["p_holm"] < 0.05 for line in family)
+    return f"; {less} of {len(family)} attackers gain less (p < 0.05, Holm)" if family else ""
 
 
 def _paired(attacks: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
