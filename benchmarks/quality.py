@@ -77,7 +77,8 @@ def _attack_lines(results: list[dict[str, Any]]) -> Iterator[str]:
     cells: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
     for result in results:
         for attack in result["attacks"]:
-            pair = cells.setdefault((attack["attribute"], attack["attacker"]), {})
+            attacker = attack["attacker"] if attack["view"] == "served" else f"{attack['attacker']} on {attack['view']}"
+            pair = cells.setdefault((attack["attribute"], attacker), {})
             pair.setdefault(attack["state"], []).append(attack)
     for (attribute, attacker), states in cells.items():
         columns = [

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from recbole_aia.config import PRESENTATION_KEYS, AIAConfig
 from recbole_aia.data import LabelTable, interactions_by_user, load_labels, read_labels
@@ -20,10 +19,11 @@ from recbole_aia.data.matrices import Matrix, read_matrix
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator, registered_attackers
 from recbole_aia.evaluator.protocol import training_limit
-from recbole_aia.keys import check_values
-from recbole_aia.model import UserEmbeddingView
-from recbole_aia.report import SCHEMA, write_results, write_users
-from recbole_aia.runs import findings, load_run, make_folder, versions
+from recbole_aia.files import sha256_of
+from recbole_aia.keys import CEILING, check_values
+from recbole_aia.model.exposures import OF_VECTORS, exposure_names, needs_model, user_vectors, vector_exposures
+from recbole_aia.report import SCHEMA, verdict, worst_cases, write_results, write_users
+from recbole_aia.runs import exposed, findings, load_run, make_folder, versions
 from recbole_aia.text import parse_arguments, parse_value, read_yaml
 
 
@@ -85,7 +85,7 @@ def embeddings_subject(
         filed |= read_yaml(Path(file))
     given = parse_arguments(argv)
     asked: dict[str, Any] = {"dataset": label_path.name}
-    for key in ("attributes", "attribute_specs"):
+    for key in ("attributes", "attribute_specs", "attack_views"):
         asked[key] = given.pop(key, filed.pop(key, None))
     if isinstance(asked["attributes"], str):
         parsed = parse_value(asked["attributes"])
@@ -93,51 +93,59 @@ def embeddings_subject(
     check_values(asked)
     evaluator = AttributeInferenceEvaluator(filed, **given)
     matrix, label_file = read_matrix(path), read_label_file(label_path)
+    views, said = _file_views(path, matrix, asked["attack_views"])
     rows, frame = match_rows(matrix, label_file, (path.name, label_path.name))
     labels, passed_over = tabled_labels(frame, rows, len(_first(matrix)) + 1, asked)
-    notes = [f"{name} is not audited: {reason}" for name, reason in passed_over]
+    notes = [*said, *(f"{name} is not audited: {reason}" for name, reason in passed_over)]
     if matrix.tokens is None:
         notes.append(f"no user tokens in {path.name}: its row i was taken for line i of {label_path.name}")
     run = {"model": path.name, "dataset": label_path.name, "seed": evaluator.settings.seed}
     run |= {"defense": "none", "stage": "none", "device": "cpu"}
     return Subject(
-        "embeddings", path, path.stem, matrix.views, labels, evaluator, run, {}, label_path.name,
+        "embeddings", path, path.stem, views, labels, evaluator, run, {}, label_path.name,
         tuple(notes), tuple(passed_over), matrix.tokens, matrix.activity,
     )  # fmt: skip
 
 
 def run_subject(folder: Path, config_files: Sequence[str | Path] = (), argv: Sequence[str] = ()) -> Subject:
-    """A run's folder: the vectors in its embeddings.npz, labels by its config.yaml. Nothing is trained or scored."""
+    """A run's folder: the vectors in its embeddings.npz, labels by its config.yaml.
+
+    Where ``attack_views`` asks for more than vectors, the run's checkpoint is audited in their place.
+    """
     path, written = folder / "embeddings.npz", folder / "config.yaml"
     missing = next((file for file in (path, written) if not file.is_file()), None)
     if missing is not None:
         hint = " (a file? Use --checkpoint, or --embeddings with --labels)" if folder.is_file() else ""
         raise ConfigValueError(f"'{folder}' is not a run's folder: there is no '{missing.name}' in it{hint}.")
     config = AIAConfig(config_file_list=[written, *config_files], argv=argv)
+    names = exposure_names(config["attack_views"], ("served", "table"))
+    if needs_model(names):
+        subject = checkpoint_subject(folder / "checkpoint.pth", False, [written, *config_files], argv)
+        return replace(subject, kind="run")
     matrix = read_matrix(path)
     if matrix.tokens is None:
         raise AttributeDataError(f"'{path}' has no user_tokens. Audit it with --embeddings and --labels.")
     ids = {str(token): row for row, token in enumerate(matrix.tokens, start=1)}
     users = Path(config["data_path"]) / f"{config['dataset']}.user"
     labels = read_labels(config, users, ids, len(ids) + 1)
-    name = folder.resolve().name
-    subject = _configured("run", path, name, matrix.views, labels, config, {})
+    views, notes = vector_exposures(names, matrix.views["served"], matrix.views.get("table"))
+    subject = _configured("run", path, folder.resolve().name, views, labels, config, {}, notes)
     return replace(subject, tokens=matrix.tokens, activity=matrix.activity)
 
 
 def checkpoint_subject(
     path: Path, trust_checkpoint: bool = False, config_files: Sequence[str | Path] = (), argv: Sequence[str] = ()
 ) -> Subject:
-    """A checkpoint: its model is built again, and gives both views; see :func:`~recbole_aia.runs.load_run`."""
-    config, dataset, model = load_run(path, trust_checkpoint=trust_checkpoint, config_file_list=config_files, argv=argv)
-    labels = load_labels(config, dataset)
-    with torch.no_grad():
-        view = UserEmbeddingView(model)
-        both = {"served": view.served(), "table": view.table()}
-    views = {name: vectors.cpu().numpy() for name, vectors in both.items() if vectors is not None}
+    """A checkpoint: its model is built again, and gives the views; see :func:`~recbole_aia.runs.load_run`."""
+    loaded = load_run(path, trust_checkpoint=trust_checkpoint, config_file_list=config_files, argv=argv)
+    config, dataset, model, training = loaded
+    names, labels = exposure_names(config["attack_views"], ("served", "table")), load_labels(config, dataset)
+    views, notes = vector_exposures(names, *user_vectors(model))
+    if needs_model(names):
+        views |= exposed(names, config, model, training)
     name = path.resolve().parent.name if path.stem == "checkpoint" else path.stem
     data = {"n_items": dataset.item_num - 1, "n_interactions": dataset.inter_num}
-    subject = _configured("checkpoint", path, name, views, labels, config, data)
+    subject = _configured("checkpoint", path, name, views, labels, config, data, notes)
     tokens = dataset.field2id_token[dataset.uid_field][1:].astype(str)
     return replace(subject, tokens=tokens, activity=interactions_by_user(dataset))
 
@@ -161,15 +169,17 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
     """
     if fail_above is not None and not 0 <= fail_above < 1:
         raise ConfigValueError(f"--fail_above is {fail_above:g}. It must be from 0 to below 1, such as 0.1.")
-    subject = _without_hopeless_attributes(_without_repeated_views(subject))
+    subject = _without_hopeless_attributes(subject)
     if fail_above is not None and subject.passed_over:
         name, reason = subject.passed_over[0]
         raise ConfigValueError(f"name what the gate guards (--attributes=[...]): {name} cannot be. {reason}")
+    if fail_above is not None and list(subject.views) == [CEILING]:
+        raise ConfigValueError(f"--fail_above does not guard the {CEILING}, a ceiling. Add a view to attack_views.")
     evaluator, labels = subject.evaluator, subject.labels
     columns = {name: labels.columns()[name] for name in labels.names if name not in dict(subject.passed_over)}
     for name, vectors in subject.views.items():
         _refuse_non_finite(name, vectors)
-    sha256 = _sha256(subject.path)
+    sha256 = sha256_of(subject.path)
     folder = _folder(subject, sha256, output_dir)
     start = time.perf_counter()
     report = AttackReport.concat(
@@ -193,12 +203,14 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         },
         "data": {"n_users": len(_first(subject)), **subject.data, "attributes": labels.summary()},
         "attacks": report.rows,
-        "worst_case": {name: {subject.state: worst} for name, worst in report.worst_case().items()},
+        "worst_case": worst_cases(report),
         **findings(report, subject.activity),
     }
     write_results(results, folder / "results.json")
     write_users(report.users(subject.tokens, subject.activity), folder / "users.csv")
     print(f"{_heading(subject)}\n\n{report}\n")
+    if len(subject.views) > 1:
+        print(f"{verdict(results)}\n")
     for note in subject.notes:
         print(f"note: {note}")
     print(f"results in {folder}/")
@@ -208,7 +220,7 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
 def failures(results: dict[str, Any], limit: float) -> list[str]:
     """What exceeds a limit on the worst-case advantage, an attribute each; empty where nothing does."""
     return [
-        f"{attribute} {worst['advantage']:.3f} ({worst['attacker']} on the {worst['view']} embeddings)"
+        f"{attribute} {worst['advantage']:.3f} ({worst['attacker']} on {worst['view']})"
         for attribute, states in results["worst_case"].items()
         for worst in states.values()
         if worst["advantage"] > limit
@@ -216,27 +228,33 @@ def failures(results: dict[str, Any], limit: float) -> list[str]:
 
 
 def _configured(
-    kind: str, path: Path, name: str, views: dict[str, Any], labels: LabelTable, config: AIAConfig, data: dict[str, Any]
-) -> Subject:
+    kind: str, path: Path, name: str, views: dict[str, Any], labels: LabelTable, config: AIAConfig,
+    data: dict[str, Any], notes: Sequence[str],
+) -> Subject:  # fmt: skip
     """A subject that has a configuration of ours."""
     defense = config["defense"]
     run = {"model": config["model"], "dataset": config["dataset"], "defense": defense, "seed": config["seed"]}
     run |= {"stage": "none" if defense == "none" else "in", "device": str(config["device"])}
     evaluator = AttributeInferenceEvaluator(config)
-    return Subject(kind, path, name, views, labels, evaluator, run, data, f"{config['dataset']}.user")
+    return Subject(kind, path, name, views, labels, evaluator, run, data, f"{config['dataset']}.user", tuple(notes))
 
 
 def _first(holder: Subject | Matrix) -> Any:
     return next(iter(holder.views.values()))
 
 
-def _without_repeated_views(subject: Subject) -> Subject:
-    """Where a model serves its table, one of the two is enough."""
-    served, table = subject.views.get("served"), subject.views.get("table")
-    if served is None or table is None or not np.array_equal(served, table):
-        return subject
-    note = "table is not listed: this model serves its raw parameters, so it is the same as served"
-    return replace(subject, views={"served": served}, notes=(*subject.notes, note))
+def _file_views(path: Path, matrix: Matrix, asked: Any) -> tuple[dict[str, Any], list[str]]:
+    """The views of a file of embeddings that are asked for, and notes."""
+    if asked is None and "served" not in matrix.views:
+        return matrix.views, []
+    names = exposure_names(asked, tuple(matrix.views))
+    missing = [name for name in names if name not in OF_VECTORS or "served" not in matrix.views]
+    if missing:
+        raise ConfigValueError(
+            f"attack_views names {missing[0]}, and {path.name} holds vectors only ({', '.join(matrix.views)}). "
+            "Leave attack_views out, or audit a RUN or a --checkpoint, which have the model."
+        )
+    return vector_exposures(names, matrix.views["served"], matrix.views.get("table"))
 
 
 def _without_hopeless_attributes(subject: Subject) -> Subject:
@@ -281,7 +299,7 @@ def _folder(subject: Subject, sha256: str, output_dir: str | Path | None) -> Pat
     """The folder for the results, made and writable; one that holds something else is refused."""
     settings = asdict(subject.evaluator.settings)
     kept = {key: value for key, value in settings.items() if key not in PRESENTATION_KEYS}
-    digest = hashlib.sha256(json.dumps([sha256, kept, subject.labels.classes]).encode())
+    digest = hashlib.sha256(json.dumps([sha256, kept, list(subject.views), subject.labels.classes]).encode())
     digest.update(subject.labels.labels.numpy().tobytes())
     folder = Path(output_dir or Path("runs") / f"audit-{subject.name}-{digest.hexdigest()[:6]}")
     held = folder / "results.json"
@@ -297,11 +315,3 @@ def _audited_path(results: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return path
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -50,6 +50,11 @@ _ATTRIBUTES = Key(
 _PATH = Key(lambda value: isinstance(value, str | os.PathLike) and bool(str(value)), "a path")
 _POSITIVE = Key(_number(0, strict=True), "a number > 0")
 
+#: What can be attacked of a model, in the order in which it is; see :mod:`recbole_aia.model.exposures`.
+VIEWS = ("served", "table", "both", "top_k", "scores", "profile")
+#: The view that no defense of a model changes. It says how much there is to infer, and is no leak of the model.
+CEILING = "profile"
+
 #: Every key of ours. Meanings and defaults are in ``properties/``.
 KEYS: dict[str, Key] = {
     "defense": Key(lambda value: isinstance(value, str), "a defense"),
@@ -66,6 +71,7 @@ KEYS: dict[str, Key] = {
     "init_checkpoint": _optional(_PATH),
     "protocol": _one_of("default", "raid", "attrcloak", "oktton", "strict"),
     "attackers": _optional(Key(lambda value: isinstance(value, str) or _names(value), "an attacker or a list of them")),
+    "attack_views": _optional(Key(lambda value: isinstance(value, str) or _names(value), "a view or a list of them")),
     "attack_folds": _optional(Key(_count(2), "a whole number >= 2")),
     "attack_repeats": _optional(Key(_count(1), "a whole number >= 1")),
     "attack_permutations": Key(_count(20), "a whole number >= 20"),

@@ -7,11 +7,15 @@ from typing import Any
 
 from texttable import Texttable
 
+from recbole_aia.keys import CEILING
+
 _STATES = ("undefended", "defended")
 
 
 def attack_table(results: Mapping[str, Any]) -> str:
-    """Attribute x attacker: the floor, and what the attacker gains before and after the defense.
+    """Attribute x view x attacker: the floor, and what the attacker gains before and after the defense.
+
+    Views have a column where there are others than ``served``.
 
     Args:
         results: the content of a results.json.
@@ -21,18 +25,14 @@ def attack_table(results: Mapping[str, Any]) -> str:
     """
     rows = _paired(results["attacks"])
     states = [state for state in _STATES if any(state in pair for pair in rows.values())]
-    table = _texttable(3 + 2 * len(states), left=2)
-    table.header(
-        ["attribute", "attacker", "floor", *(f"{s}\nadvantage" for s in states), *(f"{s}\nAUC / BAcc" for s in states)]
-    )
-    for (attribute, attacker), pair in rows.items():
+    keys = ["attribute", "view", "attacker"] if _has_views(results) else ["attribute", "attacker"]
+    table = _texttable(len(keys) + 1 + 2 * len(states), left=len(keys))
+    table.header([*keys, "floor", *(f"{s}\nadvantage" for s in states), *(f"{s}\nAUC / BAcc" for s in states)])
+    for pair in rows.values():
+        names = [next(iter(pair.values()))[key] for key in keys]
         floor = max(row["floor"]["permuted_advantage95"] for row in pair.values())
-        gains = [_interval(pair[s]["metrics"]["advantage"]) for s in states]
-        scores = [
-            f"{pair[s]['metrics']['auc']['mean']:.3f} / {pair[s]['metrics']['balanced_accuracy']['mean']:.3f}"
-            for s in states
-        ]
-        table.add_row([attribute, attacker, f"{floor:.3f}", *gains, *scores])
+        cells = [cell(pair[s]) if s in pair else "as undefended" for cell in (_gain, _scores) for s in states]
+        table.add_row([*names, f"{floor:.3f}", *cells])
     return str(table.draw())
 
 
@@ -50,30 +50,47 @@ def utility_table(results: Mapping[str, Any]) -> str:
 
 
 def verdict(results: Mapping[str, Any]) -> str:
-    """One line an attribute: the strongest attacker before and after, what it gains, and what chance would."""
+    """One line an attribute: the strongest attacker before and after, what it gains, and what chance would.
+
+    Where profiles were attacked, the strongest attack on them follows, the ceiling.
+    """
     lines = []
     for attribute, states in results["worst_case"].items():
-        parts = [f"{state} {_worst(worst)}" for state, worst in states.items()]
+        parts = [f"{state} {_worst(worst, results)}" for state, worst in states.items()]
+        profiles = [row for row in results["attacks"] if (row["attribute"], row["view"]) == (attribute, CEILING)]
         fewer = _significantly_less(results.get("comparisons", []), attribute)
-        lines.append(f"worst case for {attribute}: {', '.join(parts)}{fewer}")
+        lines += [f"worst case for {attribute}: {', '.join(parts)}{fewer}"] if parts else []
+        if profiles:
+            row = max(profiles, key=lambda row: row["metrics"]["advantage"]["mean"])
+            gain = row["metrics"]["advantage"]["mean"]
+            lines.append(f"ceiling for {attribute}: {gain:.3f} ({row['attacker']} on {CEILING})")
     return "\n".join(lines)
 
 
-def _worst(worst: Mapping[str, Any]) -> str:
+def _worst(worst: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    view = f" on {worst['view']}" if _has_views(results) else ""
     floor = f", floor {worst['floor']:.3f}" if "floor" in worst else ""
-    return f"{worst['advantage']:.3f} ({worst['attacker']}{floor})"
+    return f"{worst['advantage']:.3f} ({worst['attacker']}{view}{floor})"
 
 
 def _significantly_less(comparisons: list[dict[str, Any]], attribute: str) -> str:
     family = [line for line in comparisons if line["attribute"] == attribute]
     less = sum(line["difference"]["mean"] < 0 and line["p_holm"] < 0.05 for line in family)
-    return f"; {less} of {len(family)} attackers gain less (p < 0.05, Holm)" if family else ""
+    return f"; {less} of {len(family)} attacks gain less (p < 0.05, Holm)" if family else ""
 
 
-def _paired(attacks: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in attacks:
-        rows.setdefault((row["attribute"], row["attacker"]), {})[row["state"]] = row
+def _has_views(results: Mapping[str, Any]) -> bool:
+    return any(row["view"] != "served" for row in results["attacks"])
+
+
+def _paired(attacks: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Rows by attribute, view and attacker, then state; an attribute's rows stand together, and a view's in it."""
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for attribute in dict.fromkeys(row["attribute"] for row in attacks):
+        for view in dict.fromkeys(row["view"] for row in attacks):
+            for row in attacks:
+                if (row["attribute"], row["view"]) == (attribute, view):
+                    rows.setdefault((attribute, view, row["attacker"]), {})[row["state"]] = row
     return rows
 
 
@@ -83,6 +100,15 @@ def _texttable(columns: int, left: int) -> Texttable:
     table.set_cols_dtype(["t"] * columns)
     table.set_cols_align(["l"] * left + ["c"] * (columns - left))
     return table
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    return _interval(row["metrics"]["advantage"])
+
+
+def _scores(row: Mapping[str, Any]) -> str:
+    metrics = row["metrics"]
+    return f"{metrics['auc']['mean']:.3f} / {metrics['balanced_accuracy']['mean']:.3f}"
 
 
 def _interval(metric: Mapping[str, Any]) -> str:
