@@ -165,7 +165,7 @@ def _add_audit(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from recbole_aia import audit
+    from recbole_aia import audit, subjects
 
     argv = [*rest, *([f"--attributes={arguments.attributes}"] if arguments.attributes is not None else [])]
     files = arguments.config_files or []
@@ -178,11 +178,11 @@ def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if (arguments.labels is None) == (given == ["--embeddings"]):
         raise ConfigValueError("--embeddings and --labels go together; a run and a checkpoint know their labels.")
     if given == ["RUN"]:
-        subject = audit.run_subject(arguments.run, files, argv)
+        subject = subjects.run_subject(arguments.run, files, argv)
     elif given == ["--checkpoint"]:
-        subject = audit.checkpoint_subject(arguments.checkpoint, arguments.trust_checkpoint, files, argv)
+        subject = subjects.checkpoint_subject(arguments.checkpoint, arguments.trust_checkpoint, files, argv)
     else:
-        subject = audit.embeddings_subject(arguments.embeddings, arguments.labels, files, argv)
+        subject = subjects.embeddings_subject(arguments.embeddings, arguments.labels, files, argv)
     limit = arguments.fail_above
     failures = audit.failures(audit.audit(subject, arguments.output_dir, limit), 1.0 if limit is None else limit)
     if failures:

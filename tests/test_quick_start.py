@@ -268,7 +268,8 @@ class TestViews:
         assert "ceiling for gender: " in said
 
     def test_an_audit_of_the_run_finds_the_same(self, views):
-        from recbole_aia.audit import audit, run_subject
+        from recbole_aia.audit import audit
+        from recbole_aia.subjects import run_subject
 
         found = audit(run_subject(views[0] / "all", argv=["--attack_views=[top_k,scores]"]), "audited")
         assert found["audit"]["kind"] == "run"
