@@ -18,8 +18,7 @@ from recbole_aia.data import LabelTable, load_labels, read_labels
 from recbole_aia.data.label_files import match_rows, read_label_file, tabled_labels
 from recbole_aia.data.matrices import Matrix, read_matrix
 from recbole_aia.errors import AttributeDataError, ConfigValueError
-from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator, registered_attackers
-from recbole_aia.evaluator.protocol import training_limit
+from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.keys import check_values
 from recbole_aia.model import UserEmbeddingView
 from recbole_aia.report import SCHEMA, write_results
@@ -169,8 +168,6 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         evaluator.evaluate(vectors, labels.columns(), class_names=labels.classes, state=subject.state, view=name)
         for name, vectors in subject.views.items()
     )
-    for row in report.rows:
-        row["training_users"] = _training_users(row)
     seconds = {"attack": time.perf_counter() - start}
     results = {
         "schema": SCHEMA,
@@ -238,13 +235,6 @@ def _refuse_non_finite(name: str, vectors: Any) -> None:
             f"the {name} embeddings of {len(bad)} of {len(vectors)} users are not finite (first: row {bad[0]}). "
             "Has training diverged? Drop these users, or train again."
         )
-
-
-def _training_users(row: dict[str, Any]) -> int:
-    """Users that the attacker of a row has learned from in each fold."""
-    users = int(row["n_users"] * row["leak_ratio"])
-    limit = training_limit(registered_attackers()[row["attacker"]])
-    return users if limit is None else min(users, limit)
 
 
 def _worst_cases(report: AttackReport) -> dict[str, dict[str, Any]]:

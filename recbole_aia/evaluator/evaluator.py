@@ -95,7 +95,7 @@ class AttributeInferenceEvaluator:
             view: which of the model's vectors they are.
 
         Returns:
-            One row for each attribute and attacker.
+            One row for each attribute, leak ratio and attacker.
 
         Raises:
             AttributeDataError: embeddings or labels that cannot be attacked.
@@ -112,6 +112,8 @@ class AttributeInferenceEvaluator:
             repeats=settings.attack_repeats,
             seed=settings.seed,
             n_jobs=settings.n_jobs,
+            leak_ratios=settings.attack_leak_ratios,
+            device=settings.device,
             show_progress=settings.show_progress,
         )
         draws = [_null_draws(result, settings) for result in results]
@@ -152,9 +154,10 @@ def _row(result: HeldOut, null: FloatArray, settings: AttackSettings) -> dict[st
     return {
         "attribute": target.name,
         "attacker": result.attacker,
-        "leak_ratio": (folds - 1) / folds,
+        "leak_ratio": result.leak_ratio,
         "n_users": len(target.users),
-        "metrics": _metrics(counts, auc),
+        "training_users": result.training_users,
+        "metrics": _metrics(counts, auc, 1 / folds / result.leak_ratio),
         "auc_per_class": dict(zip(target.class_names, _means(auc).tolist(), strict=True)),
         "floor": {
             "majority": majority_floor(target.codes),
@@ -183,9 +186,11 @@ def _means(auc: FloatArray) -> FloatArray:
     return means
 
 
-def _metrics(counts: IntArray, auc: FloatArray) -> dict[str, dict[str, Any]]:
-    """Estimates and intervals; the advantage is linear in the AUCs once its signs are fixed."""
-    ratio = 1 / (auc.shape[1] - 1)
+def _metrics(counts: IntArray, auc: FloatArray, ratio: float) -> dict[str, dict[str, Any]]:
+    """Estimates and intervals for held-out users ``ratio`` times as many as those learned from.
+
+    The advantage is linear in the AUCs once its signs are fixed.
+    """
     means = _means(auc)
     signs = np.where(means < 0.5, -1.0, 1.0)
     gains = 2 * (signs * (auc - 0.5)).mean(axis=-1)
