@@ -13,8 +13,7 @@ import numpy as np
 
 from recbole_aia.config import PRESENTATION_KEYS
 from recbole_aia.errors import AttributeDataError, ConfigValueError
-from recbole_aia.evaluator import AttackReport, registered_attackers
-from recbole_aia.evaluator.protocol import training_limit
+from recbole_aia.evaluator import AttackReport
 from recbole_aia.files import sha256_of
 from recbole_aia.keys import CEILING
 from recbole_aia.report import SCHEMA, verdict, worst_cases, write_results, write_users
@@ -58,8 +57,6 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         evaluator.evaluate(vectors, columns, class_names=labels.classes, state=subject.state, view=name)
         for name, vectors in subject.views.items()
     )
-    for row in report.rows:
-        row["training_users"] = _training_users(row)
     seconds = {"attack": time.perf_counter() - start}
     results = {
         "schema": SCHEMA,
@@ -115,13 +112,6 @@ def _refuse_non_finite(name: str, vectors: Any) -> None:
             f"the {name} embeddings of {len(bad)} of {len(vectors)} users are not finite (first: row {bad[0]}). "
             "Has training diverged? Drop these users, or train again."
         )
-
-
-def _training_users(row: dict[str, Any]) -> int:
-    """Users that the attacker of a row has learned from in each fold."""
-    users = int(row["n_users"] * row["leak_ratio"])
-    limit = training_limit(registered_attackers()[row["attacker"]])
-    return users if limit is None else min(users, limit)
 
 
 def _heading(subject: Subject) -> str:

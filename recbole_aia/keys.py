@@ -41,6 +41,11 @@ def _names(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
 
 
+def _shares(value: Any) -> bool:
+    shares = value if isinstance(value, list) else [value]
+    return bool(shares) and all(_number(0, strict=True)(share) and share < 1 for share in shares)
+
+
 _FLAG = Key(lambda value: isinstance(value, bool), "true or false")
 _MAPPING = Key(lambda value: isinstance(value, dict), "a mapping of names to specifications")
 _ATTRIBUTES = Key(
@@ -74,6 +79,7 @@ KEYS: dict[str, Key] = {
     "attack_views": _optional(Key(lambda value: isinstance(value, str) or _names(value), "a view or a list of them")),
     "attack_folds": _optional(Key(_count(2), "a whole number >= 2")),
     "attack_repeats": _optional(Key(_count(1), "a whole number >= 1")),
+    "attack_leak_ratios": _optional(Key(_shares, "a share in (0, 1) or a list of them")),
     "attack_permutations": Key(_count(20), "a whole number >= 20"),
     "attack_every": _optional(Key(_count(1), "a whole number >= 1, or ~ for never")),
     "attack_jobs": _optional(Key(_count(1), "a whole number >= 1")),

@@ -101,8 +101,8 @@ class AttributeInferenceEvaluator:
             view: which of the model's vectors they are.
 
         Returns:
-            One row for each attribute and attacker; an attribute without two classes of a usable size is
-            not attacked but named, with the reason, in the report.
+            One row for each attribute, leak ratio and attacker; an attribute without two classes of a usable
+            size is not attacked but named, with the reason, in the report.
 
         Raises:
             AttributeDataError: embeddings or labels that cannot be attacked.
@@ -119,6 +119,8 @@ class AttributeInferenceEvaluator:
             repeats=settings.attack_repeats,
             seed=settings.seed,
             n_jobs=settings.n_jobs,
+            leak_ratios=settings.attack_leak_ratios,
+            device=settings.device,
             show_progress=settings.show_progress,
         )
         answers = [_row(points, result, settings) for result in results]
@@ -153,13 +155,14 @@ def _null_draws(result: HeldOut, settings: AttackSettings) -> FloatArray:
 def _row(points: FloatArray, result: HeldOut, settings: AttackSettings) -> tuple[dict[str, Any], Evidence]:
     target, folds = result.target, settings.attack_folds
     counts, auc = _per_fold(result, folds)
-    gains, null = _gains(auc), _null_draws(result, settings)
+    gains, null, ratio = _gains(auc), _null_draws(result, settings), 1 / folds / result.leak_ratio
     row = {
         "attribute": target.name,
         "attacker": result.attacker,
-        "leak_ratio": (folds - 1) / folds,
+        "leak_ratio": result.leak_ratio,
         "n_users": len(target.users),
-        "metrics": _metrics(counts, auc, gains),
+        "training_users": result.training_users,
+        "metrics": _metrics(counts, auc, gains, ratio),
         "auc_per_class": dict(zip(target.class_names, _means(auc).tolist(), strict=True)),
         "floor": {
             "majority": majority_floor(target.codes),
@@ -169,7 +172,7 @@ def _row(points: FloatArray, result: HeldOut, settings: AttackSettings) -> tuple
         "missing": target.missing,
         "left_out": target.left_out,
     }
-    return row, Evidence(points, result, gains.ravel(), null)
+    return row, Evidence(points, result, gains.ravel(), null, ratio)
 
 
 def _per_fold(result: HeldOut, folds: int) -> tuple[IntArray, FloatArray]:
@@ -196,8 +199,8 @@ def _gains(auc: FloatArray) -> FloatArray:
     return gains
 
 
-def _metrics(counts: IntArray, auc: FloatArray, gains: FloatArray) -> dict[str, dict[str, Any]]:
-    ratio = 1 / (auc.shape[1] - 1)
+def _metrics(counts: IntArray, auc: FloatArray, gains: FloatArray, ratio: float) -> dict[str, dict[str, Any]]:
+    """Estimates and intervals for held-out users ``ratio`` times as many as those learned from."""
     means = _means(auc)
     metrics = {"auc": _estimate(auc.mean(axis=-1), ratio, float(means.mean()))}
     for name, metric in _COUNT_METRICS.items():

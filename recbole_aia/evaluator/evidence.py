@@ -26,12 +26,14 @@ class Evidence:
         held_out: what the attacker said about users that it had not seen.
         gains: advantage of every fold, ``[repeats * folds]``; classes keep the sign that they have on average.
         null: advantages of chance, ``[P]``; all attackers of an attribute share the permutations.
+        test_train_ratio: held-out users over those that may be learned from.
     """
 
     embeddings: FloatArray
     held_out: HeldOut
     gains: FloatArray
     null: FloatArray
+    test_train_ratio: float
 
 
 def compare(
@@ -56,8 +58,7 @@ def compare(
         second = found.get((after, *pair))
         if state != before or second is None:
             continue
-        ratio = 1 / (len(np.unique(first.held_out.fold_of)) * float(pair[-1]))
-        change = corrected_difference(first.gains, second.gains, ratio)
+        change = corrected_difference(first.gains, second.gains, first.test_train_ratio)
         lines.append(
             {
                 **dict(zip(_PAIR, pair, strict=True)),

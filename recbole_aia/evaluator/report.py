@@ -22,7 +22,7 @@ from recbole_aia.files import write_whole
 
 IntArray = NDArray[np.integer[Any]]
 
-_KEYS = ("state", "view", "attribute", "attacker")
+_KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,13 @@ class AttackReport:
 
     def __str__(self) -> str:
         """A table within 100 columns (F1 is the macro mean), the worst case, and what was not attacked."""
-        groups = list(dict.fromkeys((row["state"], row["view"]) for row in self.rows))
+        groups = list(dict.fromkeys((row["state"], row["view"], row["leak_ratio"]) for row in self.rows))
+        several = len({ratio for *_, ratio in groups}) > 1
         blocks = []
-        for state, view in groups:
-            part = self.where(state=state, view=view)
-            blocks.append(f"{state}, {view} embeddings\n{_table(part.rows)}\n{_notes(part)}")
+        for state, view, ratio in groups:
+            part = self.where(state=state, view=view, leak_ratio=ratio)
+            known = f", attackers know {ratio:.0%} of the users" if several else ""
+            blocks.append(f"{state}, {view} embeddings{known}\n{_table(part.rows)}\n{_notes(part)}")
         blocks += [f"{name}: not attacked. {reason}" for name, reason in self.skipped.items()]
         return "\n\n".join(blocks) or "no attack"
 

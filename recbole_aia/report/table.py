@@ -10,12 +10,14 @@ from texttable import Texttable
 from recbole_aia.keys import CEILING
 
 _STATES = ("undefended", "defended")
+_KEYS = ("attribute", "view", "leak_ratio", "attacker")
+_HEADS = {"leak_ratio": "users\nknown"}
 
 
 def attack_table(results: Mapping[str, Any]) -> str:
     """Attribute x view x attacker: the floor, and what the attacker gains before and after the defense.
 
-    Views have a column where there are others than ``served``.
+    Views have a column where there are others than ``served``, and leak ratios where there are several.
 
     Args:
         results: the content of a results.json.
@@ -25,11 +27,20 @@ def attack_table(results: Mapping[str, Any]) -> str:
     """
     rows = _paired(results["attacks"])
     states = [state for state in _STATES if any(state in pair for pair in rows.values())]
-    keys = ["attribute", "view", "attacker"] if _has_views(results) else ["attribute", "attacker"]
+    shown = {"view": _has_views(results), "leak_ratio": len({row["leak_ratio"] for row in results["attacks"]}) > 1}
+    keys = [key for key in _KEYS if shown.get(key, True)]
     table = _texttable(len(keys) + 1 + 2 * len(states), left=len(keys))
-    table.header([*keys, "floor", *(f"{s}\nadvantage" for s in states), *(f"{s}\nAUC / BAcc" for s in states)])
+    table.header(
+        [
+            *(_HEADS.get(key, key) for key in keys),
+            "floor",
+            *(f"{s}\nadvantage" for s in states),
+            *(f"{s}\nAUC / BAcc" for s in states),
+        ]
+    )
     for pair in rows.values():
-        names = [next(iter(pair.values()))[key] for key in keys]
+        row = next(iter(pair.values()))
+        names = [f"{row[key]:.0%}" if key == "leak_ratio" else row[key] for key in keys]
         floor = max(row["floor"]["permuted_advantage95"] for row in pair.values())
         cells = [cell(pair[s]) if s in pair else "as undefended" for cell in (_gain, _scores) for s in states]
         table.add_row([*names, f"{floor:.3f}", *cells])
@@ -83,14 +94,12 @@ def _has_views(results: Mapping[str, Any]) -> bool:
     return any(row["view"] != "served" for row in results["attacks"])
 
 
-def _paired(attacks: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """Rows by attribute, view and attacker, then state; an attribute's rows stand together, and a view's in it."""
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for attribute in dict.fromkeys(row["attribute"] for row in attacks):
-        for view in dict.fromkeys(row["view"] for row in attacks):
-            for row in attacks:
-                if (row["attribute"], row["view"]) == (attribute, view):
-                    rows.setdefault((attribute, view, row["attacker"]), {})[row["state"]] = row
+def _paired(attacks: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Rows by attribute, view, leak ratio and attacker, then state; equal attributes stand together, then views."""
+    orders = [list(dict.fromkeys(row[key] for row in attacks)) for key in _KEYS[:3]]
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in sorted(attacks, key=lambda row: [o.index(row[key]) for o, key in zip(orders, _KEYS, strict=False)]):
+        rows.setdefault(tuple(row[key] for key in _KEYS), {})[row["state"]] = row
     return rows
 
 

@@ -282,6 +282,15 @@ class TestSettingsAtWork:
     def test_folds_set_the_share_that_the_attacker_knows(self):
         assert attack(*gaussians(40, 1.0), attack_folds=4).rows[0]["leak_ratio"] == 0.75
 
+    def test_a_row_for_each_leak_ratio_and_wider_intervals_for_less_known(self):
+        report = attack(*gaussians(300, 1.0), attack_leak_ratios=[0.2, 0.8])
+        small, large = report.rows
+        assert (small["leak_ratio"], small["training_users"]) == (0.2, 60)
+        assert (large["leak_ratio"], large["training_users"]) == (0.8, 240)
+        plain = attack(*gaussians(300, 1.0)).rows[0]
+        assert large["metrics"] == plain["metrics"]
+        assert small["metrics"]["auc"]["mean"] < large["metrics"]["auc"]["mean"]
+
     def test_the_progress_bar_counts_the_fits(self, capsys):
         AttributeInferenceEvaluator(QUICK, show_progress=True).evaluate(*gaussians(40, 1.0))
         assert "10/10" in capsys.readouterr().err
