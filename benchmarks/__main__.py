@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.attacks import FULL, QUICK, attack_suite
 from benchmarks.attrcloak import attrcloak
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
 from benchmarks.raid import raid_overhead
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "lightgcn_epoch": lambda quick: lightgcn_epoch(*_sized(quick, 1, 3)),
     "raid_overhead": lambda quick: raid_overhead(*_sized(quick, 1, 5)),
     "attrcloak": attrcloak,
+    "attack_suite": lambda quick: attack_suite(QUICK if quick else FULL),
     "scale": scale,
     "lastfm": lastfm,
 }

@@ -41,8 +41,8 @@ and then guess the labels of users they have not seen. Nothing is trained but th
 
 The table shows, for each attribute and attacker, the advantage: 0 is no better than guessing, 1 is certainty. An
 advantage below the floor in its row is what chance alone reaches, and no evidence of a leak. The worst case over
-the attackers is what counts. The exit code is 0, with --fail_above 1 where a worst case exceeds it, and 2 where
-something is wrong with the input.
+the attackers and views is what counts. The exit code is 0, with --fail_above 1 where a worst case exceeds it, and 2
+where something is wrong with the input.
 """
 
 _AUDIT_FILES = """\
@@ -57,6 +57,8 @@ labels:
   such as RecBole's .user files. Without --attributes, every column that can be attacked is.
 
 more settings, as --key=value (recbole-aia run --help lists them with their defaults):
+  '--attack_views=[served,top_k,scores,profile]' of a run or a checkpoint: vectors, recommendation lists, scores of
+  all items, and the interactions themselves, which are a ceiling and count in no worst case
   '--attackers=[logistic,mlp]'  --attack_folds=5  --attack_repeats=2  --attack_permutations=200  --attack_jobs=1
   --seed=2020  --show_progress=False  '--attributes={age: {bins: [30, 50]}}'
   of a run or a checkpoint also any key of its configuration, such as --data_path=DIR for data that have moved
@@ -167,7 +169,7 @@ def _add_audit(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from recbole_aia import audit
+    from recbole_aia import audit, subjects
 
     argv = [*rest, *([f"--attributes={arguments.attributes}"] if arguments.attributes is not None else [])]
     files = arguments.config_files or []
@@ -180,11 +182,11 @@ def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if (arguments.labels is None) == (given == ["--embeddings"]):
         raise ConfigValueError("--embeddings and --labels go together; a run and a checkpoint know their labels.")
     if given == ["RUN"]:
-        subject = audit.run_subject(arguments.run, files, argv)
+        subject = subjects.run_subject(arguments.run, files, argv)
     elif given == ["--checkpoint"]:
-        subject = audit.checkpoint_subject(arguments.checkpoint, arguments.trust_checkpoint, files, argv)
+        subject = subjects.checkpoint_subject(arguments.checkpoint, arguments.trust_checkpoint, files, argv)
     else:
-        subject = audit.embeddings_subject(arguments.embeddings, arguments.labels, files, argv)
+        subject = subjects.embeddings_subject(arguments.embeddings, arguments.labels, files, argv)
     limit = arguments.fail_above
     failures = audit.failures(audit.audit(subject, arguments.output_dir, limit), 1.0 if limit is None else limit)
     if failures:

@@ -16,7 +16,7 @@ from recbole.utils import init_seed
 
 from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
-from recbole_aia.data import LabelTable, load_labels, prepare_loaders
+from recbole_aia.data import LabelTable, interactions_by_user, load_labels, prepare_loaders
 from recbole_aia.data.askers import find_users
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
@@ -97,12 +97,15 @@ def _rebuild(ledger: Ledger, folder: Path, asked: Asked | None) -> dict[str, Any
         users = None if asked.users is None else find_users(asked.users, run.dataset, run.config["seed"])
         ledger = ledger.added(asked.specs(), users)
     labels, evaluator = load_labels(run.config, run.dataset), AttributeInferenceEvaluator(run.config)
-    evaluator.targets(labels.columns(), run.dataset.user_num - 1, labels.classes)
+    for reason in evaluator.targets(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
+        raise AttributeDataError(reason)
     make_folder(folder)
     protected = _Protected(run, ledger, labels, evaluator)
     results = protected.results
     write_whole(folder / "checkpoint.pth", lambda aside: torch.save(protected.state, aside))
-    write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, run.dataset, protected.after))
+    activity, tokens = interactions_by_user(run.dataset), run.dataset.field2id_token[run.dataset.uid_field][1:]
+    names = np.asarray(tokens, dtype=np.str_)
+    write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, names, activity, protected.after))
     write_results(results, folder / "results.json")
     ledger.write(folder)
     print(f"{ledger}\n\n{attack_table(results)}\n{verdict(results)}\n\n{utility_table(results)}")
@@ -125,7 +128,7 @@ class _Protected:
     def __init__(
         self, run: LoadedRun, ledger: Ledger, labels: LabelTable, evaluator: AttributeInferenceEvaluator
     ) -> None:
-        config, dataset, model = run
+        config, dataset, model = run.config, run.dataset, run.model
         self.labels, self.evaluator, self.notes = labels, evaluator, list[str]()
         wishes = _wishes(ledger, dataset)
         trainer = _trainer(config, model, ledger)
@@ -144,7 +147,7 @@ class _Protected:
             for state, t in states.items()
         )
         seconds = {"unlearn": self.after.seconds, "attack": time.perf_counter() - start}
-        self.results = run_results(config, dataset, labels, states, report, seconds)
+        self.results = run_results(config, dataset, labels, states, report, seconds, [])
         self.results["unlearned"] = plain(trainer.history)
         self.notes += [f"guarantee: {r['guarantee']}" for r in trainer.history[-1:] if "guarantee" in r]
         asked = _everybody(wishes, dataset.user_num)
@@ -166,23 +169,23 @@ class _Protected:
                 small = [f"{self.labels.classes[name][k]} {n}" for k, n in enumerate(few) if n < _FEW]
                 if group == "asked" and small:
                     self.notes.append(f"few who asked, {name} {', '.join(small)}: what is hidden of them is uncertain.")
-                try:
-                    report = AttackReport.concat(
-                        self.evaluator.evaluate(
-                            trained.served.numpy()[mask],
-                            {name: column},
-                            class_names={name: self.labels.classes[name]},
-                            state=state,
-                        )
-                        for state, trained in states.items()
-                    )
-                except AttributeDataError as error:
-                    self.notes.append(f"{name} of those who {group} is not attacked apart: {error}")
-                    continue
-                worst = [report.where(state=state).worst_case()[name] for state in states]
-                gains = " -> ".join(f"{case['advantage']:.3f} ({case['attacker']})" for case in worst)
-                self.notes.append(f"{name} of the {mask.sum()} who {group}: worst case {gains}")
-                self.results["attacks"] += [{**row, "users": group.replace(" ", "_")} for row in report.rows]
+                names = {name: self.labels.classes[name]}
+                for reason in self.evaluator.targets({name: column}, int(mask.sum()), names)[1].values():
+                    self.notes.append(f"{name} of those who {group} is not attacked apart: {reason}")
+                    break
+                else:
+                    self._attack_apart(group, mask, name, states)
+
+    def _attack_apart(self, group: str, mask: np.ndarray, name: str, states: dict[str, Trained]) -> None:
+        column, names = self.labels.columns()[name][mask], {name: self.labels.classes[name]}
+        report = AttackReport.concat(
+            self.evaluator.evaluate(t.served.numpy()[mask], {name: column}, class_names=names, state=state)
+            for state, t in states.items()
+        )
+        worst = [report.where(state=state).worst_case()[name] for state in states]
+        gains = " -> ".join(f"{case['advantage']:.3f} ({case['attacker']})" for case in worst)
+        self.notes.append(f"{name} of the {mask.sum()} who {group}: worst case {gains}")
+        self.results["attacks"] += [{**row, "users": group.replace(" ", "_")} for row in report.rows]
 
 
 def _trainer(config: Any, model: Any, ledger: Ledger) -> PostTrainer:

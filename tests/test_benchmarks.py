@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
+from benchmarks import leaks
 from benchmarks.attrcloak import _many, _Ours, _Plain, population
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
 from benchmarks.measure import interleaved, overhead, speed_up
@@ -86,3 +87,23 @@ def test_the_command_prints_one_line_of_json(monkeypatch, capsys):
     command.main()
     printed = json.loads(capsys.readouterr().out)
     assert printed == {**printed, "name": "loader", "quick": True, "threads": torch.get_num_threads()}
+
+
+def test_the_table_of_leaks_has_a_line_for_each_view_and_marks_the_largest():
+    rows = [
+        {
+            "attribute": "gender",
+            "view": view,
+            "attacker": attacker,
+            "metrics": {"advantage": {"mean": gain, "ci95": [gain - 0.1, gain + 0.1]}},
+            "floor": {"permuted_advantage95": 0.07},
+        }
+        for view, gains in {"served": (0.3, 0.4), "top_k": (0.25, 0.2)}.items()
+        for attacker, gain in zip(("logistic", "knn"), gains, strict=True)
+    ]
+    header, _, *lines = leaks.table({"BPR": {"attacks": rows}}, "gender").splitlines()
+    assert header == "| model | view | logistic | knn | largest | its floor |"
+    assert lines == [
+        "| BPR | served | 0.30 | **0.40** | 0.400 (0.30-0.50) | 0.070 |",
+        "| BPR | top_k | **0.25** | 0.20 | 0.250 (0.15-0.35) | 0.070 |",
+    ]

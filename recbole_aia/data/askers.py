@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_aia.data.dataset import interactions_by_user
 from recbole_aia.errors import ConfigValueError
 
 KINDS = ("core", "edge", "random")
@@ -54,7 +54,7 @@ def find_users(who: str, dataset: Any, seed: int) -> list[str]:
     kind, _, share = who.partition(":")
     tokens, ids = dataset.field2id_token[dataset.uid_field], dataset.field2token_id[dataset.uid_field]
     if kind in KINDS and share and not Path(who).is_file():
-        counts = np.bincount(np.asarray(dataset.inter_feat[dataset.uid_field]), minlength=dataset.user_num)[1:]
+        counts = interactions_by_user(dataset)
         try:
             part = float(share)
         except ValueError as error:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from logging import getLogger
 from pathlib import Path
@@ -55,7 +55,13 @@ class Trained:
     interactions: str
 
 
-def train(config: Any, dataset: Any, checkpoint: Path, start: Path | None = None) -> Trained:
+#: Given a trainer, what it shall call after each epoch, or nothing.
+Watch = Callable[[DefenseTrainer], Callable[[int], None] | None]
+
+
+def train(
+    config: Any, dataset: Any, checkpoint: Path, watch: Watch = lambda trainer: None, start: Path | None = None
+) -> Trained:
     """Trains the configured model under the configured defense and evaluates the state that is kept.
 
     Seeds and their order are those of ``recbole.quick_start.run_recbole``.
@@ -64,6 +70,7 @@ def train(config: Any, dataset: Any, checkpoint: Path, start: Path | None = None
         config: the run's configuration.
         dataset: the dataset as created; it is copied, because splitting it changes it.
         checkpoint: where the kept state is saved.
+        watch: gives the trainer its ``after_epoch``.
         start: the trained model that a defense of the stage ``post`` starts from, unless ``init_checkpoint`` says.
     """
     init_seed(config["seed"], config["reproducibility"])
@@ -79,6 +86,7 @@ def train(config: Any, dataset: Any, checkpoint: Path, start: Path | None = None
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.unlink(missing_ok=True)
     trainer.saved_model_file = str(checkpoint)
+    trainer.after_epoch = watch(trainer)
     began = time.perf_counter()
     _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
     seconds = time.perf_counter() - began
@@ -97,12 +105,13 @@ def train(config: Any, dataset: Any, checkpoint: Path, start: Path | None = None
     )
 
 
-def undefended_twin(config: Any, dataset: Any) -> tuple[Trained, Path]:
+def undefended_twin(config: Any, dataset: Any, watch: Watch = lambda trainer: None) -> tuple[Trained, Path]:
     """The same run without its defense: same seed, data and length; trained once and then reused.
 
     Args:
         config: the run's configuration, of any defense.
         dataset: the dataset as created.
+        watch: as of :func:`train`; a twin that is reused has no epochs to watch.
 
     Returns:
         What was trained, and the checkpoint that holds it.
@@ -120,7 +129,7 @@ def undefended_twin(config: Any, dataset: Any) -> tuple[Trained, Path]:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         # RecBole saves at every better epoch; only the finished twin takes the name.
         best = Path(folder) / "best.pth"
-        trained = train(twin_config, dataset, best)
+        trained = train(twin_config, dataset, best, watch)
         state = load_checkpoint(best)
     write_whole(path, lambda aside: torch.save({**state, "aia": asdict(trained)}, aside))
     return trained, path

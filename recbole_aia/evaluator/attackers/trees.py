@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sklearn.ensemble import AdaBoostClassifier, GradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
+from recbole_aia.evaluator.attackers.boosting import BoostedStumps
 
 
 @register_attacker
@@ -21,9 +22,11 @@ class XgboostAttacker(EstimatorAttacker):
     """
 
     name = "xgboost"
+    most_users = None
+    uses_device = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return XGBClassifier(tree_method="hist", max_bin=64, device="cpu", n_jobs=1, random_state=seed)
+        return XGBClassifier(tree_method="hist", max_bin=64, device=self.device, n_jobs=1, random_state=seed)
 
 
 @register_attacker
@@ -46,6 +49,7 @@ class DecisionTreeAttacker(EstimatorAttacker):
     """One tree with leaves of at least ten users, classes weighted equally, its depth (4, 2, 8) chosen."""
 
     name = "decision_tree"
+    most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         return DecisionTreeClassifier(min_samples_leaf=10, class_weight="balanced", random_state=seed)
@@ -59,6 +63,7 @@ class RandomForestAttacker(EstimatorAttacker):
     """Two hundred trees with leaves of at least five users, classes weighted equally; forests need no tuning."""
 
     name = "random_forest"
+    most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         return RandomForestClassifier(200, min_samples_leaf=5, class_weight="balanced", n_jobs=1, random_state=seed)
@@ -69,10 +74,11 @@ class AdaBoostAttacker(EstimatorAttacker):
     """A hundred boosted stumps, classes weighted equally at the start."""
 
     name = "adaboost"
+    most_users = None
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return AdaBoostClassifier(n_estimators=100, random_state=seed)
+        return BoostedStumps(n_estimators=100)
 
 
 @register_attacker
