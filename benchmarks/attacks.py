@@ -72,7 +72,7 @@ def attack_suite(suite: Suite) -> dict[str, Any]:
     """Times both on the same folds, and counts in how many metrics ours is within the reference's intervals."""
     embeddings, labels = planted(suite.users, suite.dimensions)
     evaluator = AttributeInferenceEvaluator(
-        protocol="raid", attack_folds=suite.folds, attack_repeats=suite.repeats, show_progress=False
+        attackers=list(REFERENCE), attack_folds=suite.folds, attack_repeats=suite.repeats, show_progress=False
     )
     reports: list[AttackReport] = []
     ours = seconds(lambda: reports.append(evaluator.evaluate(embeddings, labels)))

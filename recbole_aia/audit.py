@@ -20,13 +20,15 @@ from recbole_aia.report import SCHEMA, verdict, worst_cases, write_results, writ
 from recbole_aia.runs import findings, make_folder, versions
 from recbole_aia.subjects import Subject
 
+_FILES = ("results.json", "users.csv")
+
 
 def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: float | None = None) -> dict[str, Any]:
-    """Attacks a subject, prints the table and keeps results.json.
+    """Attacks a subject, prints the table and keeps results.json and users.csv.
 
     Args:
         subject: what to audit.
-        output_dir: where results.json goes; ``runs/audit-<name>-<hash>`` where ``None``. Only an earlier audit of the
+        output_dir: where they go; ``runs/audit-<name>-<hash>`` where ``None``. Only an earlier audit of the
             same file is overwritten there.
         fail_above: the limit of a gate, kept with the results; :func:`failures` reads them against it.
 
@@ -82,7 +84,7 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         print(f"{verdict(results)}\n")
     for note in subject.notes:
         print(f"note: {note}")
-    print(f"results in {folder}/")
+    print(f"results in {folder}/; its users.csv holds names and classes, keep it as you keep the labels")
     return results
 
 
@@ -134,16 +136,15 @@ def _folder(subject: Subject, sha256: str, output_dir: str | Path | None) -> Pat
     digest = hashlib.sha256(json.dumps([sha256, kept, list(subject.views), subject.labels.classes]).encode())
     digest.update(subject.labels.labels.numpy().tobytes())
     folder = Path(output_dir or Path("runs") / f"audit-{subject.name}-{digest.hexdigest()[:6]}")
-    held = folder / "results.json"
-    if held.exists() and _audited_path(held) != str(subject.path):
-        raise ConfigValueError(f"'{folder}' holds other results. Give another --output_dir, or remove results.json.")
+    held = next((file for file in _FILES if (folder / file).exists()), None)
+    if held is not None and _audited_path(folder / "results.json") != subject.path.resolve():
+        raise ConfigValueError(f"'{folder}' holds another {held}. Give another --output_dir, or move that file.")
     make_folder(folder)
     return folder
 
 
-def _audited_path(results: Path) -> str | None:
+def _audited_path(results: Path) -> Path | None:
     try:
-        path: str = json.loads(results.read_text(encoding="utf-8"))["audit"]["path"]
+        return Path(json.loads(results.read_text(encoding="utf-8"))["audit"]["path"]).resolve()
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return path

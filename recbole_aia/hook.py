@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ class AttackHook:
 
     def __init__(self, trainer: DefenseTrainer, labels: LabelTable, every: int) -> None:
         self.trainer, self.labels, self.every = trainer, labels, every
+        #: What the attacks have taken so far.
+        self.seconds = 0.0
         self.evaluator = AttributeInferenceEvaluator(trainer.config, attack_repeats=1, show_progress=False)
 
     def __call__(self, epoch: int) -> None:
@@ -42,8 +45,9 @@ class AttackHook:
         Args:
             epoch: number of the epoch that has just ended, from 0.
         """
-        if (epoch + 1) % self.every or self.trainer.config["local_rank"]:
+        if (epoch + 1) % self.every or _rank():
             return
+        start = time.perf_counter()
         columns, names = self.labels.columns(), self.labels.classes
         report = self.evaluator.evaluate(self._served(), columns, class_names=names)
         for row in report.rows:
@@ -54,6 +58,7 @@ class AttackHook:
             for name, worst in report.worst_case().items()
         )
         self.trainer.logger.info(f"{set_color(f'epoch {epoch} attack', 'green')} [{found}]")
+        self.seconds += time.perf_counter() - start
 
     def _served(self) -> NDArray[np.floating[Any]]:
         view, model = self.trainer.view, self.trainer.model
@@ -65,3 +70,9 @@ class AttackHook:
         view.clear_caches()
         model.train(training)
         return vectors
+
+
+def _rank() -> int:
+    """The number of this process among all on all machines; 0 where there is one."""
+    spread = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if spread else 0

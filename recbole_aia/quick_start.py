@@ -23,7 +23,7 @@ from recbole_aia.compat import plain
 from recbole_aia.config import PRESENTATION_KEYS, AIAConfig
 from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, load_labels
 from recbole_aia.errors import AttributeDataError, ConfigValueError
-from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
+from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator, coverage
 from recbole_aia.files import write_whole
 from recbole_aia.hook import AttackHook
 from recbole_aia.keys import CEILING
@@ -78,7 +78,9 @@ def run_recbole_aia(
         results, final = _run(config, data, labels, evaluator, folder)
         log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
         log.info(set_color("test result", "yellow") + f": {final.test_result}")
-    notes = "".join(f"note: {note}\n" for note in results["run"]["notes"])
+    attributes = [[row for row in results["attacks"] if row["attribute"] == name] for name in labels.names]
+    said = [*results["run"]["notes"], *(line for rows in attributes for line in coverage(rows))]
+    notes = "".join(f"note: {note}\n" for note in said)
     print(f"\n{attack_table(results)}\n{verdict(results)}\n{notes}\n{utility_table(results)}\nresults in {folder}/")
     return {
         "best_valid_score": final.valid_result.get(config["valid_metric"].lower()),
@@ -94,14 +96,14 @@ def _run(
 ) -> tuple[dict[str, Any], Trained]:
     every = config["attack_every"]
 
-    def watch(trainer: DefenseTrainer) -> AttackHook | None:
-        return AttackHook(trainer, labels, every) if every else None
+    def watch(trainer: DefenseTrainer) -> AttackHook:
+        return AttackHook(trainer, labels, every)
 
-    twin, checkpoint = undefended_twin(config, data, watch)
+    twin, checkpoint = undefended_twin(config, data, watch if every else None)
     states, checkpoints = {"undefended": twin}, {"undefended": checkpoint, "defended": folder / "checkpoint.pth"}
     if config["defense"] != "none":
         origin = checkpoint if stage_of(config) == "post" else None
-        states["defended"] = train(config, data, folder / "checkpoint.pth", watch, origin)
+        states["defended"] = train(config, data, folder / "checkpoint.pth", watch if every else None, origin)
         if states["defended"].interactions != twin.interactions:
             raise AssertionError("the defended and the undefended run have seen different interactions")
     else:

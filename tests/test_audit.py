@@ -120,7 +120,7 @@ class TestRunFolder:
         assert audit(bpr, "--output_dir=out") == audit(bpr, "--output_dir=out", "--seed=1") == 0
         before = (bpr / "results.json").read_bytes()
         assert audit(bpr, f"--output_dir={bpr}") == 2
-        assert "holds other results" in capsys.readouterr().err
+        assert "holds another results.json" in capsys.readouterr().err
         assert (bpr / "results.json").read_bytes() == before
 
 
@@ -318,7 +318,41 @@ class TestEmbeddings:
         assert "vip cannot be" in capsys.readouterr().err
 
 
+class TestNothingIsLost:
+    def test_the_users_own_file_of_that_name_is_not_overwritten(self, arrays, capsys):
+        Path("users.csv").write_text("user,gender\n" + "".join(f"{t},{'FM'[i % 2]}\n" for i, t in enumerate(arrays[0])))
+        before = Path("users.csv").read_bytes()
+        np.savez("e.npz", user_tokens=arrays[0], embeddings=arrays[1])
+        assert audit("--embeddings=e.npz", "--labels=users.csv", "--output_dir=.") == 2
+        assert "holds another users.csv" in capsys.readouterr().err
+        assert Path("users.csv").read_bytes() == before
+        assert not Path("results.json").exists()
+
+    def test_the_same_audit_is_the_same_by_another_path(self, bpr):
+        assert audit(bpr, "--output_dir=out") == 0
+        assert audit(Path("..") / bpr.relative_to(Path.cwd().parent), "--output_dir=out") == 0
+
+    def test_a_failure_of_ours_is_no_verdict(self, bpr, monkeypatch, capsys):
+        monkeypatch.setattr("recbole_aia.audit.audit", lambda *arguments: 1 / 0)
+        assert audit(bpr, "--fail_above=0.1") == 3
+        assert "Please report" in capsys.readouterr().err
+
+
 class TestGate:
+    @pytest.mark.parametrize("misspelt", ["--fail-above=0.01", "--fail_abov=0.01"])
+    def test_one_that_is_misspelt_does_not_stand_open(self, bpr, misspelt, capsys):
+        for subject in ([bpr], ["--checkpoint", bpr / "checkpoint.pth"]):
+            assert audit(*subject, misspelt) == 2
+            assert "Did you mean --fail_above?" in capsys.readouterr().err
+
+    def test_classes_that_are_too_small_are_said_to_be_unguarded(self, bpr, capsys):
+        lines = (f"{i},{'x' if i < 8 else 'FM'[i % 2]}\n" for i in range(1, 944))
+        Path("small.csv").write_text("user,gender\n" + "".join(lines))
+        settings = [setting.replace("folds=3", "folds=10") for setting in QUICK]
+        arguments = [f"--embeddings={bpr / 'embeddings.npz'}", "--labels=small.csv", "--fail_above=0.99", *settings]
+        assert main(["audit", *arguments]) == 0
+        assert "not guarded, too few users: gender: x" in capsys.readouterr().err
+
     def test_exit_code_1_and_one_line_name_what_exceeds_the_limit(self, bpr, capsys):
         assert audit(bpr, "--fail_above", "0.05", "--output_dir=out") == 1
         error = capsys.readouterr().err
@@ -341,6 +375,10 @@ def broken(arrays, bpr):
     np.save("long.npy", np.vstack([embeddings[:1], embeddings]))
     np.savez("objects.npz", embeddings=embeddings, user_tokens=tokens.astype(object))
     np.savez("two.npz", a=embeddings, b=embeddings)
+    np.savez("cut.npz", user_tokens=tokens, embeddings=embeddings)
+    whole = Path("cut.npz").read_bytes()
+    Path("cut.npz").write_bytes(whole[: len(whole) // 2])
+    np.savez("halves.npz", user_tokens=tokens, embeddings=embeddings, interactions=np.full(len(tokens), 0.5))
     np.savez("short.npz", user_tokens=tokens[:5], embeddings=embeddings)
     np.savez("twice.npz", user_tokens=np.array(["1"] * 943), embeddings=embeddings)
     np.savez("others.npz", user_tokens=np.char.add("x", tokens), embeddings=embeddings)
@@ -376,6 +414,8 @@ def broken(arrays, bpr):
         (["--embeddings=objects.npz", "--labels=L"], "'objects.npz' cannot be read: Object arrays"),
         (["--embeddings=two.npz", "--labels=L"], "'two.npz' holds a, b. Name one 'embeddings'"),
         (["--embeddings=short.npz", "--labels=L"], "user_tokens (5,)"),
+        (["--embeddings=cut.npz", "--labels=L"], "'cut.npz' cannot be read"),
+        (["--embeddings=halves.npz", "--labels=L"], "'interactions' of 'halves.npz' are float64"),
         (["--embeddings=twice.npz", "--labels=L"], "names the user '1' more than once"),
         (["--embeddings=others.npz", "--labels=L"], "no user of others.npz (such as 'x"),
         (["--embeddings=nan.npz", "--labels=L"], "users are not finite"),

@@ -8,6 +8,7 @@ import torch
 
 from benchmarks import __main__ as command
 from benchmarks import leaks
+from benchmarks.attacks import REFERENCE, Suite, attack_suite
 from benchmarks.attrcloak import _many, _Ours, _Plain, population
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
 from benchmarks.measure import interleaved, overhead, speed_up
@@ -15,6 +16,7 @@ from benchmarks.raid import Epochs
 from benchmarks.scale import one_size
 from benchmarks.setting import Shape
 from benchmarks.steps import step
+from recbole_aia.evaluator.presets import PRESETS
 
 TINY = Shape(300, 120, 4000)
 KEYS = {"name", "ratio", "ratio_is", "ours_s", "reference_s", "max_abs_error", "threads"}
@@ -79,6 +81,19 @@ def test_a_size_reports_time_and_memory():
     row = one_size("BPR", TINY, batch=512, repeats=1)
     assert row["raid_epoch_s"] > 0
     assert row["undefended_epoch_s"] > 0
+
+
+def test_the_plain_loop_has_the_attackers_of_the_raid_protocol():
+    assert tuple(REFERENCE) == PRESETS["raid"].attackers
+
+
+def test_attacks_are_compared_with_the_plain_loop_in_every_metric(monkeypatch):
+    for name in set(REFERENCE) - {"mlp_raid_1", "naive_bayes_raid", "knn_raid", "adaboost_raid"}:
+        monkeypatch.delitem(REFERENCE, name)
+    result = attack_suite(Suite(users=120, dimensions=4, folds=2, repeats=2, reference_repeats=1))
+    within, of = map(int, result["within"].split(" of "))
+    assert of == 4 * 2 * 4
+    assert within > 0.7 * of
 
 
 def test_the_command_prints_one_line_of_json(monkeypatch, capsys):

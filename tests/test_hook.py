@@ -5,11 +5,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from recbole_aia import AttackHook, AttributeInferenceEvaluator, RAIDTrainer
+from recbole_aia import AttackHook, AttributeInferenceEvaluator
 from recbole_aia.data import load_labels, prepare_loaders
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import build_model, scores_users
-from recbole_aia.trainer import TRAINERS, train
+from recbole_aia.trainer import TRAINERS, train, undefended_twin
 
 QUICK = {"attackers": ["logistic"], "attack_permutations": 20, "attack_jobs": 1, "attributes": ["gender"]}
 
@@ -24,7 +24,7 @@ def trained(config, dataset, path, every=None):
             attacked.append(epoch)
 
     labels = load_labels(config, dataset)
-    train(config, dataset, path, lambda trainer: Noted(trainer, labels, every) if every else None)
+    train(config, dataset, path, (lambda trainer: Noted(trainer, labels, every)) if every else None)
     return torch.load(path, weights_only=True), attacked
 
 
@@ -61,10 +61,13 @@ def test_every_nth_epoch_is_in_tensorboard_as_an_evaluation_would_find_it(traine
     assert events[-1].value == pytest.approx(report.worst_case()["gender"]["advantage"], abs=1e-6)
 
 
-def test_other_ranks_do_not_attack(trainer):
-    trainer.config["local_rank"] = 1
-    trainer.after_epoch.evaluator = None
+def test_other_ranks_do_not_attack(trainer, monkeypatch):
+    """The rank among all machines counts: each of them has a process whose local rank is 0."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 2)
+    before = trainer.after_epoch.seconds
     trainer.after_epoch(1)
+    assert trainer.after_epoch.seconds == before > 0
 
 
 def test_the_log_says_who_gains_and_what_chance_would(trainer, caplog):
@@ -79,5 +82,15 @@ def test_a_run_is_told_by_a_key(make_config):
         make_config(attack_every=0)
 
 
-def test_it_is_for_every_trainer():
-    assert RAIDTrainer.after_epoch is None
+def test_a_twin_that_is_reused_says_that_it_was_not_attacked(make_config, ml100k, caplog):
+    config = make_config("BPR", defense="none", epochs=1, train_batch_size=8192, **QUICK)
+    labels = load_labels(config, ml100k)
+    caplog.set_level(logging.INFO)
+
+    def watch(trainer):
+        return AttackHook(trainer, labels, 1)
+
+    undefended_twin(config, ml100k, watch)
+    assert "has no epochs" not in caplog.text
+    undefended_twin(config, ml100k, watch)
+    assert "has no epochs to attack after" in caplog.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,14 +48,17 @@ def read_matrix(path: Path) -> Matrix:
         matrix = readers[kind](path)
     except AttributeDataError:
         raise
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise unreadable(path, error) from error
     rows = {view.shape[:1] for view in matrix.views.values()}
     rows |= {each.shape for each in (matrix.tokens, matrix.activity) if each is not None}
     if len(rows) > 1 or not all(map(_is_matrix, matrix.views.values())):
         shapes = [f"{name} {view.shape} of {view.dtype}" for name, view in matrix.views.items()]
-        shapes += [] if matrix.tokens is None else [f"user_tokens {matrix.tokens.shape}"]
+        named = {"user_tokens": matrix.tokens, "interactions": matrix.activity}
+        shapes += [f"{name} {each.shape}" for name, each in named.items() if each is not None]
         raise AttributeDataError(f"'{path}' holds {', '.join(shapes)}. It must hold numbers, one row a user.")
+    if matrix.activity is not None and matrix.activity.dtype.kind not in "iu":
+        raise AttributeDataError(f"'interactions' of '{path}' are {matrix.activity.dtype}. They must be whole numbers.")
     refuse_repeated(path, matrix.tokens)
     return matrix
 

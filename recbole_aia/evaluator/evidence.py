@@ -50,7 +50,7 @@ def compare(
     Returns:
         For each view, attribute, attacker and leak ratio that both states have: the ``difference`` of the
         advantage, after less before, with its interval; ``p_value`` of the corrected resampled t-test, two-sided;
-        ``p_holm``, adjusted for all attackers of an attribute and view.
+        ``p_holm``, adjusted for all comparisons of an attribute: attackers, views and leak ratios.
     """
     found = {(row["state"], *(row[key] for key in _PAIR)): each for row, each in zip(rows, evidence, strict=True)}
     lines = []
@@ -66,8 +66,8 @@ def compare(
                 "p_value": change.p_value,
             }
         )
-    for family in {(line["view"], line["attribute"]) for line in lines}:
-        members = [line for line in lines if (line["view"], line["attribute"]) == family]
+    for attribute in {line["attribute"] for line in lines}:
+        members = [line for line in lines if line["attribute"] == attribute]
         for line, adjusted in zip(members, holm([line["p_value"] for line in members]), strict=True):
             line["p_holm"] = adjusted
     return lines

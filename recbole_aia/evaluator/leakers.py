@@ -10,6 +10,7 @@ import pandas as pd  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.evidence import Evidence
 from recbole_aia.evaluator.labels import Target
 from recbole_aia.evaluator.metrics import advantage, auc_from_rank_sums, one_vs_rest_auc
@@ -20,18 +21,37 @@ FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
 _KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
+#: Of :func:`users`.
+COLUMNS = ("user", *_KEYS[:-1], "class", "confidence", "guessed")
 _GROUPS = 3
 _SHOWN_DIMENSIONS = 10
 _PERMUTATIONS = 200
 
 
+def oriented(held_out: HeldOut) -> FloatArray:
+    """The answers of an attacker that knows when it is wrong, ``[repeats, n, K]``.
+
+    Answers below chance leak as much as those above, to whoever inverts them; without that, those who leak most
+    would look safest. A class is inverted in a fold where its AUC over the other folds of the repeat is below 1/2,
+    so no user has a say in how its own answer is read.
+    """
+    codes, scores = held_out.target.codes, held_out.scores.copy()
+    for said, fold_of in zip(scores, held_out.fold_of, strict=True):
+        members = [fold_of == fold for fold in range(fold_of.max() + 1)]
+        auc = np.stack([one_vs_rest_auc(codes[inside], said[inside]) for inside in members])
+        for fold, inside in enumerate(members):
+            said[inside] = invert(said[inside], np.delete(auc, fold, axis=0).mean(axis=0) < 0.5)
+    return scores
+
+
 def confidence(held_out: HeldOut) -> FloatArray:
     """Probability that the attacker gives to each user's true class, averaged over repeats: ``[n]`` in [0, 1].
 
-    Every time, the user was not among those it had learned from.
+    Every time, the user was not among those it had learned from. Answers below chance are inverted, see
+    :func:`oriented`.
     """
     users = np.arange(len(held_out.target.codes))
-    mean: FloatArray = held_out.scores[:, users, held_out.target.codes].mean(axis=0)
+    mean: FloatArray = oriented(held_out)[:, users, held_out.target.codes].mean(axis=0)
     return mean
 
 
@@ -60,7 +80,7 @@ def users(
         **{key: row[key] for key in _KEYS[:-1]},
         "class": names[target.codes],
         "confidence": confidence(held_out).round(6),
-        "guessed": names[held_out.scores.mean(axis=0).argmax(axis=1)],
+        "guessed": names[oriented(held_out).mean(axis=0).argmax(axis=1)],
     }
     if activity is not None:
         columns["interactions"] = np.asarray(activity)[target.users]
@@ -98,8 +118,9 @@ def by_activity(held_out: HeldOut, activity: IntArray) -> list[dict[str, Any]]:
 
     Returns:
         For each third of the users (fewer groups where activities tie): ``interactions`` of the least and the most
-        active, ``n_users``, ``advantage``, and its ``floor``. Classes with fewer members in the group than folds
-        are not judged there; where fewer than two remain, ``advantage`` and ``floor`` are None.
+        active, ``n_users``, ``advantage``, and its ``floor``, that of this attacker in this group alone. Classes
+        with fewer members in the group than folds are not judged there; where fewer than two remain, ``advantage``
+        and ``floor`` are None.
     """
     own = activity[held_out.target.users]
     edges = np.unique(np.quantile(own, np.linspace(0, 1, _GROUPS + 1), method="higher")[1:-1])
@@ -128,7 +149,8 @@ def _gain(held_out: HeldOut, members: IntArray) -> tuple[float | None, float | N
         for fold in np.unique(each)
     ]
     null = permuted_advantages(codes, scores, fold_of, _PERMUTATIONS, seed=0)
-    return float(advantage(np.nanmean(auc, axis=0))), floor95([null])
+    gain = float(advantage(np.nanmean(auc, axis=0)))
+    return (gain, floor95([null])) if np.isfinite(gain) else (None, None)
 
 
 def by_dimension(embeddings: FloatArray, target: Target) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from recbole_aia.evaluator import leakers
 from recbole_aia.evaluator.evidence import Evidence, compare
 from recbole_aia.evaluator.statistics import floor95
 from recbole_aia.files import write_whole
+from recbole_aia.keys import CEILING
 
 IntArray = NDArray[np.integer[Any]]
 
@@ -89,14 +90,18 @@ class AttackReport:
         self, tokens: Sequence[str] | NDArray[np.str_] | None = None, activity: IntArray | None = None
     ) -> pd.DataFrame:
         """How sure the strongest attacker is of each user; see :mod:`~recbole_aia.evaluator.leakers`."""
-        return pd.concat([leakers.users(row, each, tokens, activity) for row, each in self._strongest()])
+        frames = [leakers.users(row, each, tokens, activity) for row, each in self._strongest()]
+        return pd.concat(frames) if frames else pd.DataFrame(columns=leakers.COLUMNS)
 
     def _strongest(self) -> list[tuple[dict[str, Any], Evidence]]:
-        """The row with the largest advantage of each state, view and attribute, and what it rests on."""
+        """The row with the largest advantage of each state and attribute, and what it rests on.
+
+        Without evidence there is none; attacks on profiles are passed over, which no model gives away.
+        """
         strongest: dict[tuple[str, ...], tuple[dict[str, Any], Evidence]] = {}
-        for row, each in zip(self.rows, self.evidence, strict=True):
-            key = (row["state"], row["view"], row["attribute"])
-            if key not in strongest or _advantage(row) > _advantage(strongest[key][0]):
+        for row, each in zip(self.rows, self.evidence, strict=False):
+            key = (row["state"], row["attribute"])
+            if row["view"] != CEILING and (key not in strongest or _advantage(row) > _advantage(strongest[key][0])):
                 strongest[key] = (row, each)
         return list(strongest.values())
 
@@ -177,6 +182,26 @@ def _verdict(worst: dict[str, Any], attackers: int) -> str:
     return f", {side} its floor {worst['floor']:.3f} (the best of {attackers})"
 
 
+def coverage(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which users were not attacked or not learned from, a line for each reason; none where all were.
+
+    Args:
+        rows: of a report, all of one attribute.
+    """
+    row, lines = rows[0], []
+    if row["missing"]:
+        lines.append(f"{row['attribute']}: {row['missing']} users without a label, not attacked")
+    if row["left_out"]:
+        small = ", ".join(f"{name} ({count})" for name, count in row["left_out"].items())
+        lines.append(f"{row['attribute']}: classes with too few users, not attacked: {small}")
+    sampled = [r for r in rows if r["training_users"] < int(r["n_users"] * r["leak_ratio"])]
+    if sampled:
+        drawn, known = max(r["training_users"] for r in sampled), max(int(r["n_users"] * r["leak_ratio"]) for r in rows)
+        names = ", ".join(dict.fromkeys(r["attacker"] for r in sampled))
+        lines.append(f"{row['attribute']}: {names} learned from {drawn:,} of {known:,} users a fold, drawn by class")
+    return lines
+
+
 def _notes(report: AttackReport) -> str:
     lines = []
     for attribute, worst in report.worst_case().items():
@@ -185,14 +210,5 @@ def _notes(report: AttackReport) -> str:
         gain = f"advantage {worst['advantage']:.3f}{_verdict(worst, len(rows))}"
         lines.append(f"{attribute}: worst case {worst['attacker']}, {gain}")
         lines.append(f"{attribute}: {row['n_users']} users, majority {row['floor']['majority']:.3f}")
-        if row["missing"]:
-            lines.append(f"{attribute}: {row['missing']} users without a label, not attacked")
-        if row["left_out"]:
-            small = ", ".join(f"{name} ({count})" for name, count in row["left_out"].items())
-            lines.append(f"{attribute}: classes with too few users, not attacked: {small}")
-        sampled = [r for r in rows if r.get("training_users", r["n_users"]) < int(r["n_users"] * r["leak_ratio"])]
-        if sampled:
-            drawn, users = max(r["training_users"] for r in sampled), int(row["n_users"] * row["leak_ratio"])
-            names = ", ".join(r["attacker"] for r in sampled)
-            lines.append(f"{attribute}: {names} learned from {drawn:,} of {users:,} users a fold, drawn by class")
+        lines += coverage(rows)
     return "\n".join(lines)

@@ -170,12 +170,15 @@ def floor95(draws: Sequence[FloatArray]) -> float:
         draws: :func:`permuted_advantages` of each attacker, ``[P]``; one for the floor of that attacker alone.
 
     Returns:
-        In [0, 1]: compare :func:`~recbole_aia.evaluator.metrics.advantage` with it.
+        In [0, 1], 1 where no draw is defined: compare :func:`~recbole_aia.evaluator.metrics.advantage` with it.
 
     Source:
         Westfall & Young (1993), Resampling-based multiple testing, the single-step maximum.
     """
-    return min(1.0, float(np.quantile(np.max(draws, axis=0), 0.95, method="higher")))
+    largest = np.max(draws, axis=0)
+    # A permutation may leave a small class out of every fold, and then has no advantage to draw.
+    largest = largest[np.isfinite(largest)]
+    return min(1.0, float(np.quantile(largest, 0.95, method="higher"))) if len(largest) else 1.0
 
 
 def _mean_auc(codes: IntArray, held_out: list[tuple[IntArray, FloatArray]]) -> FloatArray:

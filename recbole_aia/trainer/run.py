@@ -55,12 +55,12 @@ class Trained:
     interactions: str
 
 
-#: Given a trainer, what it shall call after each epoch, or nothing.
-Watch = Callable[[DefenseTrainer], Callable[[int], None] | None]
+#: Given a trainer, what it shall call after each epoch.
+Watch = Callable[[DefenseTrainer], Callable[[int], None]]
 
 
 def train(
-    config: Any, dataset: Any, checkpoint: Path, watch: Watch = lambda trainer: None, start: Path | None = None
+    config: Any, dataset: Any, checkpoint: Path, watch: Watch | None = None, start: Path | None = None
 ) -> Trained:
     """Trains the configured model under the configured defense and evaluates the state that is kept.
 
@@ -86,10 +86,10 @@ def train(
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.unlink(missing_ok=True)
     trainer.saved_model_file = str(checkpoint)
-    trainer.after_epoch = watch(trainer)
+    trainer.after_epoch = None if watch is None else watch(trainer)
     began = time.perf_counter()
     _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - began - getattr(trainer.after_epoch, "seconds", 0.0)
     test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
     model.eval()
     with torch.no_grad():
@@ -105,7 +105,7 @@ def train(
     )
 
 
-def undefended_twin(config: Any, dataset: Any, watch: Watch = lambda trainer: None) -> tuple[Trained, Path]:
+def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tuple[Trained, Path]:
     """The same run without its defense: same seed, data and length; trained once and then reused.
 
     Args:
@@ -123,6 +123,8 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch = lambda trainer: No
     log = getLogger()
     if config["reuse_undefended"] and (kept := _load_twin(path)) is not None:
         log.info(set_color("Undefended twin", "pink") + f": reused from {path}")
+        if watch is not None:
+            log.warning("A twin that is reused has no epochs to attack after; set reuse_undefended: False for that.")
         return kept, path
     log.info(set_color("Undefended twin", "pink") + f": training, to be kept as {path}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@ import pytest
 from sklearn.ensemble import AdaBoostClassifier, GradientBoostingClassifier
 
 from recbole_aia.evaluator.attackers.boosting import BoostedStumps, HistogramBoosting
+from recbole_aia.evaluator.attackers.trees import BudgetedXgboost
 from recbole_aia.evaluator.metrics import one_vs_rest_auc
 
 
@@ -42,3 +43,10 @@ def test_histograms_rank_users_as_well_as_exact_splits(n_classes):
     assert difference == pytest.approx(0, abs=0.012)
     np.testing.assert_allclose(ours.mean(axis=0), theirs.mean(axis=0), atol=0.02)
     assert np.mean(ours.argmax(axis=1) == theirs.argmax(axis=1)) > 0.9
+
+
+@pytest.mark.parametrize(("n_classes", "rounds"), [(2, 100), (4, 100), (8, 50), (60, 10)])
+def test_many_classes_share_a_budget_of_trees(n_classes, rounds):
+    points, classes = np.random.default_rng(0).normal(size=(120, 2)), np.arange(120) % n_classes
+    model = BudgetedXgboost(max_depth=1, n_jobs=1).fit(points, classes)
+    assert model.get_booster().num_boosted_rounds() == rounds

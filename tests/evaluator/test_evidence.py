@@ -48,6 +48,14 @@ class TestComparisons:
                 assert line["p_value"] > 0.01
             assert line["p_holm"] >= line["p_value"]
 
+    def test_the_correction_is_over_views_too(self, report):
+        other = AttackReport([{**row, "view": "table"} for row in report.rows], report.evidence)
+        alone = {(line["attribute"], line["attacker"]): line["p_holm"] for line in report.comparisons()}
+        for line in (report + other).comparisons():
+            assert line["p_holm"] >= alone[line["attribute"], line["attacker"]]
+        largest = max((report + other).comparisons(), key=lambda line: line["p_holm"])
+        assert largest["p_holm"] > alone[largest["attribute"], largest["attacker"]] or largest["p_holm"] == 1
+
     def test_one_state_alone_has_nothing_to_compare(self, report):
         assert report.where(state="defended").comparisons() == []
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from recbole_aia.evaluator import AttributeInferenceEvaluator
+from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.evaluator.labels import encode_labels
-from recbole_aia.evaluator.leakers import by_activity, by_dimension, confidence
+from recbole_aia.evaluator.leakers import COLUMNS, by_activity, by_dimension, confidence
 from recbole_aia.evaluator.metrics import one_vs_rest_auc
 from recbole_aia.evaluator.protocol import HeldOut
 
@@ -53,6 +53,33 @@ class TestUsers:
         leaking = frame["interactions"] >= 200
         assert frame[leaking]["confidence"].mean() > 0.7
         assert frame[~leaking]["confidence"].mean() < 0.6
+
+    def test_answers_below_chance_are_read_backwards(self):
+        """Classes matched on all users: the attacker is wrong about most of those that it has not seen."""
+        rng = np.random.default_rng(0)
+        points, classes = rng.normal(size=(400, 32)), np.arange(400) % 2
+        for members in (classes == 0, classes == 1):
+            points[members] -= points[members].mean(axis=0)
+        report = AttributeInferenceEvaluator(SETTINGS, attackers=["logistic"], show_progress=False).evaluate(
+            points, classes
+        )
+        assert report.rows[0]["metrics"]["auc"]["mean"] < 0.4
+        frame = report.users()
+        assert (frame["guessed"] == frame["class"].astype(str)).mean() > 0.55
+        assert frame["confidence"].mean() > 0.5
+
+    def test_views_and_profiles_add_no_lines(self, report, leak):
+        points, classes, _ = leak
+        other = AttributeInferenceEvaluator(SETTINGS, show_progress=False).evaluate(
+            points + 5 * np.eye(6)[classes], {"gender": np.where(classes == 1, "M", "F")}, view="profile"
+        )
+        both = AttackReport.concat([report, other])
+        assert [found["view"] for found in both.who_leaks()] == ["served"]
+        assert len(both.users()) == N
+
+    def test_rows_read_from_a_file_name_nobody(self, report):
+        assert AttackReport(report.rows).who_leaks() == []
+        assert list(AttackReport(report.rows).users().columns) == list(COLUMNS)
 
     def test_users_without_a_label_are_not_listed(self, leak):
         points, classes, _ = leak

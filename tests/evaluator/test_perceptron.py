@@ -44,7 +44,11 @@ class TestAgainstScikitLearn:
 
     def test_its_defaults_are_scikit_learns(self):
         theirs = MLPClassifier().get_params()
-        ours = {key: value for key, value in Perceptron().get_params().items() if key not in ("device", "random_state")}
+        ours = {
+            key: value
+            for key, value in Perceptron().get_params().items()
+            if key not in ("device", "random_state", "even_penalty")
+        }
         assert ours == {key: theirs[key] for key in ours}
 
 
@@ -102,3 +106,19 @@ def test_cuda_gives_the_cpus_network():
     options = {"hidden_layer_sizes": (20,), "alpha": 0.5, "max_iter": 20, "random_state": 3}
     cpu, gpu = (Perceptron(**options, device=device).fit(points, classes) for device in ("cpu", "cuda"))
     np.testing.assert_allclose(gpu.predict_proba(points), cpu.predict_proba(points), atol=1e-2)
+
+
+def test_a_last_batch_of_a_few_users_does_not_undo_a_network_whose_penalty_is_even():
+    """603 users make three batches of 200 and one of three, where a penalty of 8 is 67 times as strong."""
+    points, classes = planted(603, 2)
+    unseen = planted(300, 2, seed=1)[0]
+    options = {"hidden_layer_sizes": (64,), "alpha": 8.0, "learning_rate_init": 1e-2, "max_iter": 60}
+    crushed, even = (Perceptron(**options, even_penalty=flag).fit(points, classes) for flag in (False, True))
+    assert np.ptp(crushed.predict_proba(unseen)[:, 0]) < 0.1
+    assert np.ptp(even.predict_proba(unseen)[:, 0]) > 0.5
+
+
+def test_an_even_penalty_is_scikit_learns_where_batches_are_whole():
+    points, classes = planted(400, 3)
+    plain, even = (Perceptron((16,), alpha=2.0, max_iter=20, even_penalty=flag) for flag in (False, True))
+    np.testing.assert_allclose(even.fit(points, classes).loss_curve_, plain.fit(points, classes).loss_curve_, rtol=1e-5)

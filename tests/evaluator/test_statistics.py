@@ -72,6 +72,12 @@ class TestCorrectedDifference:
         assert np.mean(np.array(p_values) < 0.05) < 0.06
 
 
+def test_a_floor_leaves_out_draws_that_are_not_defined():
+    draws = np.linspace(0, 0.1, 101)
+    assert floor95([np.append(draws, np.nan)]) == pytest.approx(0.095)
+    assert floor95([np.full(20, np.nan)]) == 1.0
+
+
 class TestHolm:
     def test_by_hand(self):
         assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])

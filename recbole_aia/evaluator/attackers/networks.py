@@ -54,7 +54,7 @@ class MlpAttacker(NetworkAttacker):
     """A network that no rescaling of the embeddings can blind: standardised, classes equal.
 
     Sixty epochs with a large step and a strong penalty take the place of a validation split, which
-    a thousand users cannot spare. scikit-learn divides ``alpha`` by the batch and not by the data,
+    a thousand users cannot spare. ``alpha`` is divided by the batch and not by the data,
     so it falls with the number of users here: 8 for a training set of 750.
     """
 
@@ -70,6 +70,7 @@ class MlpAttacker(NetworkAttacker):
             max_iter=60,
             random_state=seed,
             device=self.device,
+            even_penalty=True,
         )
 
 

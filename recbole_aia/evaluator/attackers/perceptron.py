@@ -38,6 +38,8 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         hidden_layer_sizes: units of each hidden layer; none for a linear classifier.
         alpha: L2 penalty, >= 0; divided by the size of a batch.
+        even_penalty: whether all batches are penalised alike, ``alpha`` divided by the size of a whole one. As
+            scikit-learn has it, a strong penalty in a last batch of a few users undoes what the others taught.
         learning_rate_init: Adam's step, > 0.
         max_iter: epochs at most; fewer where the loss has not fallen by 1e-4 for more than ten in a row.
         random_state: seed of the initial weights and the order of the users.
@@ -55,6 +57,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_iter: int = 200,
         random_state: int = 0,
         device: str = "cpu",
+        even_penalty: bool = False,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.alpha = alpha
@@ -62,6 +65,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.max_iter = max_iter
         self.random_state = random_state
         self.device = device
+        self.even_penalty = even_penalty
 
     def fit(self, X: FloatArray, y: IntArray, sample_weight: FloatArray | None = None) -> Self:  # noqa: N803
         """Learns from ``[n, d]`` and classes ``[n]`` in ``0..K-1``, each present, users weighted by ``[n]``."""
@@ -96,7 +100,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _kind(self) -> tuple[Any, ...]:
         """What networks must have in common to be trained side by side."""
         steps = -(-len(self._users[1]) // BATCH)
-        return self._units, steps, self.learning_rate_init, self.max_iter, self.device
+        return self._units, steps, self.learning_rate_init, self.max_iter, self.device, self.even_penalty
 
 
 @contextmanager

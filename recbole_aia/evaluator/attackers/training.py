@@ -119,7 +119,7 @@ def train(networks: Sequence[Perceptron]) -> None:
         for network in networks:
             network.loss_curve_, network._best, network._stalled = [], np.inf, 0
         while active:
-            losses = _epoch(state, users, active, penalized, units, first.learning_rate_init, steps)
+            losses = _epoch(state, users, active, penalized, units, first, steps)
             steps += -(-users.longest // BATCH)
             going = [row for row, loss in enumerate(losses) if _goes_on(networks[active[row]], loss)]
             if len(going) < len(active):
@@ -142,28 +142,28 @@ def _epoch(
     active: Sequence[int],
     penalized: Tensor,
     units: Sequence[int],
-    rate: float,
+    kind: Perceptron,
     steps: int,
 ) -> list[float]:
-    """One pass over the users; returns the mean loss of each network."""
+    """One pass over the users; returns the mean loss of each network. All are of one kind."""
+    whole = min(BATCH, users.longest)
     positions, targets, weights = users.shuffled(active)
     layers, gradient = _Layers(state.parameters, units), torch.empty_like(state.parameters)
     gradients, batches = _Layers(gradient, units), range(0, users.longest, BATCH)
-    logits, squares, totals = torch.empty_like(targets), [], []
+    logits, penalties, totals = torch.empty_like(targets), [], []
     for start in batches:
         batch = slice(start, start + BATCH)
         total = weights[:, batch].sum(1)
         inputs = users.embeddings[positions[:, batch]]
         logits[:, batch] = _backpropagate(layers, gradients, inputs, targets[:, batch], weights[:, batch])
         decayed = state.parameters * penalized
-        squares.append((decayed * state.parameters).sum(1))
+        alpha = state.alpha * total / whole if kind.even_penalty else state.alpha
+        penalties.append(0.5 * alpha[:, 0] * (decayed * state.parameters).sum(1))
         totals.append(total[:, 0])
-        gradient.addcmul_(decayed, state.alpha).div_(total)
+        gradient.addcmul_(decayed, alpha).div_(total)
         steps += 1
-        _adam(state, gradient, rate, steps)
-    return _mean_losses(
-        logits, targets, weights, state.alpha, torch.stack(squares, 1), torch.stack(totals, 1), users, active
-    )
+        _adam(state, gradient, kind.learning_rate_init, steps)
+    return _mean_losses(logits, targets, weights, torch.stack(penalties, 1), torch.stack(totals, 1), users, active)
 
 
 def _backpropagate(layers: _Layers, gradients: _Layers, inputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -197,8 +197,7 @@ def _mean_losses(
     logits: Tensor,
     targets: Tensor,
     weights: Tensor,
-    alpha: Tensor,
-    squares: Tensor,
+    penalties: Tensor,
     totals: Tensor,
     users: _Users,
     active: Sequence[int],
@@ -210,7 +209,7 @@ def _mean_losses(
         losses = torch.logsumexp(logits, -1, keepdim=True) - (targets * logits).sum(-1, keepdim=True)
     spare = -users.longest % BATCH
     sums = F.pad((losses * weights)[..., 0], (0, spare)).unflatten(1, (-1, BATCH)).sum(2)
-    means = ((sums + 0.5 * alpha * squares) / totals).double().cpu().numpy()
+    means = ((sums + penalties) / totals).double().cpu().numpy()
     counts = np.array([users.counts[network] for network in active])
     sizes = np.full(means.shape, float(BATCH))
     sizes[:, -1] = counts - BATCH * (means.shape[1] - 1)
