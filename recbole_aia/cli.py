@@ -10,6 +10,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -92,13 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"recbole\.")
     parser, run_parser = _parsers()
     arguments, rest = parser.parse_known_args(argv)
+    handle = {"run": partial(_run, parser=run_parser), "audit": _audit, "unlearn": cli_unlearn.run}
     try:
-        if arguments.command == "run":
-            return _run(arguments, rest, run_parser)
-        if arguments.command == "audit":
-            return _audit(arguments, rest)
-        if arguments.command == "unlearn":
-            return cli_unlearn.run(arguments, rest)
+        if arguments.command in handle:
+            return handle[arguments.command](arguments, rest)
         if rest:
             parser.error(f"unknown argument '{rest[0]}'")
         if arguments.command == "prepare":
