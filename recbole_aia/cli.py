@@ -9,12 +9,12 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from recbole_aia import cli_unlearn
+from recbole_aia import cli_export, cli_unlearn
 from recbole_aia.errors import AIAError, ConfigValueError
 from recbole_aia.keys import KEYS
 from recbole_aia.text import parse_arguments
@@ -93,7 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"recbole\.")
     parser, run_parser = _parsers()
     arguments, rest = parser.parse_known_args(argv)
-    handle = {"run": partial(_run, parser=run_parser), "audit": _audit, "unlearn": cli_unlearn.run}
+    handle: dict[str, Callable[[argparse.Namespace, Sequence[str]], int]] = {
+        "run": partial(_run, parser=run_parser),
+        "audit": _audit,
+        "unlearn": cli_unlearn.run,
+        "export": cli_export.run,
+    }
     try:
         if arguments.command in handle:
             return handle[arguments.command](arguments, rest)
@@ -135,6 +140,7 @@ def _parsers() -> tuple[_Parser, _Parser]:
     run.add_argument("--config_files", nargs="+", metavar="FILE", help="YAML files; later ones win")
     _add_audit(commands)
     cli_unlearn.add_parser(commands)
+    cli_export.add_parser(commands)
     prepare = commands.add_parser(
         "prepare",
         help="make a dataset",

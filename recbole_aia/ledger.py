@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_aia.errors import CheckpointError, ConfigValueError
-from recbole_aia.files import write_whole
+from recbole_aia.files import sha256_of, write_whole
 
 FILE = "ledger.json"
 _SCHEMA = "recbole-aia/ledger-1"
@@ -129,11 +128,7 @@ def sha256(path: Path) -> str:
     Raises:
         CheckpointError: it cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return sha256_of(path)
     except OSError as error:
         raise CheckpointError(f"the checkpoint '{path}' cannot be read: {error.strerror}. Check the path.") from error
-    return digest.hexdigest()

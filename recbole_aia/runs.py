@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.utils import init_seed
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ from recbole_aia.data import create_dataset
 from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.evaluator import AttackReport
 from recbole_aia.model import UserEmbeddingView, build_model, view_class
-from recbole_aia.model.exposures import OF_VECTORS, FloatArray, expose
+from recbole_aia.model.exposures import OF_VECTORS, FloatArray, expose, interaction_matrix, ranked_items
 from recbole_aia.text import to_yaml
 from recbole_aia.version import __version__
 
@@ -51,6 +52,35 @@ class LoadedRun(NamedTuple):
     model: nn.Module
     training: Any
 
+    def predictions(self, k: int = 10) -> Predictions:
+        """What the model recommends to every user; what a user was trained on is not recommended again.
+
+        Args:
+            k: items of a list, >= 1.
+
+        Raises:
+            AttributeDataError: the model's scores are not finite.
+        """
+        items, scores = ranked_items(UserEmbeddingView(self.model), interaction_matrix(self.training), k)
+        names = self.dataset.field2id_token
+        users = np.asarray(names[self.dataset.uid_field][1:], dtype=np.str_)
+        tokens = np.asarray(names[self.dataset.iid_field][1:], dtype=np.str_)[items]
+        return Predictions(users, np.where(np.isfinite(scores), tokens, ""), scores)
+
+
+class Predictions(NamedTuple):
+    """Recommendation lists of all users, best first.
+
+    Attributes:
+        users: original ids, ``[n]``.
+        items: original ids, ``[n, k]``; empty where there is nothing left to recommend.
+        scores: logits, ``[n, k]``; ``-inf`` where there is nothing left.
+    """
+
+    users: NDArray[np.str_]
+    items: NDArray[np.str_]
+    scores: FloatArray
+
 
 def load_run(
     path: str | Path,
@@ -59,7 +89,7 @@ def load_run(
     config_file_list: Sequence[str | Path] = (),
     argv: Sequence[str] = (),
 ) -> LoadedRun:
-    """Brings back the configuration, the dataset and the model of a run.
+    """Brings back the configuration, the dataset and the model of a run, which then gives its predictions.
 
     Args:
         path: a run's folder, or a checkpoint: recbole-aia's, or RecBole's own with ``trust_checkpoint``.

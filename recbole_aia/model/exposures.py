@@ -159,28 +159,35 @@ def interaction_matrix(training: Any) -> sp.csr_matrix:
 
 
 def top_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> sp.csr_matrix:
-    """The items that each user is recommended, ``[n_users - 1, n_items - 1]``, entries 1.
+    """The items that each user is recommended, ``[n_users - 1, n_items - 1]``, entries 1; see :func:`ranked_items`.
 
-    As in RecBole's full-sort evaluation, what a user has seen is not recommended. Users with fewer than ``k`` other
-    items get those. The order within a list is not kept.
+    Users with fewer than ``k`` other items get those. The order within a list is not kept.
+    """
+    items, scores = ranked_items(view, seen, k)
+    listed = np.isfinite(scores)
+    ends = np.cumsum(np.concatenate([[0], listed.sum(axis=1)]))
+    return sp.csr_matrix((np.ones(ends[-1], dtype=np.float32), items[listed], ends), shape=seen.shape)
+
+
+def ranked_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> tuple[NDArray[np.integer[Any]], FloatArray]:
+    """The best items of each user, and their logits, best first, both ``[n_users - 1, min(k, n_items - 1)]``.
+
+    As in RecBole's full-sort evaluation, what a user has seen is not recommended: where nothing else is left, the
+    logit is ``-inf``.
 
     Args:
         view: of the model.
-        seen: training interactions, ``[n_users - 1, n_items - 1]``.
+        seen: training interactions, ``[n_users - 1, n_items - 1]``; columns, as items here, count from item id 1.
         k: items of a list, >= 1.
     """
-    columns, counts = [], []
-    k = min(k, seen.shape[1])
+    items, values = [], []
     for start, scores in _score_blocks(view):
         known = seen[start : start + len(scores)].tocoo()
         scores[torch.from_numpy(known.row).long(), torch.from_numpy(known.col).long()] = -torch.inf
-        best = scores.topk(k, dim=1)
-        listed = (best.values > -torch.inf).numpy()
-        columns.append(best.indices.numpy()[listed])
-        counts.append(listed.sum(axis=1))
-    ends = np.cumsum(np.concatenate([[0], *counts]))
-    items = np.concatenate(columns)
-    return sp.csr_matrix((np.ones(len(items), dtype=np.float32), items, ends), shape=seen.shape)
+        best = scores.topk(min(k, seen.shape[1]), dim=1)
+        items.append(best.indices.numpy())
+        values.append(best.values.numpy())
+    return np.concatenate(items), np.concatenate(values)
 
 
 def score_rows(view: UserEmbeddingView, dimensions: int, seed: int) -> FloatArray:

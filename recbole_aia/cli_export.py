@@ -1,0 +1,44 @@
+"""The command ``recbole-aia export``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_HELP = """\
+Writes a trained or unlearned model for tools that know nothing of recbole-aia.
+
+  recbole-aia export safe --format recbole --out BPR-safe.pth
+
+The file is what RecBole saves itself: recbole.quick_start.load_data_and_model opens it. It holds pickled objects, so
+give it only to those who trust you. (From torch 2.6 on RecBole 1.2.1 opens no checkpoint, its own neither, unless
+TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 is set.) Vectors by user, for any system, are in embeddings.npz beside a checkpoint.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Declares the command."""
+    parser = commands.add_parser(
+        "export",
+        help="write a model for vanilla RecBole",
+        description=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run, or a checkpoint of recbole-aia")
+    parser.add_argument("--format", choices=["recbole"], default="recbole", help="whose format (default: recbole)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write; it must be new")
+
+
+def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Runs the command."""
+    from recbole_aia.errors import ConfigValueError
+    from recbole_aia.export import export_recbole
+
+    if rest:
+        raise ConfigValueError(f"unknown argument '{rest[0]}'. See 'recbole-aia export --help'.")
+    export_recbole(arguments.run, arguments.out)
+    print(f"written to {arguments.out}")
+    return 0

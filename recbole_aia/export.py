@@ -1,0 +1,71 @@
+"""A model of ours as a checkpoint of RecBole's own, for tools that know nothing of this package."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.config import Config
+
+from recbole_aia.checkpoint import load_checkpoint
+from recbole_aia.errors import CheckpointError, ConfigValueError
+from recbole_aia.files import write_whole
+from recbole_aia.keys import KEYS
+from recbole_aia.runs import kept_values, load_run
+from recbole_aia.text import to_yaml
+
+
+def export_recbole(path: Path, out: Path) -> None:
+    """Writes the checkpoint that ``recbole.quick_start.load_data_and_model`` opens.
+
+    It holds a pickled ``recbole.config.Config`` without a key of ours. From torch 2.6 on, RecBole 1.2.1 opens no
+    pickle, its own neither, unless ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1`` is set.
+
+    Args:
+        path: a run's folder, or a checkpoint of recbole-aia.
+        out: the file to write.
+
+    Raises:
+        ConfigValueError: there is such a file already.
+        CheckpointError: it cannot be read, or holds released users, for which RecBole's models have no place.
+    """
+    if out.exists():
+        raise ConfigValueError(f"'{out}' exists already. Give another --out, or remove it.")
+    if not out.parent.is_dir():
+        raise ConfigValueError(f"there is no folder '{out.parent}'. Make it, or give another --out.")
+    path = path / "checkpoint.pth" if path.is_dir() else path
+    run, state = load_run(path), load_checkpoint(path)
+    if getattr(run.model, "released_users", None) is not None:
+        raise CheckpointError(
+            f"the users of '{path}' are released, and RecBole's {run.config['model']} would compute them anew, "
+            "unprotected. Serve embeddings.npz, or unlearn with another --target."
+        )
+    stock = {
+        "config": _stock_config(run.config),
+        "epoch": state["epoch"],
+        "cur_step": state["cur_step"],
+        "best_valid_score": state["best_valid_score"],
+        "state_dict": state["state_dict"],
+        # What its models cache of earlier scores, they compute when they are asked.
+        "other_parameter": None,
+        "optimizer": state["optimizer"],
+    }
+    write_whole(out, lambda aside: torch.save(stock, aside, pickle_protocol=4))
+
+
+class _WithoutCommandLine(Config):  # type: ignore[misc]
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return {}
+
+
+def _stock_config(config: Any) -> Config:
+    values = {key: value for key, value in kept_values(config.final_config_dict).items() if key not in KEYS}
+    with tempfile.TemporaryDirectory() as folder:
+        # A file, because RecBole evaluates texts in a config_dict.
+        file = Path(folder) / "config.yaml"
+        file.write_text(to_yaml(values), encoding="utf-8")
+        stock = _WithoutCommandLine(config_file_list=[str(file)])
+    stock.__class__ = Config
+    return stock

@@ -1,0 +1,85 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_aia import load_run, run_recbole_aia
+from recbole_aia.cli import main
+
+FAST = ["--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--attack_permutations=20"]
+
+# A process that knows the shims for newer libraries, and nothing else of this package.
+VANILLA = """
+import json, sys
+from recbole_aia import compat
+compat.apply()
+from recbole.quick_start import load_data_and_model
+from recbole.utils import get_trainer
+config, model, dataset, train, valid, test = load_data_and_model(sys.argv.pop())
+config.compatibility_settings()  # NumPy's names of old, which RecBole gives back when it makes a configuration
+assert type(config).__module__ == "recbole.config.configurator", type(config)
+assert "defense" not in config.final_config_dict
+assert type(model).__module__.startswith("recbole.model"), type(model)
+trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+print(json.dumps({k: float(v) for k, v in trainer.evaluate(test, load_best_model=False).items()}))
+"""
+
+
+@pytest.fixture(scope="module", params=["BPR", "LightGCN"])
+def run(request, tmp_path_factory):
+    """The folder of an unlearned run."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("sys.argv", ["pytest"])
+        config = {"attributes": ["gender"], "epochs": 2, "output_dir": "run", "defense": "noise", "target": "table"}
+        run_recbole_aia(request.param, config_dict=config, argv=[*FAST, "--gpu_id=", "--show_progress=False"])
+    return folder / "run"
+
+
+def test_vanilla_recbole_opens_what_is_exported_and_measures_the_same(run):
+    assert main(["export", str(run), "--format", "recbole", "--out", "model.pth"]) == 0
+    environment = {**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+    command = [sys.executable, "-c", VANILLA, "model.pth"]
+    vanilla = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert vanilla.returncode == 0, vanilla.stderr[-2000:]
+    measured = json.loads(vanilla.stdout.splitlines()[-1])
+    assert measured == pytest.approx(json.loads((run / "results.json").read_text())["utility"]["defended"], abs=1e-6)
+
+
+def test_a_file_that_is_there_is_not_overwritten(run, capsys):
+    Path("model.pth").write_text("mine")
+    assert main(["export", str(run), "--out", "model.pth"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert Path("model.pth").read_text() == "mine"
+
+
+def test_released_users_have_no_place_in_recboles_models(run, capsys, tmp_path):
+    state = torch.load(run / "checkpoint.pth", weights_only=True)
+    if state["config"]["model"] != "LightGCN":
+        return
+    state["other_parameter"]["released_users"] = torch.zeros(944, 64)
+    torch.save(state, tmp_path / "checkpoint.pth")
+    assert main(["export", str(tmp_path), "--out", str(tmp_path / "model.pth")]) == 2
+    assert "are released" in capsys.readouterr().err
+    assert not (tmp_path / "model.pth").exists()
+
+
+def test_predictions_are_the_best_items_that_a_user_was_not_trained_on(run):
+    loaded = load_run(run)
+    users, items, scores = loaded.predictions(k=5)
+    assert users.tolist() == loaded.dataset.field2id_token["user_id"][1:].tolist()
+    assert items.shape == scores.shape == (943, 5)
+    with torch.no_grad():
+        everything = loaded.model.full_sort_predict({"user_id": torch.tensor([7])}).flatten().clone()
+    train = loaded.training.inter_feat
+    everything[train["item_id"][train["user_id"] == 7]] = -torch.inf
+    everything[0] = -torch.inf
+    best = everything.topk(5)
+    assert items[6].tolist() == loaded.dataset.field2id_token["item_id"][best.indices.numpy()].tolist()
+    assert np.allclose(scores[6], best.values.numpy(), atol=1e-5)
