@@ -14,6 +14,7 @@ from ._moments import Blocks, block_moments
 CovarianceMethod = Literal["ledoit_wolf", "ridge", "full"]
 
 _RIDGE = 1e-2  # weight of the sphere in every covariance, of classes and of all users alike
+_CHUNK = 1 << 16  # users at a time, where a copy of all would cost memory
 _FEWEST = 2  # users of a class that has a covariance at all
 
 
@@ -45,16 +46,17 @@ def gaussian_kl(mean: Tensor, covariance: Tensor, global_mean: Tensor, global_co
     return (_log_det(factor) - _log_det(torch.linalg.cholesky(covariance)) - mean.shape[-1] + trace) / 2
 
 
-def ledoit_wolf_shrinkage(embeddings: Tensor) -> float:
-    r"""The weight of the sphere that brings a shrunk covariance closest to the true one in expectation.
+def ledoit_wolf_shrinkage(embeddings: Tensor, target: Tensor | None = None) -> float:
+    r"""The weight of a target that brings a shrunk covariance closest to the true one in expectation.
 
-    The shrunk covariance is :math:`(1 - \rho) S + \rho \frac{\operatorname{tr} S}{d} I`.
+    The shrunk covariance is :math:`(1 - \rho) S + \rho T`.
 
     Args:
         embeddings: ``[n, d]``, n >= 1.
+        target: :math:`T`, ``[d, d]``; ``None`` for the sphere :math:`\frac{\operatorname{tr} S}{d} I`.
 
     Returns:
-        :math:`\rho` in [0, 1]; 1 where the users do not differ at all.
+        :math:`\rho` in [0, 1]; 1 where the covariance is the target.
 
     Source:
         Ledoit and Wolf (2004), section 3.3.
@@ -62,9 +64,11 @@ def ledoit_wolf_shrinkage(embeddings: Tensor) -> float:
     centered = (embeddings - embeddings.mean(0)).double()
     n, width = centered.shape
     covariance = centered.t() @ centered / n
-    off_sphere = covariance - covariance.diagonal().mean() * torch.eye(width).to(covariance)
-    distance = float(off_sphere.square().sum())
-    error = float(centered.square().sum(1).square().sum() / n - covariance.square().sum()) / n
+    if target is None:
+        target = covariance.diagonal().mean() * torch.eye(width).to(covariance)
+    distance = float((covariance - target).square().sum())
+    fourth = sum(float(part.square().sum(1).square().sum()) for part in centered.split(_CHUNK))
+    error = (fourth / n - float(covariance.square().sum())) / n
     return min(1.0, error / distance) if distance > 0 else 1.0
 
 
@@ -74,14 +78,17 @@ class ClassDivergence:
     .. math:: \mathcal L^{AU}_j = \sum_k \frac{N_k}{N}\,
         D_{KL}\bigl(\mathcal N(\mu_{j,k}, \Sigma_{j,k}) \,\|\, \mathcal N(\mu_j, \Sigma_j)\bigr)
 
-    Classes are those of the users who move; "all users" are they and the ``others`` who have a label. Covariances
-    are shrunk towards a sphere by weights that are estimated once, here: the loss stays the same function while
-    users move. A step costs a product ``[d, N] x [N, d]`` for each attribute, and another of that size backward.
+    Classes are those of the users who move; "all users" are they and the ``others`` who have a label. A covariance of
+    few users is mostly noise, which a descent would remove at the price of recommendations. So every class is shrunk
+    towards all users, and all users towards a sphere, which classes that are alike stay through. The weights are
+    estimated once, here: the loss stays the same function while users move. A step costs a product
+    ``[d, N] x [N, d]`` for each attribute, and another of that size backward.
 
     Args:
         embeddings: where the users are now, ``[n, d]``.
         labels: ``[n, A]``, integers; negative where a user's label is not known.
-        covariance: ``ledoit_wolf`` estimates each weight of shrinkage, ``ridge`` uses 0.01, ``full`` none.
+        covariance: ``ledoit_wolf`` estimates the weights; ``ridge`` leaves classes as they are and has 0.01 of the
+            sphere everywhere; ``full`` shrinks nothing.
         others: embeddings of users who stay, ``[m, d]``.
         other_labels: their labels, ``[m, A]``.
 
@@ -110,21 +117,18 @@ class ClassDivergence:
         classes, attributes, self.left_out = _classes(labels)
         sizes = [len(users) for users in classes]
         self._blocks = Blocks(torch.cat(classes), sizes, embeddings)
-        everyone = []
-        for a, column in enumerate(other_labels.t()):
-            movers = [users for users, b in zip(classes, attributes, strict=True) if a == b]
-            everyone.append(torch.cat([embeddings[torch.cat(movers)], others[column >= 0]]))
-        samples = [*(embeddings[users] for users in classes), *everyone]
-        shrinkage = [_shrinkage(covariance, sample) for sample in samples]
         own = torch.tensor(attributes, device=embeddings.device)
         counts = F.one_hot(own).t().double() * torch.tensor(sizes, device=own.device)
-        totals = torch.tensor([[len(sample)] for sample in everyone]).to(counts)
+        totals = counts.sum(1, keepdim=True) + (other_labels >= 0).sum(0).to(counts).unsqueeze(1)
+        weights = counts / counts.sum(1, keepdim=True)
+        spheres, pools = _shrinkages(covariance, embeddings, classes, own, others, other_labels)
         self._groups = _Groups(
             attributes=own,
-            weights=counts / counts.sum(1, keepdim=True),
+            weights=weights,
             global_weights=counts / totals,
             staying=_staying_moments(others - self._blocks.center, other_labels, totals),
-            shrinkage=torch.tensor(shrinkage).to(counts).view(-1, 1, 1),
+            spheres=torch.cat([spheres[own.cpu()], spheres]).to(counts).view(-1, 1, 1),
+            pools=pools.to(counts).view(-1, 1, 1),
         )
 
     def __call__(self, embeddings: Tensor) -> Tensor:
@@ -145,21 +149,33 @@ class _Groups:
     weights: Tensor  # [A, C], N_k / N among those who move
     global_weights: Tensor  # [A, C], N_k / N among all
     staying: tuple[Tensor, Tensor]  # what users who stay add to the moments of all, [A, d] and [A, d, d]
-    shrinkage: Tensor  # [C + A, 1, 1]
+    spheres: Tensor  # [C + A, 1, 1], weights of a sphere
+    pools: Tensor  # [C, 1, 1], weights of all users in the covariance of a class
 
     def to(self, dtype: torch.dtype) -> _Groups:
         """The same in another precision, without what staying users add, which no gradient needs."""
-        weights, global_weights, shrinkage = (
-            tensor.to(dtype) for tensor in (self.weights, self.global_weights, self.shrinkage)
-        )
-        return _Groups(self.attributes, weights, global_weights, self.staying, shrinkage)
+        tensors = (self.weights, self.global_weights, self.spheres, self.pools)
+        weights, global_weights, spheres, pools = (tensor.to(dtype) for tensor in tensors)
+        return _Groups(self.attributes, weights, global_weights, self.staying, spheres, pools)
 
     def shrunk(self, covariances: Tensor) -> Tensor:
-        """``(1 - rho) S + rho tr(S) / d I`` of each matrix ``[C + A, d, d]``; a symmetric map, so its own gradient."""
-        sphere = self.shrinkage.flatten() * covariances.diagonal(dim1=1, dim2=2).mean(1)
-        shrunk = covariances * (1 - self.shrinkage)
-        shrunk.diagonal(dim1=1, dim2=2).add_(sphere.unsqueeze(1))
-        return shrunk
+        """Covariances ``[C + A, d, d]`` of classes and of all users, shrunk."""
+        rounded, n = self._rounded(covariances), len(self.pools)
+        rounded[:n].lerp_(rounded[n:][self.attributes], self.pools)
+        return rounded
+
+    def unshrunk(self, gradients: Tensor) -> Tensor:
+        """The gradients ``[C + A, d, d]`` of covariances that belong to those of the shrunk ones."""
+        n = len(self.pools)
+        of_all = gradients[n:].index_add(0, self.attributes, gradients[:n] * self.pools)
+        return self._rounded(torch.cat([gradients[:n] * (1 - self.pools), of_all]))
+
+    def _rounded(self, matrices: Tensor) -> Tensor:
+        """``(1 - rho) S + rho tr(S) / d I`` of each matrix; a symmetric map, so its own gradient."""
+        sphere = self.spheres.flatten() * matrices.diagonal(dim1=1, dim2=2).mean(1)
+        rounded = matrices * (1 - self.spheres)
+        rounded.diagonal(dim1=1, dim2=2).add_(sphere.unsqueeze(1))
+        return rounded
 
     def pooled(self, weights: Tensor, values: Tensor) -> Tensor:
         """Weighted sums over classes, ``[A, ...]`` of ``[C, ...]``."""
@@ -195,7 +211,7 @@ class _Divergences(torch.autograd.Function):
         # Of the shrunk covariances, then of the moments that they and the offsets are made of.
         of_classes = (of_all[own] - inverses[:n]).mul_(weights / 2)
         of_globals = (of_all - of_all @ spread @ of_all).mul_(of_losses.view(-1, 1, 1) / 2)
-        of_seconds = groups.shrunk(torch.cat([of_classes, of_globals]))
+        of_seconds = groups.unshrunk(torch.cat([of_classes, of_globals]))
         of_offsets = (weights * (of_all[own] @ offsets.unsqueeze(2))).squeeze(2)
         of_means = -2 * (of_seconds @ origins.unsqueeze(2)).squeeze(2)
         of_means[:n] += of_offsets
@@ -234,12 +250,22 @@ def _staying_moments(others: Tensor, labels: Tensor, totals: Tensor) -> tuple[Te
     return shares @ others, torch.stack([(others * share.unsqueeze(1)).t() @ others for share in shares])
 
 
-def _shrinkage(method: str, embeddings: Tensor) -> float:
-    if method == "ledoit_wolf":
-        return ledoit_wolf_shrinkage(embeddings)
-    if method not in ("ridge", "full"):
+def _shrinkages(
+    method: str, embeddings: Tensor, classes: list[Tensor], own: Tensor, others: Tensor, other_labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weights of the sphere for each attribute ``[A]``, and of all users for each class ``[C]``."""
+    if method not in ("ledoit_wolf", "ridge", "full"):
         raise ValueError(f"covariance is {method!r}, expected ledoit_wolf, ridge or full")
-    return _RIDGE if method == "ridge" else 0.0
+    spheres = torch.full((other_labels.shape[1],), _RIDGE if method == "ridge" else 0.0, dtype=torch.float64)
+    pools = torch.zeros(len(classes), dtype=torch.float64)
+    if method == "ledoit_wolf":
+        for a, column in enumerate(other_labels.t()):
+            members = (own == a).nonzero().flatten().tolist()
+            everyone = torch.cat([embeddings[torch.cat([classes[k] for k in members])], others[column >= 0]])
+            spheres[a], target = ledoit_wolf_shrinkage(everyone), everyone.t().cov(correction=0).double()
+            for k in members:
+                pools[k] = ledoit_wolf_shrinkage(embeddings[classes[k]], target)
+    return spheres, pools
 
 
 def _check(embeddings: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor) -> None:

@@ -14,12 +14,13 @@ from recbole_aia.model.sparse import SparseMatrix, normalized_adjacency
 class LightGCN(lightgcn.LightGCN):  # type: ignore[misc]
     """RecBole's LightGCN, propagating by a sparse product whose backward is the same product."""
 
-    #: Frozen vectors that score in place of the propagated users, ``[n_users, d]``.
+    #: Frozen vectors that score in place of the propagated ones, ``[n_users, d]`` and ``[n_items, d]``.
     released_users: Tensor | None = None
+    released_items: Tensor | None = None
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.other_parameter_name = ["restore_user_e", "restore_item_e", "released_users"]
+        self.other_parameter_name = ["restore_user_e", "restore_item_e", "released_users", "released_items"]
 
     def get_norm_adj_mat(self) -> SparseMatrix:
         """The normalised adjacency of users and items."""
@@ -27,6 +28,8 @@ class LightGCN(lightgcn.LightGCN):  # type: ignore[misc]
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Layer mean of the propagated embeddings: users ``[n_users, d]`` and items ``[n_items, d]``."""
+        if self.released_users is not None and self.released_items is not None:
+            return self.released_users, self.released_items
         layer = self.get_ego_embeddings()
         layers = [layer]
         for _ in range(self.n_layers):
@@ -34,5 +37,4 @@ class LightGCN(lightgcn.LightGCN):  # type: ignore[misc]
             layers.append(layer)
         mean = torch.stack(layers, dim=1).mean(dim=1)
         users, items = torch.split(mean, [self.n_users, self.n_items])
-        # Items are what the tables make of them, whoever serves the users.
-        return (users if self.released_users is None else self.released_users), items
+        return users, items

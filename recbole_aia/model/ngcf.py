@@ -15,12 +15,13 @@ from recbole_aia.model.sparse import SparseMatrix, normalized_adjacency
 class NGCF(ngcf.NGCF):  # type: ignore[misc]
     """RecBole's NGCF, propagating by a sparse product whose backward is prepared."""
 
-    #: Frozen vectors that score in place of the propagated users, ``[n_users, d]``.
+    #: Frozen vectors that score in place of the propagated ones, ``[n_users, d]`` and ``[n_items, d]``.
     released_users: Tensor | None = None
+    released_items: Tensor | None = None
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.other_parameter_name = ["restore_user_e", "restore_item_e", "released_users"]
+        self.other_parameter_name = ["restore_user_e", "restore_item_e", "released_users", "released_items"]
 
     def get_norm_adj_mat(self) -> SparseMatrix:
         """The normalised adjacency of users and items."""
@@ -32,6 +33,8 @@ class NGCF(ngcf.NGCF):  # type: ignore[misc]
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """All layers side by side: users ``[n_users, sum d_l]`` and items ``[n_items, sum d_l]``."""
+        if self.released_users is not None and self.released_items is not None:
+            return self.released_users, self.released_items
         adjacency, layer = self._dropped_adjacency(), self.get_ego_embeddings()
         layers = [layer]
         for gnn in self.GNNlayers:
@@ -41,8 +44,7 @@ class NGCF(ngcf.NGCF):  # type: ignore[misc]
             layer = F.normalize(layer, p=2, dim=1)
             layers.append(layer)
         users, items = torch.split(torch.cat(layers, dim=1), [self.n_users, self.n_items])
-        # Items are what the tables make of them, whoever serves the users.
-        return (users if self.released_users is None else self.released_users), items
+        return users, items
 
     def _dropped_adjacency(self) -> SparseMatrix:
         adjacency: SparseMatrix = self.norm_adj_matrix

@@ -90,7 +90,8 @@ class UserEmbeddingView:
     def release(self) -> Tensor:
         """Freezes the served vectors of all users, which score from then on; see :attr:`released`.
 
-        The table or the tower that they were computed from stays in the model as it is.
+        A graph model's items are frozen with them, and its table of users, which would still give away what the
+        released users no longer do, is emptied. A tower stays in the model as it is.
 
         Raises:
             UnsupportedModelError: the model serves its table, or cannot take vectors back.
@@ -102,6 +103,7 @@ class UserEmbeddingView:
             raise UnsupportedModelError(f"stock {name} cannot take user vectors back. Build it with fast: True.")
         if self.model.released_users is None:
             served = self.served()
+            self._freeze()
             self.model.released_users = torch.cat([torch.zeros_like(served[:1]), served])
             self.clear_caches()
         return self.model.released_users  # type: ignore[no-any-return]
@@ -150,6 +152,9 @@ class UserEmbeddingView:
             for name in names:
                 delattr(self.model, name)
 
+    def _freeze(self) -> None:
+        """What else of the model stands still, or goes, when its users are released."""
+
     def _items(self) -> Tensor:
         items: Tensor = self.model.item_embedding.weight
         return items
@@ -183,11 +188,15 @@ class GraphView(UserEmbeddingView):
 
     caches = ("restore_user_e", "restore_item_e")
     shared = ("forward",)
-    targets = ("table", "released")
+    targets = ("released", "table")
 
     def served(self, users: Tensor | None = None) -> Tensor:
         """See :meth:`UserEmbeddingView.served`."""
         return F.embedding(self._ids(users), self.model.forward()[0])
+
+    def _freeze(self) -> None:
+        self.model.released_items = self.model.forward()[1].clone()
+        self.model.user_embedding.weight.zero_()
 
     def _items(self) -> Tensor:
         return self.model.forward()[1]  # type: ignore[no-any-return]

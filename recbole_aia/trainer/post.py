@@ -15,7 +15,7 @@ from torch import Tensor
 from recbole_aia.data import LabelTable, create_dataset, load_labels
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.trainer.base import DefenseTrainer
-from recbole_aia.trainer.targets import Target, make_target, only_moving
+from recbole_aia.trainer.targets import Target, intact_on_error, make_target, only_moving
 
 _CHECK = 10  # steps between two looks at the loss
 
@@ -116,7 +116,8 @@ class PostTrainer(DefenseTrainer):
         self.labels = labels
         request = self._request(wishes)
         self.model.eval()
-        details = self.edit(request, train_data)
+        with intact_on_error(self.model):
+            details = self.edit(request, train_data)
         self.view.clear_caches()
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         records = [
@@ -174,22 +175,31 @@ class PostTrainer(DefenseTrainer):
         plateau, step, converged = Plateau(config["unlearn_tolerance"], config["unlearn_patience"]), 0, False
         with only_moving(self.model, target):
             while step < config["unlearn_max_steps"] and not converged:
-                loss, moves = gradients()
+                loss, moves = self._checked(gradients)
                 for parameter, move in zip(target.parameters, moves, strict=True):
                     parameter.grad = move
                 optimizer.step()
                 step += 1
                 if step % _CHECK == 0:
-                    self._check_finite(loss)
                     converged = plateau.reached(float(loss))
             for parameter in target.parameters:
                 parameter.grad = None
+            self._check_finite(torch.cat([parameter.detach().sum().view(1) for parameter in target.parameters]))
             target.finish()
         return {"steps": step, "converged": converged}
 
-    def _check_finite(self, loss: Tensor) -> None:
-        if not loss.isfinite():
-            raise ConfigValueError(f"{self.defense}: the loss is no longer finite. Lower unlearn_learning_rate.")
+    def _checked(self, gradients: Gradients) -> tuple[Tensor, list[Tensor]]:
+        try:
+            return gradients()
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise ConfigValueError(
+                f"{self.defense}: a covariance has become singular. Lower unlearn_learning_rate, or write "
+                "--attrcloak_covariance=ledoit_wolf."
+            ) from error
+
+    def _check_finite(self, values: Tensor) -> None:
+        if not values.isfinite().all():
+            raise ConfigValueError(f"{self.defense}: the users are no longer finite. Lower unlearn_learning_rate.")
 
     def _load_labels(self, train_data: Any) -> LabelTable:
         """Labels of the configured attributes, and of those that were hidden earlier."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -140,14 +142,17 @@ def target_name(view: UserEmbeddingView, name: str | None) -> str:
 
     Args:
         view: the model's view.
-        name: ``None`` takes the view's first, or ``released`` where users have been released before.
+        name: ``None`` takes the first of the view's that the model can have, or ``released`` where users have been released before.
 
     Raises:
         ConfigValueError: the model has no such target, or it serves nobody any more.
     """
     model = type(view.model).__name__
     if name is None:
-        name = "released" if view.released is not None else view.targets[0]
+        # A stock model has no place for released vectors.
+        can_release = hasattr(view.model, "released_users")
+        offered = [target for target in view.targets if target != "released" or can_release]
+        name = "released" if view.released is not None else offered[0]
     if name not in view.targets:
         raise ConfigValueError(f"{model} has no target '{name}'. Choose one of {', '.join(view.targets)}.")
     if view.released is not None and name != "released":
@@ -196,3 +201,15 @@ def only_moving(model: nn.Module, target: Target) -> Iterator[None]:
             holder.requires_grad_(False)
         for parameter, needed in before:
             parameter.requires_grad_(needed)
+
+
+@contextmanager
+def intact_on_error(model: Any) -> Iterator[None]:
+    """A model that is edited inside is afterwards edited to the end, or as it was."""
+    state, others = copy.deepcopy((model.state_dict(), model.other_parameter()))
+    try:
+        yield
+    except BaseException:
+        model.load_state_dict(state)
+        model.load_other_parameter(others)
+        raise

@@ -92,9 +92,13 @@ def test_every_model_and_target_can_be_unlearnt(make_config, ml100k, model, targ
     record = trainer.unlearn(train_data if mode == "data_dependent" else None, labels=labels)
     before, after = record["divergence"]["gender"]
     assert after < before
-    moving = {"table": ("user_",), "tower": ("user_linear", "user_fc_layers"), "released": ()}[target]
+    moving = {"table": ("user_",), "tower": ("user_linear", "user_fc_layers")}.get(target)
     changed = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, kept[name])}
-    assert all(name.startswith(moving) for name in changed) if moving else not changed
+    if target == "released":
+        assert changed == (set() if model == "DMF" else {"user_embedding.weight"})
+        assert not any(table.any() for table in trainer.view.tables())
+    else:
+        assert all(name.startswith(moving) for name in changed)
     assert (trainer.view.released is not None) == (target == "released")
     trainer._save_checkpoint(0, verbose=False)
     scores = trainer.evaluate(valid_data, load_best_model=False)
