@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,13 +12,6 @@ from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import ClassDivergence, min_norm_weight
 from recbole_aia.trainer.post import PostTrainer, Request
 from recbole_aia.trainer.targets import Target
-
-# The least weight of the unlearning gradient: without data, the retention gradient is zero at the start, and so would
-# be the min-norm weight for ever.
-_LOWEST = {"data_dependent": 0.0, "data_free": 0.1}
-# With data, the gradient of unlearning is so much longer than that of a batch that the min-norm point gives it no
-# weight (0.005 on NeuMF); without, unit gradients cancel from the second step on.
-_WEIGHTING = {"data_dependent": "mgda_normalised", "data_free": "mgda"}
 
 
 class AttrCloakUnlearner(PostTrainer):
@@ -51,7 +44,7 @@ class AttrCloakUnlearner(PostTrainer):
         retention = (
             Displacement(target, self.config) if train_data is None else Recommendation(self, target, train_data)
         )
-        weights: list[Tensor] = []
+        weigh = Weighting(self.config, mode)
 
         def gradients() -> tuple[Tensor, list[Tensor]]:
             with self.view.shared_forward():
@@ -59,9 +52,7 @@ class AttrCloakUnlearner(PostTrainer):
                 loss, slope = _value_and_slope(divergence, here)
                 privacy = target.pull_back(here, slope)
                 utility = retention.gradient(here)
-            weight, moves = self._combined(privacy, utility, mode)
-            weights.append(weight)
-            return loss, moves
+            return loss, weigh(privacy, utility)
 
         with torch.no_grad():
             before = divergence(target.initial)
@@ -70,7 +61,7 @@ class AttrCloakUnlearner(PostTrainer):
         with torch.no_grad():
             after = divergence(target.embeddings())
         divergences = {name: [float(a), float(b)] for name, a, b in zip(request.names, before, after, strict=True)}
-        return {"mode": mode, **details, "weight": float(torch.stack(weights).mean()), "divergence": divergences}
+        return {"mode": mode, **details, "weights": weigh.record(), "divergence": divergences}
 
     def _divergence(self, target: Target, request: Request) -> ClassDivergence:
         with torch.no_grad():
@@ -92,25 +83,57 @@ class AttrCloakUnlearner(PostTrainer):
             self.logger.warning(f"classes with a single user are left out: {', '.join(alone)}.")
         return divergence
 
-    def _combined(self, privacy: list[Tensor], utility: list[Tensor], mode: str) -> tuple[Tensor, list[Tensor]]:
-        """The weight of the unlearning gradient, and the combination that parameters move against."""
-        weighting = self.config["attrcloak_weighting"]
-        weighting = _WEIGHTING[mode] if weighting == "auto" else weighting
-        if weighting == "mgda_normalised":
-            privacy, utility = _unit(privacy), _unit(utility)
-        if weighting == "fixed":
-            weight = privacy[0].new_tensor(self.config["attrcloak_alpha"])
+
+class Weighting:
+    r"""What parameters move against: :math:`\alpha\, g_{AU} + (1 - \alpha)\, g_R`.
+
+    ``mgda`` takes the gradients as they are. With data, that of unlearning is so much longer than that of a batch that
+    the min-norm point gives it no weight (0.005 on NeuMF). ``mgda_normalised`` measures each in units of its length at
+    the first step: they start as equals, and the weight follows how far each has come. Where a gradient has no length
+    at first, as that of retention without data, both stay as they are. ``fixed`` weighs the same units.
+    """
+
+    # Without data, the retention gradient is zero at the start, and so would be the min-norm weight for ever.
+    LOWEST: ClassVar = {"data_dependent": 0.0, "data_free": 0.1}
+    DEFAULT: ClassVar = {"data_dependent": "mgda_normalised", "data_free": "mgda"}
+
+    def __init__(self, config: Any, mode: str) -> None:
+        name, self.lowest = config["attrcloak_weighting"], self.LOWEST[mode]
+        self.name = self.DEFAULT[mode] if name == "auto" else name
+        self.fixed, self.weights = config["attrcloak_alpha"], list[Tensor]()
+        self.units: tuple[float, float] | None = None
+
+    def __call__(self, privacy: list[Tensor], utility: list[Tensor]) -> list[Tensor]:
+        """The combination of two gradients, each a list of tensors."""
+        if self.units is None:
+            self.units = self._units(privacy, utility)
+        privacy = [part / self.units[0] for part in privacy]
+        utility = [part / self.units[1] for part in utility]
+        if self.name == "fixed":
+            weight = privacy[0].new_tensor(self.fixed)
         else:
-            weight = min_norm_weight(privacy, utility, _LOWEST[mode])
-        return weight, [torch.lerp(u, p, weight) for p, u in zip(privacy, utility, strict=True)]
+            weight = min_norm_weight(privacy, utility, self.lowest)
+        self.weights.append(weight)
+        return [torch.lerp(u, p, weight) for p, u in zip(privacy, utility, strict=True)]
+
+    def _units(self, privacy: list[Tensor], utility: list[Tensor]) -> tuple[float, float]:
+        lengths = _length(privacy), _length(utility)
+        return (1.0, 1.0) if self.name == "mgda" or 0.0 in lengths else lengths
+
+    def record(self) -> list[float]:
+        """The weight of unlearning at the first step, on average, and at the last."""
+        weights = torch.stack(self.weights)
+        return [float(weights[0]), float(weights.mean()), float(weights[-1])]
 
 
 class Recommendation:
-    """Retention by the model's own loss on batches of interactions, epoch after epoch."""
+    """Retention by the model's own loss on batches of interactions of those who asked, epoch after epoch."""
 
     def __init__(self, trainer: AttrCloakUnlearner, target: Target, train_data: Any) -> None:
         self.trainer, self.target = trainer, target
-        self.batches = _endless(train_data)
+        asked = torch.zeros(trainer.model.n_users, dtype=torch.bool)
+        asked[target.users.cpu()] = True
+        self.batches = _endless(train_data, trainer.model.USER_ID, asked)
 
     def gradient(self, embeddings: Tensor) -> list[Tensor]:
         """The gradient on the next batch."""
@@ -144,11 +167,18 @@ def _value_and_slope(divergence: ClassDivergence, embeddings: Tensor) -> tuple[T
     return loss.detach(), torch.autograd.grad(loss, here)[0]
 
 
-def _unit(gradient: list[Tensor]) -> list[Tensor]:
-    norm = torch.stack([part.square().sum() for part in gradient]).sum().sqrt()
-    return [part / norm.clamp_min(torch.finfo(part.dtype).tiny) for part in gradient]
+def _length(gradient: list[Tensor]) -> float:
+    return float(torch.stack([part.square().sum() for part in gradient]).sum().sqrt())
 
 
-def _endless(train_data: Any) -> Iterator[Any]:
-    while True:
-        yield from train_data
+def _endless(train_data: Any, user_field: str, asked: Tensor) -> Iterator[Any]:
+    """Batches without the interactions of others, and no empty ones."""
+    everybody, found = bool(asked[1:].all()), True
+    while found:
+        found = False
+        for interaction in train_data:
+            rows = None if everybody else asked[interaction[user_field]]
+            if rows is None or rows.any():
+                found = True
+                yield interaction if rows is None else interaction[rows]
+    raise AttributeDataError("none of those who asked has a training interaction. Write --attrcloak_mode=data_free.")

@@ -142,7 +142,8 @@ def target_name(view: UserEmbeddingView, name: str | None) -> str:
 
     Args:
         view: the model's view.
-        name: ``None`` takes the first of the view's that the model can have, or ``released`` where users have been released before.
+        name: ``None`` takes ``released`` where users have been released before, otherwise the first of the view's that
+            the model can have.
 
     Raises:
         ConfigValueError: the model has no such target, or it serves nobody any more.

@@ -133,8 +133,25 @@ def test_the_first_data_free_step_does_not_stand_still(make_config, ml100k):
     trainer, _, labels = prepared(make_config, ml100k, unlearn_max_steps=1)
     before = served(trainer)
     record = trainer.unlearn(labels=labels)
-    assert record["weight"] == pytest.approx(0.1)
+    assert record["weights"] == pytest.approx([0.1] * 3)
     assert not torch.equal(served(trainer), before)
+
+
+def test_the_weight_with_data_follows_how_far_each_loss_has_come(make_config, ml100k):
+    trainer, (train_data, _, _), labels = prepared(make_config, ml100k)
+    first, mean, last = trainer.unlearn(train_data, labels=labels)["weights"]
+    assert first == pytest.approx(0.5, abs=0.05), "the gradients start as equals"
+    assert last > mean > first, "unlearning comes far, and its gradient grows short"
+
+
+def test_retention_takes_the_interactions_of_those_who_asked(make_config, ml100k, monkeypatch):
+    trainer, (train_data, _, _), labels = prepared(make_config, ml100k, unlearn_max_steps=3, train_batch_size=64)
+    asked, seen = torch.arange(1, 31), []
+    loss = trainer.model.calculate_loss
+    monkeypatch.setattr(trainer.model, "calculate_loss", lambda batch: seen.append(batch["user_id"]) or loss(batch))
+    trainer.unlearn(train_data, labels=labels, users=asked)
+    assert len(seen) == 3
+    assert all(len(users) and torch.isin(users, asked).all() for users in seen)
 
 
 def test_later_attributes_keep_what_was_unlearnt_before(make_config, ml100k):
