@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,14 +71,10 @@ class DPTrainer(_Perturbation):
         config, scale = self.config, _scale(self.config)
         gaussian = config["dp_mechanism"] == "gaussian"
         clipped = clip_rows(vectors.double(), config["dp_clip"], 2 if gaussian else 1)
-        # A seed that is written down, as a run's is, would let anybody subtract the noise.
-        generator = torch.Generator()
-        generator.seed()
-        if gaussian:
-            noise = torch.randn(vectors.shape, generator=generator, dtype=torch.float64)
-        else:
-            uniform = torch.rand(2, *vectors.shape, generator=generator, dtype=torch.float64)
-            noise = uniform[0].clamp_min(1e-300).log() - uniform[1].clamp_min(1e-300).log()
+        # Fresh entropy of the system, all 128 bits. Noise of a seed that is written down, as a run's is, or that whoever
+        # knows one vector can find by trying, as the 32 bits of torch's, could be subtracted.
+        draw = np.random.default_rng()
+        noise = torch.from_numpy(draw.normal(size=vectors.shape) if gaussian else draw.laplace(size=vectors.shape))
         budget = {"epsilon": config["dp_epsilon"], **({"delta": config["dp_delta"]} if gaussian else {})}
         names = ", ".join(f"{name} {value:g}" for name, value in budget.items())
         guarantee = (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from recbole_aia.errors import AttributeDataError
 from recbole_aia.losses import distribution_to_distribution, rank_margin, user_to_user
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.post import PostTrainer, Request
@@ -36,10 +37,15 @@ class _PairsAfter(PostTrainer):
 
     def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
         """See :meth:`PostTrainer.edit`. Needs no interactions."""
-        target = self.target(request)
+        for name, column in zip(request.names, request.labels.t(), strict=True):
+            if len(column[column >= 0].unique()) < 2:
+                raise AttributeDataError(
+                    f"those who asked are of one class of '{name}', and {self.defense} brings classes together. "
+                    "Ask for more users, or leave it out."
+                )
+        target, columns = self.target(request), request.labels.t()
         users, items = self._ranked(request.users)
-        weight = self.config[f"{self.defense}_regularization"]
-        columns = [column for column in request.labels.t() if len(column[column >= 0].unique()) > 1]
+        ranks, weight = len(items) // len(request.users), self.config[f"{self.defense}_regularization"]
 
         def gradients() -> tuple[Tensor, list[Tensor]]:
             with self.view.shared_forward():
@@ -47,9 +53,7 @@ class _PairsAfter(PostTrainer):
                 leaf = here.detach().requires_grad_()
                 loss = sum((_AFTER[self.defense](leaf, column) for column in columns), start=leaf.new_zeros(()))
                 pulls = target.pull_back(here, torch.autograd.grad(loss, leaf)[0])
-                lead, holds = target.model_gradient(
-                    lambda: rank_margin(self.view.logits(users, items).view(-1, _RANKS))
-                )
+                lead, holds = target.model_gradient(lambda: rank_margin(self.view.logits(users, items).view(-1, ranks)))
             moves = [pull + weight * hold for pull, hold in zip(pulls, holds, strict=True)]
             return loss.detach() + weight * lead, moves
 
@@ -57,13 +61,14 @@ class _PairsAfter(PostTrainer):
 
     @torch.no_grad()
     def _ranked(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """Pairs of users and their best items, best first: each ``[n * 20]``."""
-        best = []
-        for part in users.split(_SCORED):
-            scores = self.view.scores(self.view.served(part))
-            scores[:, 0] = -torch.inf  # the padding item
-            best.append(scores.topk(_RANKS, dim=1).indices)
-        return users.repeat_interleave(_RANKS), torch.cat(best).flatten()
+        """Pairs of users and their best items, best first: each ``[n * 20]``, or of all items where there are fewer."""
+        best, ranks = [], min(_RANKS, self.model.n_items - 1)
+        with self.view.shared_forward():
+            for part in users.split(_SCORED):
+                scores = self.view.scores(self.view.served(part))
+                scores[:, 0] = -torch.inf  # the padding item
+                best.append(scores.topk(ranks, dim=1).indices)
+        return users.repeat_interleave(ranks), torch.cat(best).flatten()
 
 
 class U2UUnlearner(_PairsAfter):
@@ -108,10 +113,6 @@ class _PairsIn(DefenseTrainer):
     def phases(self) -> list[Phase]:
         """The whole training, under the pair loss of each attribute."""
         return [Phase(self.config["epochs"], tuple(PairTerm(self, name) for name in self.labels.names))]
-
-    @classmethod
-    def check(cls, config: Any, attributes: Sequence[str]) -> None:
-        """See :meth:`DefenseTrainer.check`: every schedule works."""
 
 
 class U2UTrainer(_PairsIn):

@@ -58,7 +58,7 @@ class RAIDTrainer(DefenseTrainer):
 
 
 class RAIDPostTrainer(RAIDTrainer):
-    """RAID on a trained model (the paper's table 5): Phase II alone, a fifth of ``epochs`` long.
+    """RAID on a trained model (the paper's table 5): Phase II alone, as long as in training.
 
     The whole model trains on, as in Phase II, on the interactions.
     """
@@ -67,10 +67,8 @@ class RAIDPostTrainer(RAIDTrainer):
 
     @staticmethod
     def schedule(config: Any, attributes: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
-        """Epochs and defended attributes of each phase; ``raid_phase1_epochs`` has no meaning here."""
-        rounds = [attributes] if config["multi"] == "joint" else [[name] for name in attributes]
-        share, rest = divmod(max(len(rounds), config["epochs"] // 5), len(rounds))
-        return [(share + (i < rest), group) for i, group in enumerate(rounds)]
+        """See :meth:`RAIDTrainer.schedule`: the epochs of Phase I have been trained already."""
+        return [(epochs, group) for epochs, group in RAIDTrainer.schedule(config, attributes) if group]
 
 
 class RAIDTerm:

@@ -7,7 +7,7 @@ import torch
 
 from recbole_aia.config import available_defenses
 from recbole_aia.data import load_labels, prepare_loaders
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import analytic_gaussian_scale, rank_margin, user_to_user
 from recbole_aia.model import build_model
 from recbole_aia.trainer import TRAINERS, PostTrainer, trainer_class
@@ -156,3 +156,33 @@ class TestDifferentialPrivacy:
 def test_a_loss_stands_still_after_looks_without_a_fall():
     plateau = Plateau(tolerance=0.1, patience=2)
     assert [plateau.reached(loss) for loss in (1.0, 0.95, 0.8, 0.79, 0.78)] == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("defense", ["u2u", "d2d"])
+def test_askers_of_one_class_have_nobody_to_be_brought_to(make_config, ml100k, defense):
+    trainer, _, labels = prepared(make_config, ml100k, defense)
+    women = (labels.column("gender") == 0).nonzero().squeeze(1)[:30]
+    before = trainer.model.user_embedding.weight.detach().clone()
+    with pytest.raises(AttributeDataError, match="are of one class of 'gender'"):
+        trainer.unlearn(labels=labels, users=women)
+    assert torch.equal(trainer.model.user_embedding.weight, before)
+
+
+def test_an_edit_that_fails_leaves_the_model_as_it_was(make_config, ml100k):
+    values = {"n_layers": 1, "unlearn_learning_rate": 1e38}
+    trainer, _, labels = prepared(make_config, ml100k, "d2d", "LightGCN", **values)
+    with torch.no_grad():
+        before, parameters = trainer.view.served().clone(), copy.deepcopy(trainer.model.state_dict())
+    with pytest.raises(ConfigValueError, match="no longer finite"):
+        trainer.unlearn(labels=labels)
+    assert trainer.view.released is None
+    assert torch.equal(trainer.view.served(), before)
+    assert all(torch.equal(v, parameters[k]) for k, v in trainer.model.state_dict().items())
+    assert not trainer.history
+
+
+def test_raid_after_training_is_as_long_as_its_second_phase(make_config):
+    config = make_config(defense="raid", stage="post", epochs=20, raid_phase1_epochs=5)
+    assert trainer_class(config).schedule(config, ["gender"]) == [(15, ["gender"])]
+    config = make_config(defense="raid", stage="post", epochs=20)
+    assert trainer_class(config).schedule(config, ["gender"]) == [(4, ["gender"])]
