@@ -9,21 +9,54 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_USERS_PER_DIMENSION = 2  # of a joint cell: with fewer, adding up cells costs more than multiplying users again
 
-class Blocks:
-    """Users sorted into blocks, a class of an attribute each; a user stands in one block of an attribute at most.
+
+class Cells:
+    """Users sorted into cells, of which every class of an attribute is a union.
+
+    Attributes of few classes share cells, as (F, 18-24) is one of gender and age: a user is multiplied once for all of
+    them. A user stands in one cell of each group of attributes, or in none where no label is known.
 
     Args:
-        rows: users block by block, ``[M]``.
-        sizes: the blocks' sizes, ``[C]``, which sum to M.
+        labels: ``[n, A]``; negative where a user takes no part.
+        classes: (attribute, label) of each class, ``C`` of them.
         embeddings: where the users are now, ``[n, d]``.
     """
 
-    def __init__(self, rows: Tensor, sizes: Sequence[int], embeddings: Tensor) -> None:
-        self.rows, self.sizes = rows, list(sizes)
+    def __init__(self, labels: Tensor, classes: Sequence[tuple[int, int]], embeddings: Tensor) -> None:
         # Moments about an origin near the users lose no digits.
         self.center = embeddings.mean(0)
-        self.places = _places(rows, len(embeddings))
+        rows, self.sizes, memberships = list[Tensor](), list[int](), list[Tensor]()
+        for group in _groups(classes, len(labels) / embeddings.shape[1]):
+            known = (labels[:, group] >= 0).any(1).nonzero().squeeze(1)
+            cells, cell_of, sizes = labels[known][:, group].unique(dim=0, return_inverse=True, return_counts=True)
+            rows.append(known[torch.argsort(cell_of, stable=True)])
+            self.sizes += sizes.tolist()
+            columns = [cells[:, group.index(a)] == k if a in group else cells[:, 0] < -1 for a, k in classes]
+            memberships.append(torch.stack(columns))
+        membership = torch.cat(memberships, dim=1).to(embeddings.dtype)
+        sizes_of_cells = torch.tensor(self.sizes, dtype=embeddings.dtype, device=embeddings.device)
+        self.rows = torch.cat(rows)
+        #: Weights of cells in the moments of classes, ``[C, cells]``; moments of a cell are sums over its users.
+        self.weights = membership / (membership @ sizes_of_cells).unsqueeze(1)
+        self.places = _places(self.rows, len(embeddings))
+
+
+def _groups(classes: Sequence[tuple[int, int]], users_per_dimension: float) -> list[list[int]]:
+    """Attributes whose classes are joined, those of few classes first."""
+    counts: dict[int, int] = {}
+    for a, _ in classes:
+        counts[a] = counts.get(a, 1) + 1  # a label that is not known is a class of its own
+    groups, cells = list[list[int]](), 1
+    for a in sorted(counts, key=lambda a: counts[a]):
+        cells *= counts[a]
+        if groups and users_per_dimension >= _USERS_PER_DIMENSION * cells:
+            groups[-1].append(a)
+        else:
+            groups.append([a])
+            cells = counts[a]
+    return groups
 
 
 def _places(rows: Tensor, n_users: int) -> Tensor:
@@ -36,41 +69,35 @@ def _places(rows: Tensor, n_users: int) -> Tensor:
     return places
 
 
-def block_moments(embeddings: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor]:
-    """First and second moments of every block about ``blocks.center``, ``[C, d]`` and ``[C, d, d]``."""
-    means, seconds = _Moments.apply(embeddings, blocks)  # type: ignore[no-untyped-call]
+def class_moments(embeddings: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+    """First and second moments of every class about ``cells.center``, ``[C, d]`` and ``[C, d, d]``."""
+    means, seconds = _Moments.apply(embeddings, cells)  # type: ignore[no-untyped-call]
     return means, seconds
 
 
 class _Moments(torch.autograd.Function):
+    """A one beside every user: then a cell has one product forward, and one backward."""
+
     @staticmethod
-    def forward(ctx: Any, embeddings: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        centered = (embeddings - blocks.center).index_select(0, blocks.rows)
-        pieces, width = centered.split(blocks.sizes), embeddings.shape[1]
-        sums = centered.new_empty(len(pieces), 1, width)
-        squares = centered.new_empty(len(pieces), width, width)
-        ones = centered.new_ones(1, max(blocks.sizes))
-        for k, piece in enumerate(pieces):
-            torch.mm(ones[:, : len(piece)], piece, out=sums[k])
-            torch.mm(piece.t(), piece, out=squares[k])
-        ctx.blocks = blocks
-        ctx.save_for_backward(centered)
-        sizes = _column(blocks, centered)
-        return sums.squeeze(1) / sizes, squares.div_(sizes.unsqueeze(2))
+    def forward(ctx: Any, embeddings: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        width = embeddings.shape[1]
+        users = embeddings.new_ones(len(cells.rows), width + 1)
+        torch.index_select(embeddings - cells.center, 0, cells.rows, out=users[:, :width])
+        products = users.new_empty(len(cells.sizes), width + 1, width + 1)
+        for piece, out in zip(users.split(cells.sizes), products, strict=True):
+            torch.mm(piece.t(), piece, out=out)
+        ctx.cells = cells
+        ctx.save_for_backward(users)
+        moments = (cells.weights @ products.flatten(1)).view(-1, width + 1, width + 1)
+        return moments[:, width, :width], moments[:, :width, :width].contiguous()
 
     @staticmethod
     def backward(ctx: Any, of_means: Tensor, of_seconds: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        (centered,), blocks = ctx.saved_tensors, ctx.blocks
-        sizes = _column(blocks, centered)
-        slopes = (of_seconds + of_seconds.transpose(1, 2)).div_(sizes.unsqueeze(2))
-        shifts = of_means / sizes
-        moved = centered.new_empty(len(centered) + 1, centered.shape[1])
+        (users,), cells = ctx.saved_tensors, ctx.cells
+        slopes = torch.cat([of_seconds + of_seconds.transpose(1, 2), of_means.unsqueeze(1)], dim=1)
+        slopes = (cells.weights.t() @ slopes.flatten(1)).view(-1, *slopes.shape[1:])
+        moved = users.new_empty(len(users) + 1, slopes.shape[2])
         moved[-1] = 0  # where users stand who miss a label
-        pairs = zip(centered.split(blocks.sizes), moved[:-1].split(blocks.sizes), strict=True)
-        for k, (piece, out) in enumerate(pairs):
-            torch.mm(piece, slopes[k], out=out).add_(shifts[k])
-        return F.embedding_bag(blocks.places, moved, mode="sum"), None
-
-
-def _column(blocks: Blocks, like: Tensor) -> Tensor:
-    return torch.tensor(blocks.sizes, dtype=like.dtype, device=like.device).unsqueeze(1)
+        for piece, slope, out in zip(users.split(cells.sizes), slopes, moved[:-1].split(cells.sizes), strict=True):
+            torch.mm(piece, slope, out=out)
+        return F.embedding_bag(cells.places, moved, mode="sum"), None

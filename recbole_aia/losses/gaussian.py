@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._moments import Blocks, block_moments
+from ._moments import Cells, class_moments
 
 CovarianceMethod = Literal["ledoit_wolf", "ridge", "full"]
 
@@ -114,9 +114,12 @@ class ClassDivergence:
         other_labels = labels[:0] if other_labels is None else other_labels
         _check(embeddings, labels, others, other_labels)
         embeddings, others = embeddings.detach(), others.detach()
-        classes, attributes, self.left_out = _classes(labels)
-        sizes = [len(users) for users in classes]
-        self._blocks = Blocks(torch.cat(classes), sizes, embeddings)
+        classes, named, self.left_out = _classes(labels)
+        attributes, sizes = [a for a, _ in named], [len(users) for users in classes]
+        taking_part = labels.clone()
+        for a, k in self.left_out:
+            taking_part[labels[:, a] == k, a] = -1
+        self._cells = Cells(taking_part.clamp_min(-1), named, embeddings)
         own = torch.tensor(attributes, device=embeddings.device)
         counts = F.one_hot(own).t().double() * torch.tensor(sizes, device=own.device)
         totals = counts.sum(1, keepdim=True) + (other_labels >= 0).sum(0).to(counts).unsqueeze(1)
@@ -126,7 +129,7 @@ class ClassDivergence:
             attributes=own,
             weights=weights,
             global_weights=counts / totals,
-            staying=_staying_moments(others - self._blocks.center, other_labels, totals),
+            staying=_staying_moments(others - self._cells.center, other_labels, totals),
             spheres=torch.cat([spheres[own.cpu()], spheres]).to(counts).view(-1, 1, 1),
             pools=pools.to(counts).view(-1, 1, 1),
         )
@@ -137,7 +140,7 @@ class ClassDivergence:
         Raises:
             torch.linalg.LinAlgError: a covariance is not positive definite, as with ``full`` and few users.
         """
-        losses: Tensor = _Divergences.apply(*block_moments(embeddings, self._blocks), self._groups)  # type: ignore[no-untyped-call]
+        losses: Tensor = _Divergences.apply(*class_moments(embeddings, self._cells), self._groups)  # type: ignore[no-untyped-call]
         return losses
 
 
@@ -154,6 +157,8 @@ class _Groups:
 
     def to(self, dtype: torch.dtype) -> _Groups:
         """The same in another precision, without what staying users add, which no gradient needs."""
+        if self.weights.dtype == dtype:
+            return self
         tensors = (self.weights, self.global_weights, self.spheres, self.pools)
         weights, global_weights, spheres, pools = (tensor.to(dtype) for tensor in tensors)
         return _Groups(self.attributes, weights, global_weights, self.staying, spheres, pools)
@@ -193,23 +198,23 @@ class _Divergences(torch.autograd.Function):
         origins = torch.cat([means, global_means])
         covariances = groups.shrunk(torch.cat([seconds, global_seconds]).sub_(_squared(origins)))
         factors = torch.linalg.cholesky(covariances)
-        log_dets, inverses = _log_det(factors), torch.cholesky_inverse(factors)
+        log_dets, of_all = _log_det(factors), torch.cholesky_inverse(factors[n:])
         offsets = means - global_means[groups.attributes]
         spread = groups.pooled(groups.weights, covariances[:n] + _squared(offsets))
-        traces = (inverses[n:] * spread).sum((1, 2))
+        traces = (of_all * spread).sum((1, 2))
         ctx.groups = groups.to(dtype)
-        # No step needs more digits of a gradient than the users have.
-        ctx.save_for_backward(*(tensor.to(dtype) for tensor in (origins, inverses, offsets, spread)))
+        # No step needs more digits of a gradient than the users have, and only a gradient needs the classes' inverses.
+        ctx.save_for_backward(*(tensor.to(dtype) for tensor in (origins, factors[:n], of_all, offsets, spread)))
         losses = (log_dets[n:] - groups.weights @ log_dets[:n] - means.shape[1] + traces) / 2
         return losses.to(dtype)
 
     @staticmethod
     def backward(ctx: Any, of_losses: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
-        groups, (origins, inverses, offsets, spread) = ctx.groups, ctx.saved_tensors
+        groups, (origins, factors, of_all, offsets, spread) = ctx.groups, ctx.saved_tensors
         own, shares, n = groups.attributes, groups.global_weights.t(), len(offsets)
-        weights, of_all = (of_losses @ groups.weights).view(-1, 1, 1), inverses[n:]
+        weights = (of_losses @ groups.weights).view(-1, 1, 1)
         # Of the shrunk covariances, then of the moments that they and the offsets are made of.
-        of_classes = (of_all[own] - inverses[:n]).mul_(weights / 2)
+        of_classes = (of_all[own] - torch.cholesky_inverse(factors)).mul_(weights / 2)
         of_globals = (of_all - of_all @ spread @ of_all).mul_(of_losses.view(-1, 1, 1) / 2)
         of_seconds = groups.unshrunk(torch.cat([of_classes, of_globals]))
         of_offsets = (weights * (of_all[own] @ offsets.unsqueeze(2))).squeeze(2)
@@ -227,20 +232,20 @@ def _log_det(factors: Tensor) -> Tensor:
     return 2 * factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def _classes(labels: Tensor) -> tuple[list[Tensor], list[int], list[tuple[int, int]]]:
-    """Users of each class that has enough of them, the attribute of each, and (attribute, class) of the others."""
-    classes, attributes, left_out = [], [], []
+def _classes(labels: Tensor) -> tuple[list[Tensor], list[tuple[int, int]], list[tuple[int, int]]]:
+    """Users of each class that has enough of them, (attribute, class) of each, and the same of the others."""
+    users, kept, left_out = list[Tensor](), list[tuple[int, int]](), list[tuple[int, int]]()
     for a, column in enumerate(labels.t()):
         for k in column[column >= 0].unique().tolist():
-            users = (column == k).nonzero().squeeze(1)
-            if len(users) >= _FEWEST:
-                classes.append(users)
-                attributes.append(a)
+            of_class = (column == k).nonzero().squeeze(1)
+            if len(of_class) >= _FEWEST:
+                users.append(of_class)
+                kept.append((a, k))
             else:
                 left_out.append((a, k))
-        if a not in attributes:
+        if a not in (attribute for attribute, _ in kept):
             raise ValueError(f"attribute {a} has no class with {_FEWEST} users among the {len(labels)} who move")
-    return classes, attributes, left_out
+    return users, kept, left_out
 
 
 def _staying_moments(others: Tensor, labels: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
