@@ -183,9 +183,12 @@ def run_results(
 
 
 def write_embeddings(path: Path, tokens: np.ndarray, activity: np.ndarray, trained: Trained) -> None:
-    """Writes the vectors of a model by user token, as an npz file without pickled objects."""
+    """Writes the vectors of a model by user token, as an npz file without pickled objects.
+
+    A table beside released vectors stays out: it is the one that they were to replace.
+    """
     arrays = {"user_tokens": tokens, "embeddings": trained.served.numpy().astype(np.float32), "interactions": activity}
-    if trained.table is not None:
+    if trained.table is not None and not trained.released:
         arrays["table"] = trained.table.numpy().astype(np.float32)
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]

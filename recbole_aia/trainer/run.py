@@ -24,7 +24,7 @@ from recbole_aia.data import interactions_digest, prepare_loaders
 from recbole_aia.errors import CheckpointError
 from recbole_aia.files import write_whole
 from recbole_aia.keys import KEYS
-from recbole_aia.model import UserEmbeddingView, build_model, scores_users
+from recbole_aia.model import build_model, scores_users
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.post import PostTrainer
 from recbole_aia.trainer.registry import trainer_class
@@ -45,6 +45,7 @@ class Trained:
         test_result: its test metrics.
         seconds: training time, evaluation excluded from neither.
         interactions: digest of the training interactions.
+        released: whether the served vectors are frozen ones, beside which the table stands as it was before.
     """
 
     served: Tensor
@@ -53,6 +54,7 @@ class Trained:
     test_result: dict[str, float]
     seconds: float
     interactions: str
+    released: bool = False
 
 
 #: Given a trainer, what it shall call after each epoch.
@@ -91,17 +93,25 @@ def train(
     _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
     seconds = time.perf_counter() - began - getattr(trainer.after_epoch, "seconds", 0.0)
     test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
-    model.eval()
-    with torch.no_grad():
-        view = UserEmbeddingView(model)
-        served, table = view.served().cpu(), view.table()
+    return snapshot(trainer, train_data, valid_result, test_result, seconds)
+
+
+@torch.no_grad()
+def snapshot(
+    trainer: DefenseTrainer, train_data: Any, valid_result: Any, test_result: Any, seconds: float = 0.0
+) -> Trained:
+    """A trainer's model as it is now."""
+    trainer.model.eval()
+    view = trainer.view
+    table = view.table()
     return Trained(
-        served=served,
+        served=view.served().cpu(),
         table=None if table is None else table.cpu(),
         valid_result=_floats(valid_result),
         test_result=_floats(test_result),
         seconds=seconds,
         interactions=interactions_digest(train_data),
+        released=view.released is not None,
     )
 
 
