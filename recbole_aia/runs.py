@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from recbole.utils import init_seed
-from torch import Tensor, nn
+from torch import nn
 
 from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
@@ -24,7 +24,7 @@ from recbole_aia.config import AIAConfig
 from recbole_aia.data import create_dataset
 from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.evaluator import AttackReport
-from recbole_aia.model import UserEmbeddingView, build_model, view_class
+from recbole_aia.model import UserEmbeddingView, build_model, restore, view_class
 from recbole_aia.model.exposures import OF_VECTORS, FloatArray, expose, interaction_matrix, ranked_items
 from recbole_aia.text import to_yaml
 from recbole_aia.version import __version__
@@ -43,7 +43,7 @@ class LoadedRun(NamedTuple):
     Attributes:
         config: its configuration.
         dataset: its dataset as created, all interactions; splitting it needs a copy.
-        model: the trained model, in evaluation mode.
+        model: the trained model, in evaluation mode; ``model.unlearned`` records what was unlearnt in it.
         training: the dataset of its training split.
     """
 
@@ -145,17 +145,7 @@ def restored_model(config: Any, training: Any, state: Mapping[str, Any], path: P
         CheckpointError: it does not fit.
     """
     model = build_model(config, training)
-    try:
-        model.load_state_dict(state["state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the checkpoint '{path}' does not fit {config['model']} on {config['dataset']} as they are now. "
-            "Have the dataset's files or the settings changed since?"
-        ) from error
-    # What a model has cached is left behind: it is computed when it is asked for.
-    others = {k: v.to(config["device"]) if isinstance(v, Tensor) else v for k, v in _others(state).items()}
-    model.load_other_parameter(others)  # type: ignore[operator]
-    UserEmbeddingView(model).clear_caches()
+    restore(model, state, path)
     return model.eval()
 
 
@@ -169,10 +159,6 @@ def exposed(names: Sequence[str], config: Any, model: nn.Module, training: Any) 
         for name in names
         if name not in OF_VECTORS
     }
-
-
-def _others(state: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(state.get("other_parameter") or {})
 
 
 def _plain(path: Path) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from recbole.utils import init_seed
 
-from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
 from recbole_aia.data import LabelTable, interactions_by_user, load_labels, prepare_loaders
 from recbole_aia.data.askers import find_users
@@ -28,7 +27,7 @@ from recbole_aia.report import attack_table, utility_table, verdict, write_resul
 from recbole_aia.runs import LoadedRun, load_run, make_folder
 from recbole_aia.text import parse_value
 from recbole_aia.trainer import PostTrainer, Trained, trainer_class
-from recbole_aia.trainer.post import Wish
+from recbole_aia.trainer.requests import Wish
 
 _FEW = 100  # users of a class who ask, below which what is hidden of them is little more than a guess
 
@@ -198,8 +197,6 @@ def _trainer(config: Any, model: Any, ledger: Ledger) -> PostTrainer:
         raise ConfigValueError(
             "dp draws fresh noise each time, which would undo its guarantee. Begin with a new folder."
         )
-    if not ledger.trust_checkpoint:
-        trainer.history = list(load_checkpoint(ledger.base).get("unlearned", []))
     return trainer
 
 

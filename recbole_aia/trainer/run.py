@@ -21,12 +21,10 @@ from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
 from recbole_aia.config import PRESENTATION_KEYS
 from recbole_aia.data import interactions_digest, prepare_loaders
-from recbole_aia.errors import CheckpointError
 from recbole_aia.files import write_whole
 from recbole_aia.keys import KEYS
-from recbole_aia.model import build_model, scores_users
+from recbole_aia.model import build_model, restore, scores_users
 from recbole_aia.trainer.base import DefenseTrainer
-from recbole_aia.trainer.post import PostTrainer
 from recbole_aia.trainer.registry import trainer_class
 from recbole_aia.version import __version__
 
@@ -84,7 +82,7 @@ def train(
     getLogger().info(model)
     trainer = trainer_class(config)(config, model)
     if config["defense"] != "none" and (origin := config["init_checkpoint"] or start):
-        _start_from(origin, trainer)
+        restore(model, load_checkpoint(origin), origin)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.unlink(missing_ok=True)
     trainer.saved_model_file = str(checkpoint)
@@ -160,20 +158,6 @@ def training_hash(config: Any, dataset: Any) -> str:
     values["on"] = [torch.__version__, __version__, config["device"].type]
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _start_from(path: str | Path, trainer: DefenseTrainer) -> None:
-    state, model = load_checkpoint(path), trainer.model
-    try:
-        model.load_state_dict(state["state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the checkpoint '{path}' belongs to another model or dataset. Give the settings it was trained with."
-        ) from error
-    model.load_other_parameter(dict(state.get("other_parameter") or {}))
-    trainer.view.clear_caches()
-    if isinstance(trainer, PostTrainer):
-        trainer.history = list(state.get("unlearned", []))
 
 
 def _load_twin(path: Path) -> Trained | None:
