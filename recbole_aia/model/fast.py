@@ -49,8 +49,8 @@ def restore(model: Any, state: Mapping[str, Any], path: str | Path) -> None:
         model.load_state_dict(state["state_dict"])
     except RuntimeError as error:
         raise CheckpointError(
-            f"the checkpoint '{path}' does not fit this {type(model).__name__}: it belongs to another model or dataset, or "
-            "the dataset's files or the settings have changed since. Give what it was trained with."
+            f"the checkpoint '{path}' does not fit this {type(model).__name__}: it belongs to another model "
+            "or dataset, or the dataset's files or the settings have changed since. Give what it was trained with."
         ) from error
     others = state.get("other_parameter") or {}
     model.load_other_parameter({k: v.to(model.device) if isinstance(v, Tensor) else v for k, v in others.items()})
