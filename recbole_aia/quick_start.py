@@ -32,7 +32,7 @@ from recbole_aia.model.exposures import FloatArray, exposure_names, needs_model,
 from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, worst_cases, write_results, write_users
 from recbole_aia.runs import exposed, findings, kept_values, make_folder, restored_model, training_split, versions
 from recbole_aia.text import parse_value, to_yaml
-from recbole_aia.trainer import DefenseTrainer, Trained, stage_of, train, trainer_class, undefended_twin
+from recbole_aia.trainer import DefenseTrainer, Trained, stage_of, starting_point, train, trainer_class, undefended_twin
 
 _FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "users.csv", "run.log")
 
@@ -99,19 +99,25 @@ def _run(
     def watch(trainer: DefenseTrainer) -> AttackHook:
         return AttackHook(trainer, labels, every)
 
-    twin, checkpoint = undefended_twin(config, data, watch if every else None)
-    states, checkpoints = {"undefended": twin}, {"undefended": checkpoint, "defended": folder / "checkpoint.pth"}
+    notes = []
+    if stage_of(config) == "post" and config["init_checkpoint"]:
+        checkpoint = Path(config["init_checkpoint"])
+        before = starting_point(config, data, checkpoint)
+        notes.append(f"undefended is the model in '{checkpoint}', from which the defense has started")
+    else:
+        before, checkpoint = undefended_twin(config, data, watch if every else None)
+    states, checkpoints = {"undefended": before}, {"undefended": checkpoint, "defended": folder / "checkpoint.pth"}
     if config["defense"] != "none":
         origin = checkpoint if stage_of(config) == "post" else None
         states["defended"] = train(config, data, folder / "checkpoint.pth", watch if every else None, origin)
-        if states["defended"].interactions != twin.interactions:
+        if states["defended"].interactions != before.interactions:
             raise AssertionError("the defended and the undefended run have seen different interactions")
     else:
         state = {**load_checkpoint(checkpoint), "config": plain(config.final_config_dict)}
         del state["aia"]
         write_whole(folder / "checkpoint.pth", lambda aside: torch.save(state, aside))
     start = time.perf_counter()
-    reports, notes = [], []
+    reports = []
     for name, trained in states.items():
         views, said = _views(config, data, name, trained, checkpoints[name])
         notes += said

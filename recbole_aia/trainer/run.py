@@ -73,16 +73,9 @@ def train(
         watch: gives the trainer its ``after_epoch``.
         start: the trained model that a defense of the stage ``post`` starts from, unless ``init_checkpoint`` says.
     """
-    init_seed(config["seed"], config["reproducibility"])
-    train_data, valid_data, test_data = prepare_loaders(
-        config, copy.deepcopy(dataset), scores_users=scores_users(config)
-    )
-    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = build_model(config, train_data.dataset)
-    getLogger().info(model)
-    trainer = trainer_class(config)(config, model)
+    trainer, (train_data, valid_data, test_data) = _prepared(config, dataset)
     if config["defense"] != "none" and (origin := config["init_checkpoint"] or start):
-        restore(model, load_checkpoint(origin), origin)
+        restore(trainer.model, load_checkpoint(origin), origin)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.unlink(missing_ok=True)
     trainer.saved_model_file = str(checkpoint)
@@ -92,6 +85,34 @@ def train(
     seconds = time.perf_counter() - began - getattr(trainer.after_epoch, "seconds", 0.0)
     test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
     return snapshot(trainer, train_data, valid_result, test_result, seconds)
+
+
+def starting_point(config: Any, dataset: Any, checkpoint: Path) -> Trained:
+    """What a trained model is like before a defense starts from it.
+
+    Args:
+        config: the run's configuration, of any defense.
+        dataset: the dataset as created.
+        checkpoint: the model's.
+    """
+    trainer, (train_data, *held_out) = _prepared(_undefended(config), dataset)
+    restore(trainer.model, load_checkpoint(checkpoint), checkpoint)
+    return snapshot(trainer, train_data, *(trainer.evaluate(part, load_best_model=False) for part in held_out))
+
+
+def _prepared(config: Any, dataset: Any) -> tuple[DefenseTrainer, tuple[Any, Any, Any]]:
+    init_seed(config["seed"], config["reproducibility"])
+    loaders = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = build_model(config, loaders[0].dataset)
+    getLogger().info(model)
+    return trainer_class(config)(config, model), loaders
+
+
+def _undefended(config: Any) -> Any:
+    undefended = copy.copy(config)
+    undefended.final_config_dict = {**config.final_config_dict, "defense": "none", "stage": None}
+    return undefended
 
 
 @torch.no_grad()
@@ -124,8 +145,6 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
     Returns:
         What was trained, and the checkpoint that holds it.
     """
-    twin_config = copy.copy(config)
-    twin_config.final_config_dict = {**config.final_config_dict, "defense": "none", "stage": None}
     name = f"undefended-{config['model']}-{config['dataset']}-seed{config['seed']}"
     path = Path(config["checkpoint_dir"]) / f"{name}-{training_hash(config, dataset)}.pth"
     log = getLogger()
@@ -139,7 +158,7 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         # RecBole saves at every better epoch; only the finished twin takes the name.
         best = Path(folder) / "best.pth"
-        trained = train(twin_config, dataset, best, watch)
+        trained = train(_undefended(config), dataset, best, watch)
         state = load_checkpoint(best)
     write_whole(path, lambda aside: torch.save({**state, "aia": asdict(trained)}, aside))
     return trained, path
