@@ -87,6 +87,14 @@ def make_request(
     )
 
 
+def who_asked(history: Sequence[Mapping[str, Any]], name: str, n_users: int) -> Tensor:
+    """Who has asked for an attribute, ``[n_users - 1]``, without the padding user, which ``n_users`` counts."""
+    asked = torch.zeros(n_users, dtype=torch.bool)
+    for users in (record["users"] for record in history if name in record["attributes"]):
+        asked[slice(None) if users is None else users] = True
+    return asked[1:]
+
+
 def specifications(wanted: Any, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The attributes that are wanted now or were hidden earlier, with their specifications.
 
