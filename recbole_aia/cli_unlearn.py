@@ -28,8 +28,9 @@ A withdrawn request leaves nothing behind: the model is bit by bit the one that 
 
 _FILES = """\
 users:   a text file with a user in each line, or core:0.1, edge:0.1, random:0.1: a tenth of all, by activity
-output:  checkpoint.pth (ours: plain data), embeddings.npz (vectors by user, to be served elsewhere), results.json,
-         ledger.json (who asked for what; keep it from those who must not know)
+output:  embeddings.npz (vectors by user, to be served elsewhere), results.json, config.yaml, run.log;
+         checkpoint.pth (ours: plain data), ledger.json: who asked for what is in both, so keep them to yourself;
+         base.pth: a --trust_checkpoint as plain data
 more settings, as --key=value: those of the defense and of the attack, see recbole-aia run --help
 """
 
@@ -66,7 +67,6 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     """Runs the command."""
     from recbole_aia import unlearn
-    from recbole_aia.ledger import Ledger
 
     parse_arguments(rest)
     ways = {
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if given[0] != "--checkpoint" and (rest or arguments.defense or arguments.mode or arguments.trust_checkpoint):
         raise ConfigValueError(f"{given[0]} keeps the settings that the ledger began with. Leave the others out.")
     if given == ["--list"]:
-        print(Ledger.read(arguments.output_dir))
+        print(unlearn.standing(arguments.output_dir))
     elif given == ["--withdraw"]:
         unlearn.withdraw(arguments.output_dir, arguments.withdraw)
     else:
@@ -94,5 +94,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         else:
             argv = [*rest, *([f"--attrcloak_mode={arguments.mode}"] if arguments.mode else [])]
             defense = arguments.defense or "attrcloak"
+            if arguments.mode and defense != "attrcloak":
+                raise ConfigValueError(f"--mode is attrcloak's, and the defense is {defense}. Leave it out.")
             unlearn.begin(arguments.checkpoint, defense, asked, arguments.output_dir, arguments.trust_checkpoint, argv)
     return 0

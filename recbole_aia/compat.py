@@ -118,8 +118,16 @@ def save_plain_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwar
     if not config["single_spec"] and config["local_rank"] != 0:
         return
     path = Path(kwargs.get("saved_model_file") or trainer.saved_model_file)
-    state = {
-        "config": plain(config.final_config_dict),
+    state = checkpoint_state(trainer, epoch)
+    write_whole(path, lambda aside: torch.save(state, aside))
+    if verbose:
+        trainer.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+
+def checkpoint_state(trainer: Any, epoch: int) -> dict[str, Any]:
+    """What a checkpoint holds, RecBole's keys and what a trainer of ours keeps besides."""
+    return {
+        "config": plain(trainer.config.final_config_dict),
         "epoch": epoch,
         "cur_step": trainer.cur_step,
         "best_valid_score": float(trainer.best_valid_score),
@@ -128,9 +136,6 @@ def save_plain_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwar
         "optimizer": trainer.optimizer.state_dict(),
         **getattr(trainer, "kept_state", {}),
     }
-    write_whole(path, lambda aside: torch.save(state, aside))
-    if verbose:
-        trainer.logger.info(set_color("Saving current", "blue") + f": {path}")
 
 
 def plain(value: Any) -> Any:

@@ -40,6 +40,12 @@ def available_defenses() -> list[str]:
     return sorted(path.stem for path in (properties_dir() / "defense").glob("*.yaml") if "-" not in path.stem)
 
 
+def defense_keys() -> set[str]:
+    """The keys that belong to one defense and its run: another defense has its own defaults for them."""
+    files = (properties_dir() / f"defense/{name}.yaml" for name in available_defenses())
+    return {"stage", "preset", "target", "init_checkpoint", "output_dir"}.union(*map(read_yaml, files))
+
+
 def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[str, Any]:
     """Merges our property files for a run, the more particular over the more general."""
     names = ["overall", f"model/{model}", f"dataset/{dataset}", f"defense/{defense}"]

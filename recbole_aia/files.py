@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,18 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_together(folder: Path, last: str) -> Iterator[Path]:
+    """Gives an empty folder to write in, whose files are then moved to ``folder``, that called ``last`` at the end.
+
+    Where anything fails inside, nothing is moved.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside:
+        yield Path(aside)
+        for file in sorted(Path(aside).iterdir(), key=lambda file: file.name == last):
+            os.replace(file, folder / file.name)
 
 
 def sha256_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -9,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from recbole_aia.errors import CheckpointError, ConfigValueError
+from recbole_aia.errors import AttributeDataError, CheckpointError, ConfigValueError
 from recbole_aia.files import sha256_of, write_whole
 
 FILE = "ledger.json"
@@ -35,16 +36,25 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A base checkpoint, the defense, and the requests that stand.
+    """A base checkpoint, the dataset, the defense, and the requests that stand.
 
     The protected model is a function of these: adding and withdrawing start from the base again.
+
+    Attributes:
+        base: the base checkpoint, plain data; a relative path is meant from the ledger's folder.
+        sha256: of the base.
+        data: digest of the dataset's files.
+        defense: its name.
+        arguments: the settings it began with, as ``--key=value``.
+        requests: those that stand.
+        next_id: the number of the next request.
     """
 
     base: str
     sha256: str
+    data: str
     defense: str
     arguments: tuple[str, ...] = ()
-    trust_checkpoint: bool = False
     requests: tuple[Entry, ...] = ()
     next_id: int = 1
     schema: str = field(default=_SCHEMA)
@@ -73,8 +83,14 @@ class Ledger:
 
     def write(self, folder: Path) -> None:
         """Writes the ledger into a folder."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        write_whole(folder / FILE, lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
+        write_whole(folder / FILE, lambda aside: aside.write_text(self._text(), encoding="utf-8"))
+
+    def digest(self) -> str:
+        """Names the content; the checkpoint that is made from it holds the same."""
+        return hashlib.sha256(self._text().encode()).hexdigest()
+
+    def _text(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def added(self, attributes: Mapping[str, Any], users: Sequence[str] | None) -> Ledger:
         """With another request, of now."""
@@ -109,10 +125,18 @@ class Ledger:
                     )
         return dict(sorted(merged.items()))
 
-    def check_base(self) -> None:
+    def check_base(self, base: Path) -> None:
         """Raises :class:`CheckpointError` where the base checkpoint is not what it was."""
-        if sha256(Path(self.base)) != self.sha256:
-            raise CheckpointError(f"the base checkpoint '{self.base}' has changed since. Restore it.")
+        if sha256(base) != self.sha256:
+            raise CheckpointError(f"the base checkpoint '{base}' has changed since. Restore it.")
+
+    def check_data(self, digest: str) -> None:
+        """Raises :class:`AttributeDataError` where the dataset is not what it was."""
+        if digest != self.data:
+            raise AttributeDataError(
+                "the dataset's files (.inter, .user) have changed since the ledger was begun, or are not there. "
+                "Restore them, or begin with a new folder."
+            )
 
     def __str__(self) -> str:
         lines = [f"base {self.base} (sha256 {self.sha256[:12]}), defense {self.defense} {' '.join(self.arguments)}"]

@@ -29,11 +29,21 @@ from recbole_aia.hook import AttackHook
 from recbole_aia.keys import CEILING
 from recbole_aia.model import view_class
 from recbole_aia.model.exposures import FloatArray, exposure_names, needs_model, vector_exposures
-from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, worst_cases, write_results, write_users
+from recbole_aia.report import (
+    SCHEMA,
+    attack_table,
+    group_table,
+    utility_table,
+    verdict,
+    worst_cases,
+    write_results,
+    write_users,
+)
 from recbole_aia.runs import exposed, findings, kept_values, make_folder, restored_model, training_split, versions
 from recbole_aia.text import parse_value, to_yaml
-from recbole_aia.trainer import DefenseTrainer, Trained, stage_of, train, trainer_class, undefended_twin
+from recbole_aia.trainer import DefenseTrainer, Trained, stage_of, starting_point, train, trainer_class, undefended_twin
 
+_HOW = "Reproduces the run: recbole-aia run --config_files config.yaml"
 _FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "users.csv", "run.log")
 
 
@@ -70,7 +80,7 @@ def run_recbole_aia(
     for reason in evaluator.targets(labels.columns(), data.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     folder = _output_dir(config)
-    with _logging(config, folder):
+    with run_log(config, folder):
         log = logging.getLogger()
         log.info(sys.argv)
         log.info(config)
@@ -78,10 +88,7 @@ def run_recbole_aia(
         results, final = _run(config, data, labels, evaluator, folder)
         log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
         log.info(set_color("test result", "yellow") + f": {final.test_result}")
-    attributes = [[row for row in results["attacks"] if row["attribute"] == name] for name in labels.names]
-    said = [*results["run"]["notes"], *(line for rows in attributes for line in coverage(rows))]
-    notes = "".join(f"note: {note}\n" for note in said)
-    print(f"\n{attack_table(results)}\n{verdict(results)}\n{notes}\n{utility_table(results)}\nresults in {folder}/")
+    print(f"\n{tables(results)}\nresults in {folder}/")
     return {
         "best_valid_score": final.valid_result.get(config["valid_metric"].lower()),
         "valid_score_bigger": config["valid_metric_bigger"],
@@ -89,6 +96,15 @@ def run_recbole_aia(
         "test_result": final.test_result,
         "aia": results,
     }
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """What is printed of a results.json."""
+    attributes = [[row for row in results["attacks"] if row["attribute"] == name] for name in results["worst_case"]]
+    said = [*results["run"]["notes"], *(line for rows in attributes for line in coverage(rows))]
+    notes = "".join(f"note: {note}\n" for note in said)
+    groups = f"\n{group_table(results)}\n" if results.get("groups") else ""
+    return f"{attack_table(results)}\n{verdict(results)}\n{notes}{groups}\n{utility_table(results)}"
 
 
 def _run(
@@ -99,19 +115,25 @@ def _run(
     def watch(trainer: DefenseTrainer) -> AttackHook:
         return AttackHook(trainer, labels, every)
 
-    twin, checkpoint = undefended_twin(config, data, watch if every else None)
-    states, checkpoints = {"undefended": twin}, {"undefended": checkpoint, "defended": folder / "checkpoint.pth"}
+    notes = []
+    if stage_of(config) == "post" and config["init_checkpoint"]:
+        checkpoint = Path(config["init_checkpoint"])
+        before = starting_point(config, data, checkpoint)
+        notes.append(f"undefended is the model in '{checkpoint}', from which the defense has started")
+    else:
+        before, checkpoint = undefended_twin(config, data, watch if every else None)
+    states, checkpoints = {"undefended": before}, {"undefended": checkpoint, "defended": folder / "checkpoint.pth"}
     if config["defense"] != "none":
         origin = checkpoint if stage_of(config) == "post" else None
         states["defended"] = train(config, data, folder / "checkpoint.pth", watch if every else None, origin)
-        if states["defended"].interactions != twin.interactions:
+        if states["defended"].interactions != before.interactions:
             raise AssertionError("the defended and the undefended run have seen different interactions")
     else:
         state = {**load_checkpoint(checkpoint), "config": plain(config.final_config_dict)}
         del state["aia"]
         write_whole(folder / "checkpoint.pth", lambda aside: torch.save(state, aside))
     start = time.perf_counter()
-    reports, notes = [], []
+    reports = []
     for name, trained in states.items():
         views, said = _views(config, data, name, trained, checkpoints[name])
         notes += said
@@ -127,7 +149,7 @@ def _run(
     final, tokens = list(states.values())[-1], np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
     write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, tokens, activity, final))
     write_users(report.users(tokens, activity), folder / "users.csv")
-    write_whole(folder / "config.yaml", lambda aside: aside.write_text(_config_text(config), encoding="utf-8"))
+    write_config(config, folder, _HOW)
     write_results(results, folder / "results.json")
     return results, final
 
@@ -183,17 +205,25 @@ def run_results(
 
 
 def write_embeddings(path: Path, tokens: np.ndarray, activity: np.ndarray, trained: Trained) -> None:
-    """Writes the vectors of a model by user token, as an npz file without pickled objects."""
+    """Writes the vectors of a model by user token, as an npz file without pickled objects.
+
+    A table beside released vectors stays out: it is the one that they were to replace.
+    """
     arrays = {"user_tokens": tokens, "embeddings": trained.served.numpy().astype(np.float32), "interactions": activity}
-    if trained.table is not None:
+    if trained.table is not None and not trained.released:
         arrays["table"] = trained.table.numpy().astype(np.float32)
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
+def write_config(config: AIAConfig, folder: Path, comment: str) -> None:
+    """Writes config.yaml, whose first line says what it is for."""
+    text = f"# {comment}\n{_config_text(config)}"
+    write_whole(folder / "config.yaml", lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
 def _config_text(config: AIAConfig) -> str:
-    values = kept_values(config.final_config_dict)
-    return "# Reproduces the run: recbole-aia run --config_files config.yaml\n" + to_yaml(values)
+    return to_yaml(kept_values(config.final_config_dict))
 
 
 def _output_dir(config: AIAConfig) -> Path:
@@ -217,7 +247,7 @@ def _digest(text: str) -> str:
 
 
 @contextmanager
-def _logging(config: AIAConfig, folder: Path) -> Iterator[None]:
+def run_log(config: AIAConfig, folder: Path) -> Iterator[None]:
     """RecBole's logging and the run's own file, taken down at the end so that runs do not mix.
 
     The file is called run.log when the run is complete and failed.log when it has failed.

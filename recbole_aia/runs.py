@@ -7,7 +7,7 @@ import pickle
 import platform
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from recbole_aia.config import AIAConfig
 from recbole_aia.data import create_dataset
 from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.evaluator import AttackReport
-from recbole_aia.model import UserEmbeddingView, build_model, view_class
+from recbole_aia.model import UserEmbeddingView, build_model, restore, view_class
 from recbole_aia.model.exposures import OF_VECTORS, FloatArray, expose, interaction_matrix, ranked_items
 from recbole_aia.text import to_yaml
 from recbole_aia.version import __version__
@@ -43,7 +43,7 @@ class LoadedRun(NamedTuple):
     Attributes:
         config: its configuration.
         dataset: its dataset as created, all interactions; splitting it needs a copy.
-        model: the trained model, in evaluation mode.
+        model: the trained model, in evaluation mode; ``model.unlearned`` records what was unlearnt in it.
         training: the dataset of its training split.
     """
 
@@ -101,23 +101,63 @@ def load_run(
         CheckpointError: a checkpoint that cannot be read, is not trusted, or does not fit its configuration.
         AIAError: the dataset is not there, or the model has no view.
     """
-    path = Path(path)
-    path = path / "checkpoint.pth" if path.is_dir() else path
-    state = _trusted(path) if trust_checkpoint else _plain(path)
+    path = checkpoint_file(Path(path))
+    state = read_state(path, trust_checkpoint)
+    return bring_back(state, path, saved_config(state, path, config_file_list, argv))
+
+
+def checkpoint_file(path: Path) -> Path:
+    """A checkpoint, or that in a run's folder."""
+    return path / "checkpoint.pth" if path.is_dir() else path
+
+
+def read_state(path: Path, trust_checkpoint: bool = False) -> dict[str, Any]:
+    """Reads a checkpoint; see :func:`load_run`."""
+    return _trusted(path) if trust_checkpoint else _plain(path)
+
+
+def saved_config(
+    state: Mapping[str, Any],
+    path: Path,
+    config_file_list: Sequence[str | Path] = (),
+    argv: Sequence[str] = (),
+    without: Collection[str] = (),
+) -> AIAConfig:
+    """The configuration in a checkpoint, but for the keys ``without``; see :func:`load_run`."""
+    values = {key: value for key, value in kept_values(_saved_values(state, path)).items() if key not in without}
+    with tempfile.TemporaryDirectory() as folder:
+        # A file, because texts in a config_dict are parsed, and a tab is a separator that must stay.
+        file = Path(folder) / "config.yaml"
+        file.write_text(to_yaml(values), encoding="utf-8")
+        return AIAConfig(config_file_list=[file, *config_file_list], argv=argv)
+
+
+def bring_back(state: Mapping[str, Any], path: Path, config: AIAConfig) -> LoadedRun:
+    """The run of a checkpoint and its configuration; see :func:`load_run`."""
+    view_class(config.model_class)
+    dataset = create_dataset(config)
+    # The run's own seed: another one, given for an attack, would split the data elsewhere.
+    training = training_split(config, dataset, _saved_values(state, path).get("seed", config["seed"]))
+    return LoadedRun(config, dataset, restored_model(config, training, state, path), training)
+
+
+def plain_state(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What of a trusted checkpoint is needed to bring it back, without anything that could run code."""
+    others = (state.get("other_parameter") or {}).items()
+    return {
+        "config": plain(dict(_saved_values(state, path))),
+        "state_dict": dict(state["state_dict"]),
+        "other_parameter": {key: value for key, value in others if isinstance(value, Tensor)},
+        "unlearned": plain(state.get("unlearned", [])),
+    }
+
+
+def _saved_values(state: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     saved = state.get("config")
     values = getattr(saved, "final_config_dict", saved)
     if not isinstance(values, Mapping) or not values.get("model"):
         raise CheckpointError(f"the checkpoint '{path}' does not say which configuration it was trained with.")
-    with tempfile.TemporaryDirectory() as folder:
-        # A file, because texts in a config_dict are parsed, and a tab is a separator that must stay.
-        file = Path(folder) / "config.yaml"
-        file.write_text(to_yaml(kept_values(values)), encoding="utf-8")
-        config = AIAConfig(config_file_list=[file, *config_file_list], argv=argv)
-    view_class(config.model_class)
-    dataset = create_dataset(config)
-    # The run's own seed: another one, given for an attack, would split the data elsewhere.
-    training = training_split(config, dataset, values.get("seed", config["seed"]))
-    return LoadedRun(config, dataset, restored_model(config, training, state, path), training)
+    return values
 
 
 def training_split(config: Any, dataset: Any, seed: int) -> Any:
@@ -145,17 +185,7 @@ def restored_model(config: Any, training: Any, state: Mapping[str, Any], path: P
         CheckpointError: it does not fit.
     """
     model = build_model(config, training)
-    try:
-        model.load_state_dict(state["state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the checkpoint '{path}' does not fit {config['model']} on {config['dataset']} as they are now. "
-            "Have the dataset's files or the settings changed since?"
-        ) from error
-    # What a model has cached is left behind: it is computed when it is asked for.
-    others = {k: v.to(config["device"]) if isinstance(v, Tensor) else v for k, v in _others(state).items()}
-    model.load_other_parameter(others)  # type: ignore[operator]
-    UserEmbeddingView(model).clear_caches()
+    restore(model, state, path)
     return model.eval()
 
 
@@ -169,10 +199,6 @@ def exposed(names: Sequence[str], config: Any, model: nn.Module, training: Any) 
         for name in names
         if name not in OF_VECTORS
     }
-
-
-def _others(state: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(state.get("other_parameter") or {})
 
 
 def _plain(path: Path) -> dict[str, Any]:

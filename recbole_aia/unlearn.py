@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,27 @@ import torch
 from recbole.utils import init_seed
 
 from recbole_aia.checkpoint import load_checkpoint
-from recbole_aia.compat import plain
-from recbole_aia.data import LabelTable, interactions_by_user, load_labels, prepare_loaders
+from recbole_aia.compat import checkpoint_state, plain
+from recbole_aia.config import AIAConfig, defense_keys
+from recbole_aia.data import LabelTable, files_digest, interactions_by_user, prepare_loaders
 from recbole_aia.data.askers import find_users
-from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.errors import AttributeDataError, CheckpointError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
-from recbole_aia.files import write_whole
+from recbole_aia.files import written_together
 from recbole_aia.ledger import FILE, Ledger, sha256
 from recbole_aia.model import scores_users
-from recbole_aia.quick_start import run_results, write_embeddings
-from recbole_aia.report import attack_table, utility_table, verdict, write_results
-from recbole_aia.runs import LoadedRun, load_run, make_folder
-from recbole_aia.text import parse_value
+from recbole_aia.quick_start import run_log, run_results, tables, write_config, write_embeddings
+from recbole_aia.report import write_results
+from recbole_aia.runs import LoadedRun, bring_back, checkpoint_file, make_folder, plain_state, read_state, saved_config
+from recbole_aia.text import parse_arguments, parse_value
 from recbole_aia.trainer import PostTrainer, Trained, trainer_class
-from recbole_aia.trainer.post import Wish
+from recbole_aia.trainer.requests import Wish, who_asked
+from recbole_aia.trainer.run import snapshot
 
+_BASE = "base.pth"
+_FILES = (FILE, "checkpoint.pth", "results.json", "embeddings.npz", "config.yaml", "run.log", _BASE)
 _FEW = 100  # users of a class who ask, below which what is hidden of them is little more than a guess
+_HOW = "The settings of the protected model; what it hides of whom is in ledger.json"
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,9 @@ def begin(
         checkpoint: of recbole-aia, or RecBole's own with ``trust_checkpoint``. It is never written to.
         defense: one that works after training.
         asked: the request.
-        folder: for checkpoint.pth, embeddings.npz, results.json and ledger.json.
-        trust_checkpoint: whether the checkpoint may hold pickled objects, which can run code.
+        folder: for the files.
+        trust_checkpoint: whether the checkpoint may hold pickled objects, which can run code. It is read once and
+            kept as plain data, ``base.pth``.
         argv: ``--key=value`` arguments, kept in the ledger.
 
     Returns:
@@ -68,139 +75,175 @@ def begin(
     Raises:
         AIAError: whatever the user can mend; nothing is written then.
     """
-    held = [name for name in (FILE, "checkpoint.pth", "results.json", "embeddings.npz") if (folder / name).exists()]
+    held = [name for name in _FILES if (folder / name).exists()]
     if held:
         hint = "Write --add to add a request to it" if FILE in held else "Give another --output_dir"
         raise ConfigValueError(f"'{folder}' holds a {held[0]} already. {hint}, or remove it.")
-    checkpoint = checkpoint / "checkpoint.pth" if checkpoint.is_dir() else checkpoint
-    ledger = Ledger(str(checkpoint.resolve()), sha256(checkpoint), defense, tuple(argv), trust_checkpoint)
-    return _rebuild(ledger, folder, asked)
+    if "seed" in parse_arguments(argv):
+        raise ConfigValueError(
+            "--seed is the trained model's own: another would split the data elsewhere. Leave it out."
+        )
+    base = checkpoint_file(checkpoint)
+    if trust_checkpoint:
+        state = plain_state(read_state(base, trust_checkpoint), base)
+        return _rebuild(Ledger(_BASE, "", "", defense, tuple(argv)), folder, asked, state)
+    return _rebuild(Ledger(str(base.resolve()), sha256(base), "", defense, tuple(argv)), folder, asked)
 
 
 def add(folder: Path, asked: Asked) -> dict[str, Any]:
     """Adds a request to the ledger in a folder; see :func:`begin`."""
-    return _rebuild(Ledger.read(folder), folder, asked)
+    return _rebuild(standing(folder), folder, asked)
 
 
 def withdraw(folder: Path, number: int) -> dict[str, Any]:
     """Withdraws a request: the model becomes bit by bit what it would be had the request never been made."""
-    return _rebuild(Ledger.read(folder).withdrawn(number), folder, None)
+    return _rebuild(standing(folder).withdrawn(number), folder, None)
 
 
-def _rebuild(ledger: Ledger, folder: Path, asked: Asked | None) -> dict[str, Any]:
-    ledger.check_base()
-    if asked is None:
-        run = _load(ledger)
-    else:
-        # Users are found in the dataset that the base's configuration names.
-        run = _load(ledger.added(asked.specs(), None))
-        users = None if asked.users is None else find_users(asked.users, run.dataset, run.config["seed"])
-        ledger = ledger.added(asked.specs(), users)
-    labels, evaluator = load_labels(run.config, run.dataset), AttributeInferenceEvaluator(run.config)
+def standing(folder: Path) -> Ledger:
+    """The ledger in a folder. Where the model beside it was not made from it, a warning says so.
+
+    Raises:
+        ConfigValueError: there is none.
+    """
+    ledger = Ledger.read(folder)
+    try:
+        made_from = load_checkpoint(folder / "checkpoint.pth").get("ledger")
+    except CheckpointError:
+        made_from = None
+    if made_from != ledger.digest():
+        print(
+            f"warning: '{folder / 'checkpoint.pth'}' was not made from the ledger beside it, which has been changed or "
+            "was not finished. --add and --withdraw make it anew.",
+            file=sys.stderr,
+        )
+    return ledger
+
+
+def _rebuild(
+    ledger: Ledger, folder: Path, asked: Asked | None, trusted: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Makes the protected model from a ledger and a request more; ``trusted`` is a base that is not a file yet."""
+    if trusted is None:
+        ledger.check_base(folder / ledger.base)
+    state = read_state(folder / ledger.base) if trusted is None else trusted
+    ledger, run, trainer = _loaded(ledger, folder, asked, state)
+    labels, evaluator = trainer.load_labels(run.dataset), AttributeInferenceEvaluator(run.config)
+    trainer.check(run.config, labels.names)
     for reason in evaluator.targets(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     make_folder(folder)
-    protected = _Protected(run, ledger, labels, evaluator)
-    results = protected.results
-    write_whole(folder / "checkpoint.pth", lambda aside: torch.save(protected.state, aside))
-    activity, tokens = interactions_by_user(run.dataset), run.dataset.field2id_token[run.dataset.uid_field][1:]
-    names = np.asarray(tokens, dtype=np.str_)
-    write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, names, activity, protected.after))
-    write_results(results, folder / "results.json")
-    ledger.write(folder)
-    print(f"{ledger}\n\n{attack_table(results)}\n{verdict(results)}\n\n{utility_table(results)}")
-    for note in protected.notes:
-        print(note)
-    print(f"results in {folder}/")
+    with written_together(folder, FILE) as aside:
+        if trusted is not None:
+            torch.save(trusted, aside / _BASE)
+            ledger = replace(ledger, sha256=sha256(aside / _BASE))
+        with run_log(run.config, folder):
+            results, after = _protected(run, trainer, _wishes(ledger, run.dataset), labels, evaluator)
+        torch.save({**checkpoint_state(trainer, 0), "ledger": ledger.digest()}, aside / "checkpoint.pth")
+        tokens = np.asarray(run.dataset.field2id_token[run.dataset.uid_field][1:], dtype=np.str_)
+        write_embeddings(aside / "embeddings.npz", tokens, interactions_by_user(run.dataset), after)
+        write_config(run.config, aside, _HOW)
+        write_results(results, aside / "results.json")
+        ledger.write(aside)
+    print(f"{ledger}\n\n{tables(results)}\nresults in {folder}/")
     return results
 
 
-def _load(ledger: Ledger) -> LoadedRun:
+def _loaded(
+    ledger: Ledger, folder: Path, asked: Asked | None, state: Mapping[str, Any]
+) -> tuple[Ledger, LoadedRun, PostTrainer]:
+    """The ledger with the new request, the base model and its trainer."""
+    base, planned = folder / ledger.base, ledger if asked is None else ledger.added(asked.specs(), None)
+    config = _config(planned, state, base)
+    trainer = _trainer_class(config, planned)
+    data = files_digest(config)
+    if ledger.data:
+        ledger.check_data(data)
+    run = bring_back(state, base, config)
+    if asked is not None:
+        # Users are found in the dataset that the base's configuration names.
+        users = None if asked.users is None else find_users(asked.users, run.dataset, config["seed"])
+        ledger = ledger.added(asked.specs(), users)
+    return replace(ledger, data=data), run, trainer(config, run.model)
+
+
+def _config(ledger: Ledger, state: Mapping[str, Any], base: Path) -> AIAConfig:
+    """The base's configuration, with the ledger's defense and its defaults in place of those of the base's."""
     names = ledger.attributes()
     argv = [*ledger.arguments, f"--defense={ledger.defense}"]
     argv += [f"--attributes={json.dumps(names)}"] if names else []
-    return load_run(ledger.base, trust_checkpoint=ledger.trust_checkpoint, argv=argv)
+    return saved_config(state, base, argv=argv, without=defense_keys())
 
 
-class _Protected:
-    """The base model before and after the ledger's requests, attacked and evaluated."""
-
-    def __init__(
-        self, run: LoadedRun, ledger: Ledger, labels: LabelTable, evaluator: AttributeInferenceEvaluator
-    ) -> None:
-        config, dataset, model = run.config, run.dataset, run.model
-        self.labels, self.evaluator, self.notes = labels, evaluator, list[str]()
-        wishes = _wishes(ledger, dataset)
-        trainer = _trainer(config, model, ledger)
-        init_seed(config["seed"], config["reproducibility"])
-        loaders = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
-        before = self._trained(trainer, loaders[2], 0.0)
-        start = time.perf_counter()
-        if wishes:
-            trainer.serve(wishes, labels, loaders[0] if trainer.uses_interactions else None)
-        self.after = self._trained(trainer, loaders[2], time.perf_counter() - start)
-        self.state = _state(trainer)
-        states = {"undefended": before, "defended": self.after}
-        start = time.perf_counter()
-        report = AttackReport.concat(
-            evaluator.evaluate(t.served.numpy(), labels.columns(), class_names=labels.classes, state=state)
-            for state, t in states.items()
-        )
-        seconds = {"unlearn": self.after.seconds, "attack": time.perf_counter() - start}
-        self.results = run_results(config, dataset, labels, states, report, seconds, [])
-        self.results["unlearned"] = plain(trainer.history)
-        self.notes += [f"guarantee: {r['guarantee']}" for r in trainer.history[-1:] if "guarantee" in r]
-        asked = _everybody(wishes, dataset.user_num)
-        if wishes and not asked.all():
-            self._say_who_asked(asked, states)
-
-    def _trained(self, trainer: PostTrainer, test_data: Any, seconds: float) -> Trained:
-        test_result = {k: float(v) for k, v in trainer.evaluate(test_data, load_best_model=False).items()}
-        with torch.no_grad():
-            served, table = trainer.view.served().cpu().clone(), trainer.view.table()
-        return Trained(served, None if table is None else table.cpu(), {}, test_result, seconds, "")
-
-    def _say_who_asked(self, asked: np.ndarray, states: dict[str, Trained]) -> None:
-        """Attacks those who asked and those who did not apart, as far as there are enough of them."""
-        for group, mask in (("asked", asked), ("did not ask", ~asked)):
-            columns = {name: column[mask] for name, column in self.labels.columns().items()}
-            for name, column in columns.items():
-                few = np.bincount(column[column >= 0], minlength=len(self.labels.classes[name]))
-                small = [f"{self.labels.classes[name][k]} {n}" for k, n in enumerate(few) if n < _FEW]
-                if group == "asked" and small:
-                    self.notes.append(f"few who asked, {name} {', '.join(small)}: what is hidden of them is uncertain.")
-                names = {name: self.labels.classes[name]}
-                for reason in self.evaluator.targets({name: column}, int(mask.sum()), names)[1].values():
-                    self.notes.append(f"{name} of those who {group} is not attacked apart: {reason}")
-                    break
-                else:
-                    self._attack_apart(group, mask, name, states)
-
-    def _attack_apart(self, group: str, mask: np.ndarray, name: str, states: dict[str, Trained]) -> None:
-        column, names = self.labels.columns()[name][mask], {name: self.labels.classes[name]}
-        report = AttackReport.concat(
-            self.evaluator.evaluate(t.served.numpy()[mask], {name: column}, class_names=names, state=state)
-            for state, t in states.items()
-        )
-        worst = [report.where(state=state).worst_case()[name] for state in states]
-        gains = " -> ".join(f"{case['advantage']:.3f} ({case['attacker']})" for case in worst)
-        self.notes.append(f"{name} of the {mask.sum()} who {group}: worst case {gains}")
-        self.results["attacks"] += [{**row, "users": group.replace(" ", "_")} for row in report.rows]
-
-
-def _trainer(config: Any, model: Any, ledger: Ledger) -> PostTrainer:
-    trainer = trainer_class(config)(config, model)
-    if not isinstance(trainer, PostTrainer):
+def _trainer_class(config: AIAConfig, ledger: Ledger) -> type[PostTrainer]:
+    trainer = trainer_class(config)
+    if not issubclass(trainer, PostTrainer):
+        why = "changes nothing" if ledger.defense == "none" else "trains items and all users anew"
         raise ConfigValueError(
-            f"--defense={ledger.defense} does not unlearn on a checkpoint. Choose attrcloak, for example."
+            f"--defense={ledger.defense} {why}, so it does not unlearn on a checkpoint for those who ask. "
+            "Choose attrcloak, for example."
         )
     if ledger.defense == "dp" and ledger.next_id > 2:
         raise ConfigValueError(
             "dp draws fresh noise each time, which would undo its guarantee. Begin with a new folder."
         )
-    if not ledger.trust_checkpoint:
-        trainer.history = list(load_checkpoint(ledger.base).get("unlearned", []))
     return trainer
+
+
+def _protected(
+    run: LoadedRun,
+    trainer: PostTrainer,
+    wishes: Sequence[Wish],
+    labels: LabelTable,
+    evaluator: AttributeInferenceEvaluator,
+) -> tuple[dict[str, Any], Trained]:
+    """Serves the requests; the content of results.json, and the model as it is then."""
+    config, dataset = run.config, run.dataset
+    init_seed(config["seed"], config["reproducibility"])
+    train_data, _, test_data = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
+    before = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
+    start = time.perf_counter()
+    records = trainer.serve(wishes, labels, train_data if trainer.uses_interactions else None) if wishes else []
+    seconds = {"unlearn": time.perf_counter() - start}
+    after = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
+    trainer.view.clear_caches()
+    states, start = {"undefended": before, "defended": after}, time.perf_counter()
+    report = AttackReport.concat(
+        evaluator.evaluate(each.served.numpy(), labels.columns(), class_names=labels.classes, state=state)
+        for state, each in states.items()
+    )
+    seconds["attack"] = time.perf_counter() - start
+    asked = {name: who_asked(trainer.history, name, dataset.user_num).numpy() for name in labels.names}
+    notes = [f"guarantee: {record['guarantee']}" for record in records[:1] if "guarantee" in record]
+    results = run_results(config, dataset, labels, states, report, seconds, [*notes, *_few(asked, labels)])
+    results["groups"] = _groups(asked, report)
+    # Who asked is for the ledger and the checkpoint, which later requests need, and for nobody else.
+    unlearned = ({**record, "users": record["users"] and len(record["users"])} for record in trainer.history)
+    results["unlearned"] = plain(list(unlearned))
+    return results, after
+
+
+def _groups(asked: Mapping[str, np.ndarray], report: AttackReport) -> list[dict[str, Any]]:
+    """What attackers gain among those who asked for an attribute and those who did not, where there are both."""
+    return [
+        {"users": users, **row}
+        for name, mask in asked.items()
+        if mask.any() and not mask.all()
+        for users, group in (("asked", mask), ("did_not_ask", ~mask))
+        for row in report.where(attribute=name).among(group)
+    ]
+
+
+def _few(asked: Mapping[str, np.ndarray], labels: LabelTable) -> list[str]:
+    """A note on each attribute of which few of a class ask to be hidden."""
+    notes = []
+    for name, column in labels.columns().items():
+        own, names = column[asked[name] & (column >= 0)], labels.classes[name]
+        counts = zip(names, np.bincount(own, minlength=len(names)), strict=True)
+        few = [f"{label} {count}" for label, count in counts if count < _FEW]
+        if few and asked[name].any() and not asked[name].all():
+            notes.append(f"few who asked, {name} {', '.join(few)}: what is hidden of them is uncertain")
+    return notes
 
 
 def _wishes(ledger: Ledger, dataset: Any) -> list[Wish]:
@@ -213,26 +256,3 @@ def _wishes(ledger: Ledger, dataset: Any) -> list[Wish]:
         )
         for entry in ledger.requests
     ]
-
-
-def _everybody(wishes: Sequence[Wish], user_num: int) -> np.ndarray:
-    """Who asked for anything, ``[user_num - 1]``."""
-    asked = np.zeros(user_num, dtype=bool)
-    for wish in wishes:
-        asked[slice(1, None) if wish.users is None else wish.users.numpy()] = True
-    return asked[1:]
-
-
-def _state(trainer: PostTrainer) -> dict[str, Any]:
-    """What a checkpoint of ours holds."""
-    trainer.view.clear_caches()
-    return {
-        "config": plain(trainer.config.final_config_dict),
-        "epoch": 0,
-        "cur_step": 0,
-        "best_valid_score": 0.0,
-        "state_dict": trainer.model.state_dict(),
-        "other_parameter": trainer.model.other_parameter(),
-        "optimizer": trainer.optimizer.state_dict(),
-        **trainer.kept_state,
-    }

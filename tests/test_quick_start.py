@@ -197,6 +197,21 @@ def test_a_defense_after_training_starts_from_the_undefended_twin():
     assert (record["attributes"], record["users"], record["mode"]) == (["gender"], None, "data_dependent")
 
 
+def test_a_defense_after_training_is_compared_with_the_model_that_it_started_from(run, capsys):
+    trained = run[0] / "out" / "checkpoint.pth"
+    values = {**FAST, "defense": "noise", "init_checkpoint": trained, "attributes": ["gender", "age"]}
+    written = run_recbole_aia("BPR", config_dict={**values, "output_dir": "post"})["aia"]
+    assert not Path("saved").exists() or not list(Path("saved").iterdir())
+    earlier = run[1]["aia"]
+    assert written["utility"]["undefended"] == pytest.approx(earlier["utility"]["defended"])
+    gains = [
+        [row["metrics"]["advantage"]["mean"] for row in results["attacks"] if row["state"] == state]
+        for results, state in ((written, "undefended"), (earlier, "defended"))
+    ]
+    assert gains[0] == pytest.approx(gains[1])
+    assert f"note: undefended is the model in '{trained}'" in capsys.readouterr().out
+
+
 def test_a_stage_that_a_defense_does_not_have_is_refused():
     with pytest.raises(ConfigValueError, match="'attrcloak' has no stage 'in', only post"):
         run_recbole_aia("BPR", config_dict={**FAST, "defense": "attrcloak", "stage": "in"})

@@ -1,13 +1,19 @@
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from recbole_aia import load_run, run_recbole_aia
+from recbole_aia import AIAConfig, AttrCloakUnlearner, load_run, run_recbole_aia
 from recbole_aia.cli import main
+from recbole_aia.data import create_dataset
+from recbole_aia.model import build_model
 from recbole_aia.report import results_schema
+from recbole_aia.runs import training_split
+from recbole_aia.trainer import UndefendedTrainer
 from recbole_aia.unlearn import Asked, add, begin, withdraw
 
 FAST = ["--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--attack_permutations=20"]
@@ -28,6 +34,40 @@ def base(tmp_path_factory):
     return folder / "run" / "checkpoint.pth"
 
 
+@pytest.fixture
+def small(ml100k, tmp_path):
+    """Gives the checkpoint of a small model as it is built, on a third of ml-100k's users."""
+    (tmp_path / "mine").mkdir()
+    for kind in ("inter", "user"):
+        head, *lines = Path(ml100k.dataset_path, f"ml-100k.{kind}").read_text().splitlines()
+        kept = [line for line in lines if int(line.split("\t")[0]) <= 300]
+        (tmp_path / "mine" / f"mine.{kind}").write_text("\n".join([head, *kept[:: 5 if kind == "inter" else 1], ""]))
+
+    def build(model):
+        values = {"embedding_size": 8, "mf_embedding_size": 8, "mlp_embedding_size": 8, "mlp_hidden_size": [8]}
+        values |= {"n_layers": 1, "init_std": 0.1, "gpu_id": "", "show_progress": False, "data_path": str(tmp_path)}
+        values |= {"attribute_specs": {"age": {"field": "age", "bins": [30]}}, "attributes": ["gender"]}
+        config = AIAConfig(
+            model, "mine", config_dict={**values, "load_col": {"inter": ["user_id", "item_id"]}}, argv=[]
+        )
+        training = training_split(config, create_dataset(config), config["seed"])
+        trainer = UndefendedTrainer(config, build_model(config, training))
+        trainer._save_checkpoint(0, verbose=False, saved_model_file=str(tmp_path / "small.pth"))
+        return tmp_path / "small.pth"
+
+    return build
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def cells(printed, start):
+    """The cells of the printed line that starts with some words."""
+    (line,) = [line for line in printed.splitlines() if line.lstrip("| ").split()[: len(start)] == start]
+    return [cell.strip() for cell in line.strip("|").split("  ") if cell.strip()]
+
+
 def tensors(folder):
     state = torch.load(Path(folder) / "checkpoint.pth", weights_only=True)
     return {**state["state_dict"], **{k: v for k, v in state["other_parameter"].items() if v is not None}}
@@ -43,8 +83,9 @@ def test_the_command_writes_a_checkpoint_vectors_results_and_a_ledger(base, caps
     assert main(["unlearn", *arguments, *QUICK]) == 0
     assert base.read_bytes() == before
     assert {path.name for path in Path("safe").iterdir()} == {
-        "checkpoint.pth", "embeddings.npz", "ledger.json", "results.json"
+        "checkpoint.pth", "config.yaml", "embeddings.npz", "ledger.json", "results.json", "run.log"
     }  # fmt: skip
+    assert "attrcloak: gender of 943 users" in Path("safe/run.log").read_text()
     printed = capsys.readouterr().out
     assert "undefended" in printed
     assert "ndcg@10" in printed
@@ -68,29 +109,36 @@ def test_load_run_opens_what_was_unlearnt_and_its_vectors_are_those_exported(bas
 
 
 class TestLedger:
-    def test_a_withdrawn_request_leaves_nothing_behind(self, base):
-        Path("some.txt").write_text("\n".join(map(str, range(1, 400))))
-        begin(base, "attrcloak", Asked("[gender]"), Path("both"), argv=QUICK)
-        add(Path("both"), Asked("[age]", "some.txt"))
+    @pytest.mark.parametrize(
+        ("model", "target"), [("BPR", "table"), ("NeuMF", "table"), ("LightGCN", "table"), ("LightGCN", "released")]
+    )
+    def test_a_withdrawn_request_leaves_nothing_behind(self, small, model, target):
+        path = small(model)
+        argv = [*FAST, f"--target={target}", "--unlearn_max_steps=2", "--attack_folds=2"]
+        begin(path, "attrcloak", Asked("[gender]"), Path("both"), argv=argv)
+        add(Path("both"), Asked("[age]", "random:0.5"))
         together = tensors("both")
-        begin(base, "attrcloak", Asked("[age]", "some.txt"), Path("one"), argv=QUICK)
+        begin(path, "attrcloak", Asked("[age]", "random:0.5"), Path("one"), argv=argv)
         assert not same(together, tensors("one"))
         withdraw(Path("both"), 1)
         assert same(tensors("both"), tensors("one"))
         ledger = json.loads(Path("both/ledger.json").read_text())
         assert [entry["id"] for entry in ledger["requests"]] == [2]
-        assert len(ledger["requests"][0]["users"]) == 399
+        assert len(ledger["requests"][0]["users"]) == 150
+        assert ("table" in np.load("both/embeddings.npz")) == (target == "table")
 
-    def test_the_order_of_requests_does_not_matter(self, base):
+    def test_the_order_of_requests_does_not_matter(self, small):
+        base = small("BPR")
         for folder, order in (("ab", ["gender", "age"]), ("ba", ["age", "gender"])):
             begin(base, "attrcloak", Asked(f"[{order[0]}]"), Path(folder), argv=QUICK)
             add(Path(folder), Asked(f"[{order[1]}]"))
         assert same(tensors("ab"), tensors("ba"))
 
-    def test_without_requests_the_model_is_the_bases(self, base, capsys):
+    def test_without_requests_the_model_is_the_bases(self, small, capsys):
+        base = small("BPR")
         begin(base, "attrcloak", Asked("[gender]"), Path("safe"), argv=QUICK)
         withdraw(Path("safe"), 1)
-        assert same(tensors("safe"), tensors(base.parent))
+        assert same(tensors("safe"), torch.load(base, weights_only=True)["state_dict"])
         capsys.readouterr()
         assert main(["unlearn", "--output_dir", "safe", "--list"]) == 0
         assert "no requests" in capsys.readouterr().out
@@ -107,31 +155,138 @@ class TestLedger:
         copied = tmp_path / "copy.pth"
         copied.write_bytes(base.read_bytes())
         begin(copied, "attrcloak", Asked("[gender]"), Path("safe"), argv=QUICK)
-        before = {path.name: path.read_bytes() for path in Path("safe").iterdir()}
+        before = contents("safe")
         copied.write_bytes(base.read_bytes() + b"x")
         assert main(["unlearn", "--output_dir", "safe", "--add", "--attributes=[age]"]) == 2
-        assert {path.name: path.read_bytes() for path in Path("safe").iterdir()} == before
+        assert contents("safe") == before
+
+    def test_a_dataset_that_has_changed_is_refused(self, small, tmp_path, capsys):
+        path = small("BPR")
+        begin(path, "noise", Asked("[gender]"), Path("safe"), argv=FAST)
+        before = contents("safe")
+        with (tmp_path / "mine" / "mine.user").open("a") as file:
+            file.write("944\t30\tF\twriter\t12345\n")
+        capsys.readouterr()
+        assert main(["unlearn", "--output_dir", "safe", "--withdraw", "1"]) == 2
+        error = capsys.readouterr().err
+        assert "the dataset's files (.inter, .user) have changed" in error
+        assert error.count("\n") == 1
+        assert contents("safe") == before
+
+    def test_files_appear_together_and_an_interrupted_command_is_noticed(self, small, capsys, monkeypatch):
+        base = small("BPR")
+        begin(base, "noise", Asked("[gender]"), Path("safe"), argv=QUICK)
+        before = contents("safe")
+        with monkeypatch.context() as patch:
+            patch.setattr("recbole_aia.unlearn.write_results", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                withdraw(Path("safe"), 1)
+        before.pop("run.log")
+        assert before.items() <= contents("safe").items()
+        replace = os.replace
+        with monkeypatch.context() as patch:
+            patch.setattr("os.replace", lambda a, b: 1 / 0 if Path(b) == Path("safe/ledger.json") else replace(a, b))
+            with pytest.raises(ZeroDivisionError):
+                withdraw(Path("safe"), 1)
+        assert contents("safe")["ledger.json"] == before["ledger.json"]
+        assert contents("safe")["checkpoint.pth"] != before["checkpoint.pth"]
+        capsys.readouterr()
+        assert main(["unlearn", "--output_dir", "safe", "--list"]) == 0
+        assert "was not made from the ledger" in capsys.readouterr().err
+        withdraw(Path("safe"), 1)
+        capsys.readouterr()
+        assert main(["unlearn", "--output_dir", "safe", "--list"]) == 0
+        assert "was not made" not in capsys.readouterr().err
+        assert same(tensors("safe"), torch.load(base, weights_only=True)["state_dict"])
 
 
-def test_those_who_asked_and_those_who_did_not_are_attacked_apart(base, capsys):
-    results = begin(base, "attrcloak", Asked("[gender]", "core:0.5"), Path("safe"), argv=QUICK)
-    groups = {row.get("users") for row in results["attacks"]}
-    assert groups == {None, "asked", "did_not_ask"}
-    rows = {(row["users"], row["state"]): row for row in results["attacks"] if "users" in row}
-    assert rows["asked", "defended"]["n_users"] == 472
-    others = [rows["did_not_ask", state]["metrics"] for state in ("undefended", "defended")]
-    assert others[0] == others[1]
-    assert "gender of the 472 who asked: worst case" in capsys.readouterr().out
+class _Bomb:
+    def __reduce__(self):
+        return Path.touch, (Path("exploded"),)
+
+
+def test_a_trusted_base_is_kept_as_plain_data_and_no_ledger_runs_code(small, capsys):
+    base = small("BPR")
+    begin(base, "noise", Asked("[gender]"), Path("first"), argv=QUICK)
+    begin(Path("first"), "noise", Asked("[age]"), Path("safe"), trust_checkpoint=True, argv=QUICK)
+    begin(Path("first"), "noise", Asked("[age]"), Path("plain"), argv=QUICK)
+    assert same(tensors("safe"), tensors("plain"))
+    ledger = json.loads(Path("safe/ledger.json").read_text())
+    assert ledger["base"] == "base.pth"
+    assert not any("trust" in key for key in ledger)
+    kept = torch.load("safe/base.pth", weights_only=True)
+    assert [record["attributes"] for record in kept["unlearned"]] == [["gender"]]
+    withdraw(Path("safe"), 1)
+    assert same(tensors("safe"), tensors("first"))
+    torch.save({**kept, "bomb": _Bomb()}, "safe/base.pth")
+    ledger |= {"sha256": hashlib.sha256(Path("safe/base.pth").read_bytes()).hexdigest(), "trust_checkpoint": True}
+    for forged in (ledger, {key: ledger[key] for key in ledger if key != "trust_checkpoint"}):
+        Path("safe/ledger.json").write_text(json.dumps(forged))
+        assert main(["unlearn", "--output_dir", "safe", "--add", "--attributes=[age]"]) == 2
+    assert not Path("exploded").exists()
+
+
+def test_what_was_unlearnt_in_the_base_stays_unlearnt(small):
+    base = small("BPR")
+    begin(base, "attrcloak", Asked("[gender]"), Path("first"), argv=QUICK)
+    results = begin(Path("first"), "attrcloak", Asked("[age]"), Path("second"), argv=QUICK)
+    earlier, now = results["unlearned"]
+    assert (earlier["attributes"], now["attributes"]) == (["gender"], ["age"])
+    assert set(now["divergence"]) == {"gender", "age"}
+    assert set(results["worst_case"]) == {"gender", "age"}
+    run = load_run("second")
+    assert set(AttrCloakUnlearner(run.config, run.model).unlearn()["divergence"]) == {"gender", "age"}
+
+
+def test_the_bases_defense_leaves_no_settings_behind_and_arguments_win(small):
+    base = small("BPR")
+    state = torch.load(base, weights_only=True)
+    old = {"defense": "u2u", "stage": "in", "preset": "paper", "target": "released", "output_dir": "run"}
+    old |= {"unlearn_learning_rate": 0.0025, "unlearn_patience": 7, "init_checkpoint": "nowhere.pth"}
+    torch.save({**state, "config": {**state["config"], **old}}, "old.pth")
+    begin(Path("old.pth"), "attrcloak", Asked("[gender]"), Path("safe"), argv=[*QUICK, "--unlearn_patience=3"])
+    config = load_run("safe").config
+    found = {key: config[key] for key in ("unlearn_learning_rate", "unlearn_patience", "stage", "preset", "target")}
+    assert found == {
+        "unlearn_learning_rate": 0.005, "unlearn_patience": 3, "stage": None, "preset": "default", "target": None
+    }  # fmt: skip
+    assert config["init_checkpoint"] is config["output_dir"] is None
+
+
+def test_those_who_asked_for_an_attribute_and_those_who_did_not_are_shown_apart(base, capsys):
+    begin(base, "attrcloak", Asked("[gender]", "core:0.5"), Path("safe"), argv=QUICK)
+    capsys.readouterr()
+    add(Path("safe"), Asked("[age]", "edge:0.25"))
+    printed = capsys.readouterr().out
+    results = json.loads(Path("safe/results.json").read_text())
+    assert [record["users"] for record in results["unlearned"]] == [472, 236]
+    for name, asked in (("gender", 472), ("age", 236)):
+        everybody = {row["state"]: row for row in results["attacks"] if row["attribute"] == name}
+        gains = [everybody[state]["metrics"]["advantage"] for state in ("undefended", "defended")]
+        assert {row["n_users"] for row in everybody.values()} == {943}
+        shown = [f"{gain['mean']:.3f} [{gain['ci95'][0]:.3f}, {gain['ci95'][1]:.3f}]" for gain in gains]
+        assert cells(printed, [name, "logistic"])[3:5] == shown
+        for users, number in (("asked", asked), ("did_not_ask", 943 - asked)):
+            group = {
+                row["state"]: row for row in results["groups"] if (row["attribute"], row["users"]) == (name, users)
+            }
+            gains = [f"{group[state]['advantage']:.3f}" for state in ("undefended", "defended")]
+            assert cells(printed, [name, users])[3] == str(number) == str(group["defended"]["n_users"])
+            assert cells(printed, [name, users])[5:] == gains
 
 
 def test_few_who_ask_are_told_so(base, capsys):
-    begin(base, "attrcloak", Asked("[gender]", "random:0.02"), Path("safe"), argv=QUICK)
-    assert "few who asked, gender F" in capsys.readouterr().out
+    results = begin(base, "attrcloak", Asked("[gender]", "random:0.02"), Path("safe"), argv=QUICK)
+    assert "note: few who asked, gender F" in capsys.readouterr().out
+    assert results["run"]["notes"][0].startswith("few who asked, gender F")
+    assert {row["n_users"] for row in results["groups"] if row["users"] == "asked"} == {19}
 
 
 def test_the_guarantee_of_dp_is_printed_and_its_noise_is_drawn_once(base, capsys):
     begin(base, "dp", Asked("[gender]"), Path("safe"), argv=QUICK)
     assert "guarantee: the vector of each of these users" in capsys.readouterr().out
+    (note,) = json.loads(Path("safe/results.json").read_text())["run"]["notes"]
+    assert note.startswith("guarantee: the vector")
     assert main(["unlearn", "--output_dir", "safe", "--add", "--attributes=[age]"]) == 2
     assert "fresh noise" in capsys.readouterr().err
 
@@ -151,7 +306,15 @@ def test_the_guarantee_of_dp_is_printed_and_its_noise_is_drawn_once(base, capsys
         (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "nobody.txt"], "nobody.txt cannot be read"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "core:2"], "cannot be drawn"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "strangers.txt"], "'stranger' first"),
-        (["--checkpoint", "BASE", "--attributes=[gender]", "--defense", "raid"], "does not unlearn on a checkpoint"),
+        (
+            ["--checkpoint", "BASE", "--attributes=[gender]", "--defense", "raid"],
+            "raid trains items and all users anew",
+        ),
+        (
+            ["--checkpoint", "BASE", "--attributes=[gender]", "--defense", "u2u", "--mode", "data_free"],
+            "--mode is attr",
+        ),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--seed=1"], "--seed is the trained model's own"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--unlearn_maxsteps=3"], "Did you mean 'unlearn_max_steps'"),
     ],
 )
@@ -173,7 +336,8 @@ def test_a_folder_that_holds_something_is_not_overwritten(base, capsys):
     assert Path("safe/checkpoint.pth").read_text() == "precious"
 
 
-def test_a_ledger_that_cannot_be_withdrawn_from_says_what_stands(base, capsys):
+def test_a_ledger_that_cannot_be_withdrawn_from_says_what_stands(small, capsys):
+    base = small("BPR")
     begin(base, "attrcloak", Asked("[gender]"), Path("safe"), argv=QUICK)
     assert main(["unlearn", "--output_dir", "safe", "--withdraw", "7"]) == 2
     assert "Those that stand: 1" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 
 from recbole_aia.data.loader import FastTrainDataLoader, WideFullSortEvalDataLoader
 from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.files import sha256_of
 
 
 def create_dataset(config: Any) -> Dataset:
@@ -78,6 +79,16 @@ def interactions_by_user(dataset: Any) -> np.ndarray:
     """How many interactions each user has, ``[n_users - 1]``, without RecBole's padding user."""
     users = np.asarray(dataset.inter_feat[dataset.uid_field])
     return np.bincount(users, minlength=dataset.user_num)[1:]
+
+
+def files_digest(config: Any) -> str:
+    """A hash of the files of a dataset that hold interactions and labels."""
+    files = sorted(Path(config["data_path"]).glob("*"))
+    digest = hashlib.sha256()
+    for file in files:
+        if file.name.startswith(f"{config['dataset']}.") and file.suffix in (".inter", ".user"):
+            digest.update(f"{file.name} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def interactions_digest(train_data: Any) -> str:

@@ -107,6 +107,23 @@ def summary(row: Mapping[str, Any], evidence: Evidence, activity: IntArray | Non
     return found
 
 
+def among(row: Mapping[str, Any], evidence: Evidence, asked: NDArray[np.bool_]) -> dict[str, Any]:
+    """What the attacker of a row gains among some users. Nothing is trained again, see :func:`by_activity`.
+
+    Args:
+        row: of a report.
+        evidence: what it rests on.
+        asked: which users, ``[n_users]``.
+
+    Returns:
+        What the row is about; ``n_users``, those of them who were attacked; ``advantage`` and ``floor``.
+    """
+    held_out = evidence.held_out
+    members = np.flatnonzero(asked[held_out.target.users])
+    gain, floor = _gain(held_out, members)
+    return {**{key: row[key] for key in _KEYS}, "n_users": len(members), "advantage": gain, "floor": floor}
+
+
 def by_activity(held_out: HeldOut, activity: IntArray) -> list[dict[str, Any]]:
     """What the attacker gains among users of little, middle and much activity.
 

@@ -93,6 +93,13 @@ class AttackReport:
         frames = [leakers.users(row, each, tokens, activity) for row, each in self._strongest()]
         return pd.concat(frames) if frames else pd.DataFrame(columns=leakers.COLUMNS)
 
+    def among(self, users: NDArray[np.bool_]) -> list[dict[str, Any]]:
+        """What each attacker, trained on everybody, gains among some ``users [n_users]``; a line for each row.
+
+        See :func:`~recbole_aia.evaluator.leakers.among`.
+        """
+        return [leakers.among(row, each, users) for row, each in zip(self.rows, self.evidence, strict=False)]
+
     def _strongest(self) -> list[tuple[dict[str, Any], Evidence]]:
         """The row with the largest advantage of each state and attribute, and what it rests on.
 

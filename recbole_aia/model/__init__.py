@@ -1,6 +1,14 @@
 """User embedding views, and exact faster versions of RecBole's models."""
 
-from recbole_aia.model.fast import build_model, scores_users
+from recbole_aia.model.fast import build_model, restore, scores_users
 from recbole_aia.model.views import UserEmbeddingView, register_view, registered_views, view_class
 
-__all__ = ["UserEmbeddingView", "build_model", "register_view", "registered_views", "scores_users", "view_class"]
+__all__ = [
+    "UserEmbeddingView",
+    "build_model",
+    "register_view",
+    "registered_views",
+    "restore",
+    "scores_users",
+    "view_class",
+]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from recbole.model.general_recommender import bpr, dmf, lightgcn, neumf, ngcf
-from torch import nn
+from torch import Tensor, nn
 
+from recbole_aia.errors import CheckpointError
 from recbole_aia.model.dmf import DMF
 from recbole_aia.model.lightgcn import LightGCN
 from recbole_aia.model.neumf import NeuMF
 from recbole_aia.model.ngcf import NGCF
+from recbole_aia.model.views import UserEmbeddingView
 
 #: Our version of each of RecBole's models. State dicts are interchangeable.
 FAST = {lightgcn.LightGCN: LightGCN, dmf.DMF: DMF, neumf.NeuMF: NeuMF, ngcf.NGCF: NGCF}
@@ -28,6 +32,31 @@ def build_model(config: Any, dataset: Any) -> nn.Module:
         for parameter in model.parameters():
             nn.init.normal_(parameter, 0.0, config["init_std"] if parameter.dim() > 1 else 0.0)
     return model
+
+
+def restore(model: Any, state: Mapping[str, Any], path: str | Path) -> None:
+    """Gives a model the state of a checkpoint, and the record of what was unlearnt in it, ``model.unlearned``.
+
+    Args:
+        model: as built.
+        state: the checkpoint, read.
+        path: where it was read from, for the error.
+
+    Raises:
+        CheckpointError: it does not fit.
+    """
+    try:
+        model.load_state_dict(state["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the checkpoint '{path}' does not fit this {type(model).__name__}: it belongs to another model "
+            "or dataset, or the dataset's files or the settings have changed since. Give what it was trained with."
+        ) from error
+    others = state.get("other_parameter") or {}
+    model.load_other_parameter({k: v.to(model.device) if isinstance(v, Tensor) else v for k, v in others.items()})
+    # What a model has cached is left behind: it is computed when it is asked for.
+    UserEmbeddingView(model).clear_caches()
+    model.unlearned = list(state.get("unlearned", []))
 
 
 def scores_users(config: Any) -> bool:

@@ -1,12 +1,13 @@
 """Results and how they are shown; never a live model."""
 
 from recbole_aia.report.results import SCHEMA, results_schema, write_results, write_users
-from recbole_aia.report.table import attack_table, utility_table, verdict
+from recbole_aia.report.table import attack_table, group_table, utility_table, verdict
 from recbole_aia.report.worst import worst_cases
 
 __all__ = [
     "SCHEMA",
     "attack_table",
+    "group_table",
     "results_schema",
     "utility_table",
     "verdict",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from texttable import Texttable
@@ -25,10 +25,8 @@ def attack_table(results: Mapping[str, Any]) -> str:
     Returns:
         A text table. The columns of intervals show the advantage, ``2 mean_k |AUC_k - 1/2|``.
     """
-    rows = _paired(results["attacks"])
+    rows, keys = _paired(results["attacks"], _KEYS)
     states = [state for state in _STATES if any(state in pair for pair in rows.values())]
-    shown = {"view": _has_views(results), "leak_ratio": len({row["leak_ratio"] for row in results["attacks"]}) > 1}
-    keys = [key for key in _KEYS if shown.get(key, True)]
     table = _texttable(len(keys) + 1 + 2 * len(states), left=len(keys))
     table.header(
         [
@@ -39,12 +37,33 @@ def attack_table(results: Mapping[str, Any]) -> str:
         ]
     )
     for pair in rows.values():
-        row = next(iter(pair.values()))
-        names = [f"{row[key]:.0%}" if key == "leak_ratio" else row[key] for key in keys]
+        names = _names(next(iter(pair.values())), keys)
         floor = max(row["floor"]["permuted_advantage95"] for row in pair.values())
         cells = [cell(pair[s]) if s in pair else "as undefended" for cell in (_gain, _scores) for s in states]
         table.add_row([*names, f"{floor:.3f}", *cells])
     return str(table.draw())
+
+
+def group_table(results: Mapping[str, Any]) -> str:
+    """Who asked and who did not, apart: what attackers gain in each group that have learned from everybody.
+
+    Args:
+        results: the content of a results.json.
+
+    Returns:
+        A text table; empty where there are no groups.
+    """
+    rows, keys = _paired(results.get("groups", []), ("attribute", "users", *_KEYS[1:]))
+    table = _texttable(len(keys) + 2 + len(_STATES), left=len(keys))
+    table.header(
+        [*(_HEADS.get(key, key) for key in keys), "number", "floor", *(f"{state}\nadvantage" for state in _STATES)]
+    )
+    for pair in rows.values():
+        floors = [row["floor"] for row in pair.values() if row["floor"] is not None]
+        gains = [pair[state]["advantage"] for state in _STATES]
+        cells = [f"{max(floors):.3f}" if floors else "", *("too few" if g is None else f"{g:.3f}" for g in gains)]
+        table.add_row([*_names(pair["defended"], keys), pair["defended"]["n_users"], *cells])
+    return str(table.draw()) if rows else ""
 
 
 def utility_table(results: Mapping[str, Any]) -> str:
@@ -94,13 +113,22 @@ def _has_views(results: Mapping[str, Any]) -> bool:
     return any(row["view"] != "served" for row in results["attacks"])
 
 
-def _paired(attacks: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Rows by attribute, view, leak ratio and attacker, then state; equal attributes stand together, then views."""
-    orders = [list(dict.fromkeys(row[key] for row in attacks)) for key in _KEYS[:3]]
-    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in sorted(attacks, key=lambda row: [o.index(row[key]) for o, key in zip(orders, _KEYS, strict=False)]):
-        rows.setdefault(tuple(row[key] for key in _KEYS), {})[row["state"]] = row
-    return rows
+def _paired(rows: list[dict[str, Any]], keys: Sequence[str]) -> tuple[dict[tuple[Any, ...], dict[str, Any]], list[str]]:
+    """Rows by what they are about, then state; and which of the keys need a column.
+
+    Rows stand together by the first key, then by the next; attackers stay in their order.
+    """
+    orders = [list(dict.fromkeys(row[key] for row in rows)) for key in keys[:-1]]
+    pairs: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: [o.index(row[key]) for o, key in zip(orders, keys, strict=False)]):
+        pairs.setdefault(tuple(row[key] for key in keys), {})[row["state"]] = row
+    shown = {"view": any(row["view"] != "served" for row in rows)}
+    shown["leak_ratio"] = len({row["leak_ratio"] for row in rows}) > 1
+    return pairs, [key for key in keys if shown.get(key, True)]
+
+
+def _names(row: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    return [f"{row[key]:.0%}" if key == "leak_ratio" else row[key] for key in keys]
 
 
 def _texttable(columns: int, left: int) -> Texttable:

@@ -5,7 +5,7 @@ from recbole_aia.trainer.base import DefenseTrainer, LossTerm, Phase, Undefended
 from recbole_aia.trainer.post import PostTrainer
 from recbole_aia.trainer.raid import RAIDTrainer
 from recbole_aia.trainer.registry import TRAINERS, stage_of, trainer_class
-from recbole_aia.trainer.run import Trained, train, undefended_twin
+from recbole_aia.trainer.run import Trained, starting_point, train, undefended_twin
 
 __all__ = [
     "TRAINERS",
@@ -18,6 +18,7 @@ __all__ = [
     "Trained",
     "UndefendedTrainer",
     "stage_of",
+    "starting_point",
     "train",
     "trainer_class",
     "undefended_twin",

@@ -82,8 +82,9 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         Raises:
             CheckpointError: there is no such file, or it could run code.
         """
-        load_checkpoint(resume_file)
+        state = load_checkpoint(resume_file)
         super().resume_checkpoint(resume_file)
+        self.model.unlearned = list(state.get("unlearned", []))
 
     def evaluate(
         self, eval_data: Any, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False

@@ -71,8 +71,8 @@ class DPTrainer(_Perturbation):
         config, scale = self.config, _scale(self.config)
         gaussian = config["dp_mechanism"] == "gaussian"
         clipped = clip_rows(vectors.double(), config["dp_clip"], 2 if gaussian else 1)
-        # Fresh entropy of the system, all 128 bits. Noise of a seed that is written down, as a run's is, or that whoever
-        # knows one vector can find by trying, as the 32 bits of torch's, could be subtracted.
+        # Fresh entropy of the system, all 128 bits. Noise of a seed that is written down, as a run's is, or that can be
+        # found by trying, as the 32 bits of torch's by whoever knows one vector, could be subtracted.
         draw = np.random.default_rng()
         noise = torch.from_numpy(draw.normal(size=vectors.shape) if gaussian else draw.laplace(size=vectors.shape))
         budget = {"epsilon": config["dp_epsilon"], **({"delta": config["dp_delta"]} if gaussian else {})}

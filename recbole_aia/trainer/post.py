@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from recbole_aia.data import LabelTable, create_dataset, load_labels
-from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.base import DefenseTrainer
+from recbole_aia.trainer.requests import Request, Wish, make_request, specifications
 from recbole_aia.trainer.targets import Target, intact_on_error, make_target, only_moving
+
+__all__ = ["Gradients", "Plateau", "PostTrainer", "Request"]
 
 _CHECK = 10  # steps between two looks at the loss
 
@@ -23,49 +25,24 @@ _CHECK = 10  # steps between two looks at the loss
 Gradients = Callable[[], tuple[Tensor, list[Tensor]]]
 
 
-@dataclass(frozen=True)
-class Request:
-    """Whose users and which of their attributes a defense has to hide.
-
-    Attributes:
-        users: ids of those who move, ``[n]``.
-        labels: ``[n, A]``; -1 where a user has no label, or did not ask for that attribute.
-        others: ids of those who stay, ``[m]``.
-        other_labels: ``[m, A]``; -1 where there is no label.
-        names: the attributes, in column order.
-        classes: class names by attribute.
-    """
-
-    users: Tensor
-    labels: Tensor
-    others: Tensor
-    other_labels: Tensor
-    names: tuple[str, ...]
-    classes: dict[str, list[str]]
-
-
-class Wish(NamedTuple):
-    """What some users ask for: attributes, internal ids (``None``: everybody), and since when."""
-
-    attributes: Sequence[str]
-    users: Tensor | None = None
-    when: str | None = None
-
-
 class PostTrainer(DefenseTrainer):
     """A defense that takes a trained model and returns it with other users.
 
     :meth:`fit` is what a run calls; :meth:`unlearn` is the same without RecBole's loaders.
-
-    Attributes:
-        history: a record of each unlearning of this model, earlier ones first; it is kept in checkpoints.
     """
 
     stage: ClassVar[str] = "post"
 
-    def __init__(self, config: Any, model: Any) -> None:
-        super().__init__(config, model)
-        self.history: list[dict[str, Any]] = []
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """A record of each unlearning of this model, earlier ones first.
+
+        It stays with the model (``model.unlearned``) and is kept in checkpoints; it names users by internal ids.
+        """
+        if not hasattr(self.model, "unlearned"):
+            self.model.unlearned = []
+        records: list[dict[str, Any]] = self.model.unlearned
+        return records
 
     @property
     def kept_state(self) -> dict[str, Any]:
@@ -106,7 +83,7 @@ class PostTrainer(DefenseTrainer):
             ConfigValueError: users that the model does not have, or a defense that needs ``train_data``.
         """
         if labels is None:
-            labels = self._load_labels(train_data)
+            labels = self.load_labels(None if train_data is None else train_data.dataset)
             attributes = attributes or list(self.config["attributes"])
         who = None if users is None else torch.as_tensor(users, dtype=torch.long, device="cpu")
         return self.serve([Wish(attributes or labels.names, who)], labels, train_data)[0]
@@ -114,7 +91,11 @@ class PostTrainer(DefenseTrainer):
     def serve(self, wishes: Sequence[Wish], labels: LabelTable, train_data: Any = None) -> list[dict[str, Any]]:
         """Serves several wishes in one unlearning; see :meth:`unlearn`. Their order does not change the result."""
         self.labels = labels
-        request = self._request(wishes)
+        request = make_request(wishes, self.history, labels, self.device)
+        specs = specifications(self.config["attributes"], self.history)
+        earlier = dict.fromkeys(name for record in self.history for name in record["attributes"])
+        if missing := [name for name in earlier if name not in labels.names]:
+            self.logger.warning(f"{', '.join(missing)}, hidden earlier, may come back: the labels do not have it.")
         self.model.eval()
         with intact_on_error(self.model):
             details = self.edit(request, train_data)
@@ -124,6 +105,7 @@ class PostTrainer(DefenseTrainer):
             {
                 "defense": self.defense,
                 "attributes": list(wish.attributes),
+                "specs": {name: specs[name] for name in wish.attributes if specs.get(name) is not None},
                 "users": None if wish.users is None else wish.users.tolist(),
                 "when": wish.when or now,
                 **details,
@@ -133,6 +115,17 @@ class PostTrainer(DefenseTrainer):
         self.history.extend(records)
         self.logger.info(f"{self.defense}: {_line(request, details)}")
         return records
+
+    def load_labels(self, dataset: Any = None) -> LabelTable:
+        """Labels of the configured attributes, and of those that were hidden earlier.
+
+        Args:
+            dataset: RecBole's dataset, for its ids; read again where ``None``.
+        """
+        config = copy.copy(self.config)
+        attributes = specifications(self.config["attributes"], self.history)
+        config.final_config_dict = {**config.final_config_dict, "attributes": attributes}
+        return load_labels(config, create_dataset(config) if dataset is None else dataset)
 
     def fit(
         self,
@@ -144,8 +137,9 @@ class PostTrainer(DefenseTrainer):
         callback_fn: Callable[[int, float], None] | None = None,
     ) -> tuple[float, dict[str, float] | None]:
         """Unlearns, validates and saves; see :meth:`DefenseTrainer.fit`."""
-        labels = load_labels(self.config, train_data.dataset)
-        self.unlearn(train_data if self.uses_interactions else None, labels=labels)
+        labels = self.load_labels(train_data.dataset)
+        interactions = train_data if self.uses_interactions else None
+        self.unlearn(interactions, labels=labels, attributes=list(self.config["attributes"]))
         if valid_data:
             self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
         if saved:
@@ -200,48 +194,6 @@ class PostTrainer(DefenseTrainer):
     def _check_finite(self, values: Tensor) -> None:
         if not values.isfinite().all():
             raise ConfigValueError(f"{self.defense}: the users are no longer finite. Lower unlearn_learning_rate.")
-
-    def _load_labels(self, train_data: Any) -> LabelTable:
-        """Labels of the configured attributes, and of those that were hidden earlier."""
-        wanted, config = self.config["attributes"], copy.copy(self.config)
-        earlier = [name for record in self.history for name in record["attributes"]]
-        given = wanted if isinstance(wanted, dict) else dict.fromkeys(wanted or [])
-        config.final_config_dict = {**config.final_config_dict, "attributes": {**dict.fromkeys(earlier), **given}}
-        return load_labels(config, create_dataset(config) if train_data is None else train_data.dataset)
-
-    def _request(self, wishes: Sequence[Wish]) -> Request:
-        """Everybody who asks now, with what they ask for now and asked for before."""
-        labels, everyone = self.labels, self.view.users.cpu()
-        asked = torch.cat([everyone if wish.users is None else wish.users for wish in wishes]).unique()
-        if not len(asked) or asked[0] < 1 or asked[-1] >= len(labels.labels):
-            raise ConfigValueError(f"users must be ids from 1 to {len(labels.labels) - 1}, and at least one of them.")
-        earlier = [
-            Wish(record["attributes"], None if record["users"] is None else torch.tensor(record["users"]))
-            for record in self.history
-        ]
-        hidden = torch.full_like(labels.labels, -1)
-        for wish in [*wishes, *earlier]:
-            who = everyone if wish.users is None else wish.users
-            for name in set(wish.attributes) & set(labels.names):
-                column = labels.names.index(name)
-                hidden[who, column] = labels.labels[who, column]
-        kept = (hidden[asked] >= 0).any(0).nonzero().squeeze(1)
-        names = tuple(labels.names[column] for column in kept)
-        missing = [name for wish in wishes for name in wish.attributes if name not in names]
-        if missing:
-            raise AttributeDataError(f"none of the {len(asked)} users has a label of '{missing[0]}'. Leave it out.")
-        stays = torch.ones(len(labels.labels), dtype=torch.bool)
-        stays[0], stays[asked] = False, False
-        others = stays.nonzero().squeeze(1)
-        device = self.device
-        return Request(
-            users=asked.to(device),
-            labels=hidden[asked][:, kept].to(device),
-            others=others.to(device),
-            other_labels=labels.labels[others][:, kept].to(device),
-            names=names,
-            classes={name: labels.classes[name] for name in names},
-        )
 
 
 class Plateau:

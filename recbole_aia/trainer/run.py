@@ -21,12 +21,10 @@ from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
 from recbole_aia.config import PRESENTATION_KEYS
 from recbole_aia.data import interactions_digest, prepare_loaders
-from recbole_aia.errors import CheckpointError
 from recbole_aia.files import write_whole
 from recbole_aia.keys import KEYS
-from recbole_aia.model import UserEmbeddingView, build_model, scores_users
+from recbole_aia.model import build_model, restore, scores_users
 from recbole_aia.trainer.base import DefenseTrainer
-from recbole_aia.trainer.post import PostTrainer
 from recbole_aia.trainer.registry import trainer_class
 from recbole_aia.version import __version__
 
@@ -45,6 +43,7 @@ class Trained:
         test_result: its test metrics.
         seconds: training time, evaluation excluded from neither.
         interactions: digest of the training interactions.
+        released: whether the served vectors are frozen ones, beside which the table stands as it was before.
     """
 
     served: Tensor
@@ -53,6 +52,7 @@ class Trained:
     test_result: dict[str, float]
     seconds: float
     interactions: str
+    released: bool = False
 
 
 #: Given a trainer, what it shall call after each epoch.
@@ -73,16 +73,9 @@ def train(
         watch: gives the trainer its ``after_epoch``.
         start: the trained model that a defense of the stage ``post`` starts from, unless ``init_checkpoint`` says.
     """
-    init_seed(config["seed"], config["reproducibility"])
-    train_data, valid_data, test_data = prepare_loaders(
-        config, copy.deepcopy(dataset), scores_users=scores_users(config)
-    )
-    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = build_model(config, train_data.dataset)
-    getLogger().info(model)
-    trainer = trainer_class(config)(config, model)
+    trainer, (train_data, valid_data, test_data) = _prepared(config, dataset)
     if config["defense"] != "none" and (origin := config["init_checkpoint"] or start):
-        _start_from(origin, trainer)
+        restore(trainer.model, load_checkpoint(origin), origin)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.unlink(missing_ok=True)
     trainer.saved_model_file = str(checkpoint)
@@ -91,17 +84,53 @@ def train(
     _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
     seconds = time.perf_counter() - began - getattr(trainer.after_epoch, "seconds", 0.0)
     test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
-    model.eval()
-    with torch.no_grad():
-        view = UserEmbeddingView(model)
-        served, table = view.served().cpu(), view.table()
+    return snapshot(trainer, train_data, valid_result, test_result, seconds)
+
+
+def starting_point(config: Any, dataset: Any, checkpoint: Path) -> Trained:
+    """What a trained model is like before a defense starts from it.
+
+    Args:
+        config: the run's configuration, of any defense.
+        dataset: the dataset as created.
+        checkpoint: the model's.
+    """
+    trainer, (train_data, *held_out) = _prepared(_undefended(config), dataset)
+    restore(trainer.model, load_checkpoint(checkpoint), checkpoint)
+    return snapshot(trainer, train_data, *(trainer.evaluate(part, load_best_model=False) for part in held_out))
+
+
+def _prepared(config: Any, dataset: Any) -> tuple[DefenseTrainer, tuple[Any, Any, Any]]:
+    init_seed(config["seed"], config["reproducibility"])
+    loaders = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = build_model(config, loaders[0].dataset)
+    getLogger().info(model)
+    return trainer_class(config)(config, model), loaders
+
+
+def _undefended(config: Any) -> Any:
+    undefended = copy.copy(config)
+    undefended.final_config_dict = {**config.final_config_dict, "defense": "none", "stage": None}
+    return undefended
+
+
+@torch.no_grad()
+def snapshot(
+    trainer: DefenseTrainer, train_data: Any, valid_result: Any, test_result: Any, seconds: float = 0.0
+) -> Trained:
+    """A trainer's model as it is now."""
+    trainer.model.eval()
+    view = trainer.view
+    table = view.table()
     return Trained(
-        served=served,
+        served=view.served().cpu(),
         table=None if table is None else table.cpu(),
         valid_result=_floats(valid_result),
         test_result=_floats(test_result),
         seconds=seconds,
         interactions=interactions_digest(train_data),
+        released=view.released is not None,
     )
 
 
@@ -116,8 +145,6 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
     Returns:
         What was trained, and the checkpoint that holds it.
     """
-    twin_config = copy.copy(config)
-    twin_config.final_config_dict = {**config.final_config_dict, "defense": "none", "stage": None}
     name = f"undefended-{config['model']}-{config['dataset']}-seed{config['seed']}"
     path = Path(config["checkpoint_dir"]) / f"{name}-{training_hash(config, dataset)}.pth"
     log = getLogger()
@@ -131,7 +158,7 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         # RecBole saves at every better epoch; only the finished twin takes the name.
         best = Path(folder) / "best.pth"
-        trained = train(twin_config, dataset, best, watch)
+        trained = train(_undefended(config), dataset, best, watch)
         state = load_checkpoint(best)
     write_whole(path, lambda aside: torch.save({**state, "aia": asdict(trained)}, aside))
     return trained, path
@@ -150,20 +177,6 @@ def training_hash(config: Any, dataset: Any) -> str:
     values["on"] = [torch.__version__, __version__, config["device"].type]
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _start_from(path: str | Path, trainer: DefenseTrainer) -> None:
-    state, model = load_checkpoint(path), trainer.model
-    try:
-        model.load_state_dict(state["state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the checkpoint '{path}' belongs to another model or dataset. Give the settings it was trained with."
-        ) from error
-    model.load_other_parameter(dict(state.get("other_parameter") or {}))
-    trainer.view.clear_caches()
-    if isinstance(trainer, PostTrainer):
-        trainer.history = list(state.get("unlearned", []))
 
 
 def _load_twin(path: Path) -> Trained | None:

@@ -33,6 +33,15 @@ def folds_of_two(fold_of):
     return [np.flatnonzero((fold_of == fold) & (np.arange(120) >= 40)) for fold in range(5)]
 
 
+def test_any_group_of_users_is_judged_by_attackers_of_everybody(report, leak):
+    leaking, others = (report.among(mask) for mask in (leak[2] >= 200, leak[2] < 200))
+    assert [row["attacker"] for row in leaking] == ["logistic", "knn"]
+    assert [row["n_users"] for row in (leaking[0], others[0])] == [400, 200]
+    assert leaking[0]["advantage"] > 0.7
+    assert others[0]["advantage"] < others[0]["floor"]
+    assert all(row["advantage"] is None and row["floor"] is None for row in report.among(leak[2] < 4))
+
+
 class TestUsers:
     def test_one_line_a_user_of_the_strongest_attacker_the_surest_first(self, report, leak):
         tokens = [f"user {i}" for i in range(N)]

@@ -1,6 +1,6 @@
 import pytest
 
-from recbole_aia.report import attack_table, verdict
+from recbole_aia.report import attack_table, group_table, verdict
 
 
 def attack(state="undefended", view="served", attacker="mlp", leak_ratio=0.8, gain=0.5):
@@ -36,6 +36,19 @@ def test_rows_of_a_view_stand_together_and_states_side_by_side():
     ]
     found = [row[1:3] for row in rows(attack_table({"attacks": attacks}))[-4:]]
     assert found == [["served", "mlp"], ["served", "knn"], ["top_k", "mlp"], ["top_k", "knn"]]
+
+
+def test_groups_of_users_have_a_table_of_their_own():
+    row = {"view": "served", "attribute": "gender", "attacker": "mlp_raid", "leak_ratio": 0.8, "n_users": 40}
+    groups = [
+        {**row, "users": users, "state": state, "advantage": gain, "floor": None if gain is None else 0.25}
+        for state, gains in (("undefended", (0.5, None)), ("defended", (0.125, None)))
+        for users, gain in zip(("asked", "did_not_ask"), gains, strict=True)
+    ]
+    asked, others = rows(group_table({"groups": groups}))[-2:]
+    assert asked == ["gender", "asked", "mlp_raid", "40", "0.250", "0.500", "0.125"]
+    assert others == ["gender", "did_not_ask", "mlp_raid", "40", "too few", "too few"]
+    assert group_table({}) == ""
 
 
 @pytest.mark.parametrize(

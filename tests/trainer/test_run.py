@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from recbole.config import Config
@@ -9,8 +10,10 @@ from recbole.trainer import Trainer
 from recbole.utils import get_model, init_seed
 
 from recbole_aia.data import create_dataset
-from recbole_aia.trainer import train, undefended_twin
-from recbole_aia.trainer.run import training_hash
+from recbole_aia.model import build_model
+from recbole_aia.quick_start import write_embeddings
+from recbole_aia.trainer import train, trainer_class, undefended_twin
+from recbole_aia.trainer.run import snapshot, training_hash
 
 
 def stock_metrics(name, values, tmp_path):
@@ -42,6 +45,18 @@ def test_no_defense_gives_stock_recboles_metrics(make_config, tmp_path, name, or
     trained = train(config, create_dataset(config), tmp_path / "ours.pth")
     assert trained.valid_result == pytest.approx(expected_valid, abs=1e-6)
     assert trained.test_result == pytest.approx(expected_test, abs=1e-6)
+
+
+def test_released_vectors_are_exported_without_the_table_that_they_replace(make_config, split_ml100k, tmp_path):
+    config = make_config("LightGCN", n_layers=1)
+    trainer = trainer_class(config)(config, build_model(config, split_ml100k[0].dataset))
+    for released in (False, True):
+        if released:
+            trainer.view.release()
+        kept = snapshot(trainer, split_ml100k[0], None, None)
+        assert kept.released == released
+        write_embeddings(tmp_path / "vectors.npz", np.arange(943).astype(str), np.ones(943), kept)
+        assert ("table" in np.load(tmp_path / "vectors.npz")) != released
 
 
 class TestTwin:

@@ -1,0 +1,59 @@
+import copy
+
+import pytest
+import torch
+
+from recbole_aia import AttrCloakUnlearner, load_run
+from recbole_aia.data import LabelTable, prepare_loaders
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.model import build_model
+from recbole_aia.trainer.requests import Wish, make_request, specifications
+
+LABELS = LabelTable(
+    torch.tensor([[-1, -1], [0, 1], [1, -1], [0, 0], [1, 1]]),
+    ("gender", "age"),
+    {"gender": ["F", "M"], "age": ["young", "old"]},
+)
+
+
+def test_who_moves_for_one_attribute_is_still_known_by_the_others():
+    request = make_request(
+        [Wish(["gender"], torch.tensor([1, 2])), Wish(["age"], torch.tensor([3]))], [], LABELS, "cpu"
+    )
+    assert request.users.tolist() == [1, 2, 3]
+    assert request.labels.tolist() == [[0, -1], [1, -1], [-1, 0]]
+    assert request.known.tolist() == [[0, 1], [1, -1], [0, 0]]
+    assert (request.others.tolist(), request.other_labels.tolist()) == ([4], [[1, 1]])
+
+
+def test_what_was_hidden_earlier_is_hidden_with_what_is_asked_now():
+    history = [{"attributes": ["gender"], "users": [1, 4]}]
+    request = make_request([Wish(["age"], torch.tensor([1, 3]))], history, LABELS, "cpu")
+    assert request.names == ("gender", "age")
+    assert request.labels.tolist() == [[0, 1], [-1, 0]]
+
+
+def test_specifications_join_and_do_not_contradict_each_other():
+    history = [{"attributes": ["old"], "users": None, "specs": {"old": {"field": "age", "bins": [30]}}}]
+    assert specifications(["gender"], history) == {"gender": None, "old": {"field": "age", "bins": [30]}}
+    with pytest.raises(ConfigValueError, match="another specification"):
+        specifications({"old": {"field": "age", "bins": [50]}}, history)
+
+
+def test_earlier_unlearning_stays_by_every_way_back(make_config, ml100k):
+    """Fitting, resuming, and loading a run: each later unlearning hides gender again."""
+    quick = {"defense": "attrcloak", "attrcloak_mode": "data_free", "unlearn_max_steps": 2, "embedding_size": 8}
+    old = {"old": {"field": "age", "bins": [30]}}
+    first, second = (make_config(**quick, attributes=value) for value in (old, ["gender"]))
+    train_data = prepare_loaders(first, copy.deepcopy(ml100k))[0]
+    trainer = AttrCloakUnlearner(first, build_model(first, train_data.dataset))
+    trainer.fit(train_data)
+    resumed = AttrCloakUnlearner(second, build_model(second, train_data.dataset))
+    resumed.resume_checkpoint(trainer.saved_model_file)
+    resumed.fit(train_data)
+    assert [set(record["divergence"]) for record in resumed.history] == [{"old"}, {"gender", "old"}]
+    assert [record["attributes"] for record in resumed.history] == [["old"], ["gender"]]
+    run = load_run(resumed.saved_model_file, argv=["--attributes=[occupation]"])
+    record = AttrCloakUnlearner(run.config, run.model).unlearn()
+    assert set(record["divergence"]) == {"old", "gender", "occupation"}
+    assert len(run.model.unlearned) == 3
