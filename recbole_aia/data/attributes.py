@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ class LabelTable:
         names: the attributes, in column order.
         classes: class names by attribute.
         absent: users of the file who are not among these users.
+        affected: how many users a rule of an attribute affected, by attribute and rule; see ``Encoded``.
     """
 
     labels: Tensor
     names: tuple[str, ...]
     classes: dict[str, list[str]]
     absent: int = 0
+    affected: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def column(self, name: str) -> Tensor:
         """The labels ``[n_users]`` of one attribute."""
@@ -59,8 +61,12 @@ class LabelTable:
         return int((self.column(name)[1:] < 0).sum())
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Classes with their sizes, and missing counts, by attribute: the ``data`` part of results.json."""
-        return {n: {"classes": self.counts(n), "missing": self.missing(n)} for n in self.names}
+        """Classes with their sizes, and who is missing or affected, by attribute: ``data`` of results.json."""
+        return {
+            name: {"classes": self.counts(name), "missing": self.missing(name)}
+            | ({"affected": dict(self.affected[name])} if self.affected.get(name) else {})
+            for name in self.names
+        }
 
 
 def attribute_specs(config: Any, columns: Sequence[str]) -> list[AttributeSpec]:
@@ -150,12 +156,13 @@ def label_table(
     """
     asked = rows > 0
     labels = torch.full((n_users, len(specs)), MISSING, dtype=torch.long)
-    classes = {}
+    classes, affected = {}, {}
     for column, spec in enumerate(specs):
-        codes, classes[spec.name] = spec.encode(frame.loc[asked, spec.field])
+        codes, classes[spec.name], affected[spec.name] = spec.encode(frame.loc[asked, spec.field])
         labels[torch.from_numpy(rows[asked]), column] = torch.tensor(codes, dtype=torch.long)
-    table = LabelTable(labels, tuple(spec.name for spec in specs), classes, absent=int((~asked).sum()))
+    table = LabelTable(labels, tuple(spec.name for spec in specs), classes, int((~asked).sum()), affected)
     for spec in specs:
+        _check_column(frame, spec, table, source)
         _check_usable(table, spec, source, defined)
     return table
 
@@ -185,13 +192,21 @@ def _read_user_file(path: Path, config: Any) -> pd.DataFrame:
     return frame.drop_duplicates(config["USER_ID_FIELD"], keep="last")
 
 
+def _check_column(frame: pd.DataFrame, spec: AttributeSpec, table: LabelTable, dataset: str) -> None:
+    """Refuses a column whose values are not what the attribute expects, and names one whose values are."""
+    if not (spec.classes or spec.numeric) or any(table.counts(spec.name).values()):
+        return
+    others = [name for name in frame.columns if name != spec.field and (spec.encode(frame[name]).codes >= 0).any()]
+    expected = f"is one of {', '.join(spec.classes)}" if spec.classes else "is a possible number"
+    fitting = f"'{others[0]}' has such values" if len(others) == 1 else "Name the right one"
+    raise AttributeDataError(
+        f"no value of the column '{spec.field}' in the labels of {dataset} {expected}. Are columns swapped? {fitting}: "
+        f"'--attributes={{{spec.name}: {{field: {others[0] if others else 'COLUMN'}}}}}'."
+    )
+
+
 def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined: Sequence[str]) -> None:
     counts = table.counts(spec.name)
-    if spec.classes and not any(counts.values()):
-        raise AttributeDataError(
-            f"no value of the column '{spec.field}' in the labels of {dataset} is one of {', '.join(spec.classes)}. "
-            f"Are columns swapped? Name the right one in attributes.{spec.name}.field."
-        )
     small = sum(size < _SMALLEST_CLASS for size in counts.values())
     others = [name for name in defined if name != spec.name]
     choose = f" or choose {' or '.join(others)}, which {dataset}.yaml defines" if others else ""
