@@ -19,6 +19,19 @@ A user has from 5 interactions to half of the items; few users have many.
 """
 
 
+#: The datasets that are made of their raw files.
+DATASETS = {
+    "ml-1m": "MovieLens-1M: gender, age, occupation",
+}
+
+_RAW_HELP = """\
+Makes the dataset '{name}' of the raw files that its authors distribute, plain or gzip, and prints what was read, what
+was dropped and why, and the classes; the same as JSON stands beside the data in {name}.prepared.json.
+
+  recbole-aia prepare {name} --raw DIR
+"""
+
+
 def add_prepare(commands: argparse._SubParsersAction[Any]) -> None:
     """Adds the command, with one of its own for each dataset, to those of the command line."""
     parser = commands.add_parser(
@@ -27,7 +40,10 @@ def add_prepare(commands: argparse._SubParsersAction[Any]) -> None:
         description="Makes a dataset that 'recbole-aia run' can take. Each has its own --help.",
         allow_abbrev=False,
     )
-    _add_synthetic(parser.add_subparsers(dest="source", required=True, metavar="DATASET"))
+    sources = parser.add_subparsers(dest="source", required=True, metavar="DATASET")
+    _add_synthetic(sources)
+    for name, title in DATASETS.items():
+        _add_raw(sources, name, title)
 
 
 def prepare(arguments: argparse.Namespace) -> int:
@@ -35,8 +51,70 @@ def prepare(arguments: argparse.Namespace) -> int:
 
     Raises:
         ConfigValueError: what is asked for is not possible.
+        RawDataError: raw files are missing, damaged, or not what they should be.
     """
-    return _prepare_synthetic(arguments)
+    return _prepare_synthetic(arguments) if arguments.source == "synthetic" else _prepare_raw(arguments)
+
+
+def _add_raw(sources: argparse._SubParsersAction[Any], name: str, title: str) -> None:
+    parser = sources.add_parser(
+        name,
+        help=title,
+        description=_RAW_HELP.format(name=name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="the folder with the raw files")
+    _add_options(parser, name)
+
+
+def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(
+        "--core",
+        type=int,
+        metavar="N",
+        help="interactions that every user and item has at least; 1 keeps all (default: the papers')",
+    )
+    parser.add_argument(
+        "--labels",
+        choices=("every", "some", "none"),
+        help="keep users with a label for every attacked attribute, for some, or all users (default: the papers')",
+    )
+    parser.add_argument(
+        "--conflicts",
+        choices=("majority", "last", "drop"),
+        default="majority",
+        help="what counts where rows give a user several values; drop: no value (default: majority)",
+    )
+    _add_out(parser, name)
+
+
+def _add_out(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("dataset"),
+        metavar="DIR",
+        help=f"the folder that gets the folder '{name}' (default: dataset)",
+    )
+
+
+def _prepare_raw(arguments: argparse.Namespace) -> int:
+    from recbole_aia.data.converters import CONVERTERS, Options
+    from recbole_aia.data.converters import prepare as convert
+
+    start = time.perf_counter()
+    options = Options(arguments.core, arguments.labels, arguments.conflicts)
+    summary = convert(CONVERTERS[arguments.source], arguments.raw, arguments.out, options)
+    print(summary.text() + "\n" + _written(summary.dataset, arguments.out, start))
+    return 0
+
+
+def _written(name: str, out: Path, start: float) -> str:
+    return (
+        f"written to {out / name}/ in {time.perf_counter() - start:.1f} s. Next:\n\n"
+        f"  recbole-aia run --model=BPR --dataset={name} {shlex.quote(f'--data_path={out}')} --defense=raid"
+    )
 
 
 def _add_synthetic(sources: argparse._SubParsersAction[Any]) -> None:
@@ -60,13 +138,7 @@ def _add_synthetic(sources: argparse._SubParsersAction[Any]) -> None:
         help="0 to 10, how far apart the classes' tastes are: 0 plants nothing, 3 is plain to see (default: 1.0)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default: 0)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("dataset"),
-        metavar="DIR",
-        help="the folder that gets the folder 'synthetic' (default: dataset)",
-    )
+    _add_out(parser, "synthetic")
 
 
 def _prepare_synthetic(arguments: argparse.Namespace) -> int:
@@ -89,9 +161,6 @@ def _prepare_synthetic(arguments: argparse.Namespace) -> int:
         "users {:,}, items {:,}, interactions {:,}\n".format(*sizes)
         + f"group: {', '.join(f'{name} {size:,}' for name, size in classes)}\n"
         + f"interactions of a user: median {np.median(activity):,.0f}, most {activity.max():,}\n"
-        + f"written to {arguments.out / synthetic.NAME}/ in {time.perf_counter() - start:.1f} s. Next:\n\n"
-        + "  recbole-aia run --model=BPR --dataset=synthetic "
-        + shlex.quote(f"--data_path={arguments.out}")
-        + " --defense=raid"
+        + _written(synthetic.NAME, arguments.out, start)
     )
     return 0

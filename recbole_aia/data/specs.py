@@ -13,7 +13,7 @@ import pandas as pd
 from recbole_aia.errors import ConfigValueError
 
 MISSING = -1
-_MISSING_MARKERS = ("", "nan", "NaN", "NULL", "null", "None", "-1")
+MISSING_MARKERS = ("", "nan", "NaN", "NULL", "null", "None", "-1")
 _ENTRIES = ("field", "bins", "quantiles", "names", "classes", "merge", "range", "min_class", "missing")
 
 
@@ -111,7 +111,7 @@ class AttributeSpec:
     def encode(self, values: pd.Series) -> Encoded:
         """Turns a column of strings, ``NaN`` where there is none, into class indices; see :class:`Encoded`."""
         text = values.astype("string").str.strip()
-        text = text.mask(text.isin([*_MISSING_MARKERS, *self.missing]))
+        text = text.mask(text.isin([*MISSING_MARKERS, *self.missing]))
         given = text.notna().to_numpy(bool)
         numbers = pd.to_numeric(text, errors="coerce").to_numpy(float, na_value=np.nan)
         impossible = np.zeros(len(text), bool)
