@@ -22,6 +22,7 @@ A user has from 5 interactions to half of the items; few users have many.
 #: The datasets that are made of their raw files.
 DATASETS = {
     "ml-1m": "MovieLens-1M: gender, age, occupation",
+    "lastfm-360k": "Last.fm-360K: gender, age, country",
 }
 
 _RAW_HELP = """\

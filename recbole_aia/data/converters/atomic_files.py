@@ -26,18 +26,21 @@ def write_interactions(path: Path, interactions: Interactions, users: list[str],
         How many ``users`` and ``items`` of these interactions had to be written in another way.
     """
     names, escaped = [], {}
-    for what, codes, tokens in (("users", interactions.users, users), ("items", interactions.items, items)):
+    ends = ["\t"] * (1 + len(interactions.numbers)) + ["\n"]
+    pairs = (("users", interactions.users, users), ("items", interactions.items, items))
+    for (what, codes, tokens), end in zip(pairs, ends, strict=False):
         texts = list(map(written, tokens))
-        names.append(texts)
-        escaped[what] = sum(texts[code] != tokens[code] for code in np.unique(codes).tolist())
+        escaped[what] = sum(texts[code] != tokens[code] for code in np.flatnonzero(np.bincount(codes)).tolist())
+        names.append(np.array([text + end for text in texts], dtype=object))
+    header = ["user_id:token", "item_id:token", *(f"{name}:float" for name in interactions.numbers)]
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write("\t".join(["user_id:token", "item_id:token", *(f"{name}:float" for name in interactions.numbers)]))
-        file.write("\n")
+        file.write("\t".join(header) + "\n")
         for start in range(0, len(interactions), _ROWS):
             part = interactions.where(slice(start, start + _ROWS))
-            columns = [map(names[0].__getitem__, part.users.tolist()), map(names[1].__getitem__, part.items.tolist())]
-            rows = zip(*columns, *map(_texts, part.numbers.values()), strict=True)
-            file.write("\n".join(map("\t".join, rows)) + "\n")
+            columns = [_texts(column, end) for column, end in zip(part.numbers.values(), ends[2:], strict=True)]
+            # All texts in their order and one join: joining rows takes more than twice as long.
+            rows = np.column_stack([names[0][part.users], names[1][part.items], *columns])
+            file.write("".join(rows.ravel().tolist()))
     return escaped
 
 
@@ -49,6 +52,13 @@ def write_users(path: Path, frame: pd.DataFrame) -> None:
         file.writelines("\t".join(row) + "\n" for row in zip(*columns, strict=True))
 
 
-def _texts(numbers: np.ndarray) -> list[str]:
+def _texts(numbers: np.ndarray, end: str) -> np.ndarray:
+    """Numbers as texts ``[n]``, without a decimal point where all are whole."""
     whole = numbers.astype(np.int64)
-    return list(map(str, whole.tolist())) if (whole == numbers).all() else list(map(repr, numbers.tolist()))
+    if not (whole == numbers).all():
+        return np.array([f"{number}{end}" for number in numbers.tolist()], dtype=object)
+    low, high = int(whole.min()), int(whole.max())
+    if high - low > numbers.size:
+        return np.array([f"{number}{end}" for number in whole.tolist()], dtype=object)
+    # Ratings and plays are few different numbers: each is written once.
+    return np.array([f"{number}{end}" for number in range(low, high + 1)], dtype=object)[whole - low]

@@ -15,7 +15,7 @@ from recbole_aia.errors import RawDataError
 
 #: The longest record, in bytes; whatever is longer is no line of a table.
 LONGEST = 2**20
-_BLOCK = 2**23
+_BLOCK = 2**21  # larger ones leave the caches
 _ARCHIVES = ("*.zip", "*.tar.gz", "*.tgz", "*.tar", "*.7z")
 
 

@@ -108,14 +108,14 @@ class _Preparation:
 
     def users_of(self, interactions: Interactions) -> pd.DataFrame:
         """The users of interactions with their attributes; counts both."""
-        codes = np.unique(interactions.users)
+        codes = np.flatnonzero(np.bincount(interactions.users))
         table = len(self.frame)
         frame = self.frame.reindex(codes).fillna("").reset_index(drop=True)
         self.summary.absent = int(table - (codes < table).sum()) if self.converter.users is not None else 0
         self.summary.kept = {
             "interactions": len(interactions),
             "users": codes.size,
-            "items": np.unique(interactions.items).size,
+            "items": int((np.bincount(interactions.items) > 0).sum()),
         }
         for spec in self.specs:
             encoded = spec.encode(frame[spec.field])

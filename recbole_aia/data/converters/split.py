@@ -57,7 +57,9 @@ def plain(
         encoding: of the texts.
         free: the column whose texts may hold the separator: a line with too many values is too long there.
     """
-    data, mark = block.data.replace(b"\r\n", b"\n"), separator.encode()
+    data, mark = block.data, separator.encode()
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n")
     if len(mark) > 1:
         # One that no table has; a line that has it gets one value too many, and so is malformed.
         data, mark = data.replace(mark, b"\x1f"), b"\x1f"

@@ -24,7 +24,9 @@ from recbole_aia.data.converters.values import Number
 from recbole_aia.errors import RawDataError
 from recbole_aia.prepare import DATASETS
 
-RATINGS = "".join(f"{u}::{i}::{1 + (u + i) % 5}::{978300000 + u * i}\n" for u in range(1, 41) for i in range(1, 26))
+# 40 users, 50 items, 25 of them for each user.
+PAIRS = [(u, i) for u in range(1, 41) for i in range(1, 51) if (u + i) % 2]
+RATINGS = "".join(f"{u}::{i}::{1 + u * i % 5}::{978300000 + u * i}\n" for u, i in PAIRS)
 USERS = "".join(f"{u}::{'FM'[u % 2]}::{[1, 25, 50][u % 3]}::{u % 7}::0{u}\n" for u in range(1, 41))
 FILES = {"users.dat": USERS, "ratings.dat": RATINGS}
 
