@@ -22,7 +22,15 @@ A user has from 5 interactions to half of the items; few users have many.
 #: The datasets that are made of their raw files.
 DATASETS = {
     "ml-1m": "MovieLens-1M: gender, age, occupation",
+    "lfm-2b": "LFM-2b, the gender subset: gender, age, country",
+    "kuaisar": "KuaiSAR-small: two anonymous features",
     "lastfm-360k": "Last.fm-360K: gender, age, country",
+    "lastfm-1k": "Last.fm-1K: gender, age, country",
+    "modcloth": "ModCloth of marketBias: body shape",
+    "book-crossing": "Book-Crossing: age",
+    "kuairec": "KuaiRec, the big matrix: gender, age range",
+    "renttherunway": "RentTheRunway: body type, age, height, weight",
+    "lfm-1b": "LFM-1b: gender, age, country",
 }
 
 _RAW_HELP = """\

@@ -50,6 +50,7 @@ class Converter:
         merge: the columns of numbers in the ``.inter`` file, and how those of repeated pairs become one.
         user: the column of users in the interactions.
         item: the column of items.
+        time: the column of times, where there is one.
         key: the column of users in the table of users.
         core: the interactions that every user and item that is kept has at least; 1 keeps all.
         labels: which users stay.
@@ -63,6 +64,7 @@ class Converter:
     merge: Mapping[str, Merge] = field(default_factory=dict)
     user: str = "user_id"
     item: str = "item_id"
+    time: str = TIME
     key: str = "user_id"
     core: int = 5
     labels: Labels = "every"
@@ -75,8 +77,10 @@ class Converter:
 
     def events(self, rows: Rows) -> Events:
         """The interactions of some rows of the table of interactions."""
-        names = [name for name in (*self.merge, TIME) if name in rows.numbers]
-        return Events(rows.texts[self.user], rows.texts[self.item], {name: rows.numbers[name] for name in names})
+        numbers = {name: rows.numbers[name] for name in self.merge}
+        if self.time in rows.numbers:
+            numbers[TIME] = rows.numbers[self.time]
+        return Events(rows.texts[self.user], rows.texts[self.item], numbers)
 
     def ids(self, rows: Rows) -> Sequence[str]:
         """The users ``[n]`` of some rows of the table of users."""

@@ -21,6 +21,7 @@ from recbole_aia.data.converters.profiles import resolve
 from recbole_aia.data.converters.table import Table
 from recbole_aia.data.converters.tokens import original, written
 from recbole_aia.data.converters.values import Number
+from recbole_aia.data.specs import AttributeSpec
 from recbole_aia.errors import RawDataError
 from recbole_aia.prepare import DATASETS
 
@@ -355,3 +356,15 @@ def test_the_command_prints_the_account_and_a_command_that_runs(tmp_path, capsys
     assert main([*run, *options]) == 0
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert results["data"]["attributes"] == {"gender": {"classes": {"F": 20, "M": 20}, "missing": 0}}
+
+
+@pytest.mark.parametrize("name", CONVERTERS)
+def test_the_property_file_of_a_dataset_fits_what_is_prepared(name, tmp_path):
+    converter = CONVERTERS[name]
+    config = AIAConfig("BPR", name, config_dict={"data_path": str(tmp_path), "gpu_id": ""}, argv=[])
+    specs = {name: AttributeSpec.from_mapping(name, entry) for name, entry in config["attribute_specs"].items()}
+    timed = any(column in converter.interactions.numbers for column in (converter.time, "timestamp"))
+    assert {spec.field for spec in specs.values()} <= set(converter.fields)
+    assert set(config["attributes"]) <= set(specs)
+    assert config["load_col"]["inter"] == ["user_id", "item_id", *converter.merge, *(["timestamp"] if timed else [])]
+    assert config["eval_args"]["order"] == ("TO" if timed else "RO")
