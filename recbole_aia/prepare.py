@@ -6,9 +6,13 @@ import argparse
 import shlex
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_aia.errors import ConfigValueError
+from recbole_aia.text import parse_value
+
+if TYPE_CHECKING:
+    from recbole_aia.data.converters import Converter
 
 _SYNTHETIC_HELP = """\
 Generates interactions of two classes of users, a and b, who like different genres of items, and writes them
@@ -40,6 +44,14 @@ was dropped and why, and the classes; the same as JSON stands beside the data in
   recbole-aia prepare {name} --raw DIR
 """
 
+_CSV_HELP = """\
+Makes a dataset of any table of interactions and any table of users, each with a header, plain or gzip. Without --users
+the interactions hold the attributes. Everything is kept, unless --core or --labels says otherwise.
+
+  recbole-aia prepare csv --name shop --raw DIR --interactions orders.csv --users customers.csv \\
+    --user customer --item product --time ordered_at '--attributes={gender: , age: {bins: [30, 50], range: [5, 100]}}'
+"""
+
 
 def add_prepare(commands: argparse._SubParsersAction[Any]) -> None:
     """Adds the command, with one of its own for each dataset, to those of the command line."""
@@ -53,6 +65,7 @@ def add_prepare(commands: argparse._SubParsersAction[Any]) -> None:
     _add_synthetic(sources)
     for name, title in DATASETS.items():
         _add_raw(sources, name, title)
+    _add_csv(sources)
 
 
 def prepare(arguments: argparse.Namespace) -> int:
@@ -75,6 +88,32 @@ def _add_raw(sources: argparse._SubParsersAction[Any], name: str, title: str) ->
     )
     parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="the folder with the raw files")
     _add_options(parser, name)
+
+
+def _add_csv(sources: argparse._SubParsersAction[Any]) -> None:
+    parser = sources.add_parser(
+        "csv",
+        help="any interactions table and any user table",
+        description=_CSV_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for option, metavar, required, meaning in (
+        ("--name", "NAME", True, "what the dataset is to be called"),
+        ("--interactions", "FILE", True, "the table of interactions, in the folder --raw"),
+        ("--users", "FILE", False, "the table of users, in the folder --raw"),
+        ("--user", "COLUMN", True, "the column of users, in both tables"),
+        ("--item", "COLUMN", True, "the column of items"),
+        ("--time", "COLUMN", False, "the column of times: numbers or dates"),
+        ("--rating", "COLUMN", False, "the column of ratings; of a repeated pair the last counts"),
+        ("--attributes", "LIST", True, "columns such as [gender,age], or a mapping of names to specifications"),
+    ):
+        parser.add_argument(option, metavar=metavar, required=required, help=meaning)
+    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="the folder with the files")
+    separators = ("comma", "semicolon", "tab")
+    parser.add_argument("--separator", choices=separators, default="comma", help="between values (default: comma)")
+    parser.add_argument("--encoding", default="utf-8", metavar="NAME", help="of the files (default: utf-8)")
+    _add_options(parser, "NAME")
 
 
 def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
@@ -113,10 +152,34 @@ def _prepare_raw(arguments: argparse.Namespace) -> int:
     from recbole_aia.data.converters import prepare as convert
 
     start = time.perf_counter()
+    converter, further = CONVERTERS.get(arguments.source), ""
+    if converter is None:
+        converter, further = _csv_converter(arguments)
     options = Options(arguments.core, arguments.labels, arguments.conflicts)
-    summary = convert(CONVERTERS[arguments.source], arguments.raw, arguments.out, options)
-    print(summary.text() + "\n" + _written(summary.dataset, arguments.out, start))
+    summary = convert(converter, arguments.raw, arguments.out, options)
+    print(summary.text() + "\n" + _written(summary.dataset, arguments.out, start) + further)
     return 0
+
+
+def _csv_converter(arguments: argparse.Namespace) -> tuple[Converter, str]:
+    """The converter, and what a run needs to know besides, for there is no property file."""
+    from recbole_aia.data.converters import csv_tables
+
+    columns = {name: getattr(arguments, name) for name in ("user", "item", "time", "rating")}
+    converter = csv_tables(
+        arguments.name,
+        arguments.interactions,
+        arguments.users,
+        columns,
+        parse_value(arguments.attributes),
+        arguments.separator,
+        arguments.encoding,
+    )
+    order = "TO" if arguments.time else "RO"
+    loaded = ["user_id", "item_id", *converter.merge, *(["timestamp"] if arguments.time else [])]
+    split = f"{{split: {{LS: valid_and_test}}, group_by: user, order: {order}, mode: full}}"
+    settings = (f"--attributes={arguments.attributes}", f"--load_col={{inter: [{', '.join(loaded)}]}}")
+    return converter, "".join(f" {shlex.quote(word)}" for word in (*settings, f"--eval_args={split}"))
 
 
 def _written(name: str, out: Path, start: float) -> str:

@@ -2,6 +2,7 @@
 
 from recbole_aia.data.converters.base import LABELS, Converter, Events
 from recbole_aia.data.converters.book_crossing import BOOK_CROSSING
+from recbole_aia.data.converters.csv_tables import csv_tables
 from recbole_aia.data.converters.kuairec import KUAIREC
 from recbole_aia.data.converters.kuaisar import KUAISAR
 from recbole_aia.data.converters.lastfm_1k import LASTFM_1K
@@ -32,4 +33,4 @@ CONVERTERS: dict[str, Converter] = {
     )
 }
 
-__all__ = ["CONFLICTS", "CONVERTERS", "LABELS", "Converter", "Events", "Options", "Summary", "prepare"]
+__all__ = ["CONFLICTS", "CONVERTERS", "LABELS", "Converter", "Events", "Options", "Summary", "csv_tables", "prepare"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from recbole_aia.data.converters.lines import Block, blocks
 from recbole_aia.data.converters.split import Columns, UndecodableError, json_lines, plain, quoted
-from recbole_aia.data.converters.values import Moment, Number
+from recbole_aia.data.converters.values import Moment, Number, Time
 from recbole_aia.errors import RawDataError
 
 # A file with more malformed rows than this, and this share of all, is another kind of file.
@@ -43,7 +43,7 @@ class Table:
     encoding: str = "utf-8"
     quotes: Literal["none", "doubled", "backslash"] = "none"
     free: str = ""
-    numbers: Mapping[str, Number | Moment] = field(default_factory=dict)
+    numbers: Mapping[str, Number | Moment | Time] = field(default_factory=dict)
 
 
 JSON = "JSON"

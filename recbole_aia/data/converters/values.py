@@ -60,3 +60,20 @@ class Moment:
         times = pd.to_datetime(pd.Series(texts, dtype=object), format=self.format, errors="coerce", utc=True)
         stamps = times.dt.tz_localize(None).to_numpy("datetime64[us]")
         return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e6)
+
+
+@dataclass(frozen=True)
+class Time:
+    """A time in a form that is not known: a number, which stays as it is, or an ISO date, as seconds since 1970.
+
+    Args:
+        optional: whether there may be none.
+    """
+
+    optional: bool = False
+    expected: str = "a number or a date"
+
+    def parse(self, texts: Sequence[str]) -> np.ndarray:
+        """The times ``[n]`` of texts."""
+        numbers = Number().parse(texts)
+        return numbers if not np.isnan(numbers).any() else np.where(np.isnan(numbers), Moment().parse(texts), numbers)
