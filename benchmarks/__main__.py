@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
+from benchmarks.prepare import prepare_lines
 from benchmarks.raid import raid_overhead
 from benchmarks.scale import lastfm, scale
 from benchmarks.setting import ML1M, SMALL, apart
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "raid_overhead": lambda quick: raid_overhead(*_sized(quick, 1, 5)),
     "scale": scale,
     "lastfm": lastfm,
+    "prepare": prepare_lines,
 }
 
 

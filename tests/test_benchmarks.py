@@ -9,6 +9,7 @@ import torch
 from benchmarks import __main__ as command
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
 from benchmarks.measure import interleaved, overhead, speed_up
+from benchmarks.prepare import generate, one_way
 from benchmarks.raid import Epochs
 from benchmarks.scale import one_size
 from benchmarks.setting import Shape
@@ -45,6 +46,14 @@ def test_the_loaders_epoch_compares_equal_batches():
 
 def test_evaluations_compare_equal_scores():
     assert neumf_eval(TINY, repeats=1)["max_abs_error"] < 1e-6
+
+
+def test_both_ways_of_preparing_read_the_same_lines(tmp_path):
+    generate(tmp_path, 100_000)
+    ours, plain = (one_way(tmp_path, way) for way in ("ours", "plain"))
+    assert ours["lines"] == plain["lines"] > 90_000
+    assert ours["kept"]["interactions"] == sum(1 for _ in (tmp_path / "out/lastfm-360k/lastfm-360k.inter").open()) - 1
+    assert set(ours) == set(plain)
 
 
 def test_epochs_end_in_equal_weights():
