@@ -8,8 +8,9 @@ what is missing. So every run, defended or not, sees exactly the interactions th
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ class LabelTable:
         names: the attributes, in column order.
         classes: class names by attribute.
         absent: users of the file who are not among these users.
-        affected: how many users a rule of an attribute affected, by attribute and rule; see ``Encoded``.
+        affected: how many users a rule of an attribute affected, by attribute and rule; see ``Encoded``. Of data that
+            were prepared of raw files also ``conflicting_users``, before any filter, whose rows contradict each other.
     """
 
     labels: Tensor
@@ -130,7 +132,21 @@ def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -
     frame = _read_user_file(path, config)
     specs = attribute_specs(config, list(frame.columns))
     rows = frame[config["USER_ID_FIELD"]].map(ids).fillna(0).to_numpy(np.int64)
-    return label_table(frame, rows, n_users, specs, config["dataset"], list(config["attribute_specs"] or {}))
+    table = label_table(frame, rows, n_users, specs, config["dataset"], list(config["attribute_specs"] or {}))
+    conflicts = _prepared_conflicts(path)
+    return replace(table, affected={s.name: {**table.affected[s.name], **conflicts.get(s.field, {})} for s in specs})
+
+
+def _prepared_conflicts(path: Path) -> dict[str, dict[str, int]]:
+    """How many users of the raw data contradict themselves, by column, as ``recbole-aia prepare`` counted them."""
+    account = path.with_suffix(".prepared.json")
+    try:
+        counted = json.loads(account.read_text(encoding="utf-8"))["conflicts"] if account.is_file() else {}
+        return {column: {f"conflicting_{what}": int(n) for what, n in by.items()} for column, by in counted.items()}
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        raise AttributeDataError(
+            f"'{account}' is not what 'recbole-aia prepare' wrote. Prepare the data again."
+        ) from error
 
 
 def label_table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,7 +84,6 @@ class _Preparation:
         self.users, self.items = Index(), Index()
         self.profiles = Profiles(list(converter.fields))
         self.frame = pd.DataFrame()
-        self.conflicting: Mapping[str, Mapping[str, int]] = {}
 
     def interactions(self) -> Interactions:
         """Reads both tables and applies all rules."""
@@ -124,7 +122,7 @@ class _Preparation:
                 "classes": dict(zip(encoded.classes, sizes.tolist(), strict=True)),
                 "missing": int((encoded.codes < 0).sum()),
                 "affected": encoded.affected,
-                "conflicts": self.conflicting.get(spec.field, {}),
+                "conflicts": self.summary.conflicts.get(spec.field, {}),
             }
             self.summary.attributes[spec.name] = {what: count for what, count in entry.items() if count != {}}
         tokens = list(self.users)
@@ -150,7 +148,7 @@ class _Preparation:
         """Makes the frame of the users known so far; a mask ``[n_users]`` of those who may stay."""
         for spec in self.specs:
             self.profiles.check(spec, file.path)
-        self.frame, self.conflicting = self.profiles.frame(len(self.users), self.specs, self.conflicts)
+        self.frame, self.summary.conflicts = self.profiles.frame(len(self.users), self.specs, self.conflicts)
         known = [replace(spec, min_class=0).encode(self.frame[spec.field]).codes >= 0 for spec in self.attacked]
         if self.labels == "none" or not known:
             return np.ones(len(self.users), bool)

@@ -27,6 +27,7 @@ class Summary:
         absent: users of the users' table who have no interaction left.
         kept: interactions, users and items.
         attributes: classes with their numbers of users, missing users, and whom rules affected, by attribute.
+        conflicts: users with several values, and those of them without a majority, by column; before any filter.
         escaped: ids that had to be written in another way, of users and of items.
     """
 
@@ -37,6 +38,7 @@ class Summary:
     absent: int = 0
     kept: dict[str, int] = field(default_factory=dict)
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    conflicts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     escaped: dict[str, int] = field(default_factory=dict)
 
     def read(self, file: TableFile) -> None:
@@ -59,6 +61,7 @@ class Summary:
             "users_without_interactions": self.absent,
             "kept": self.kept,
             "attributes": self.attributes,
+            "conflicts": self.conflicts,
             "escaped_ids": self.escaped,
         }
         return json.dumps(values, ensure_ascii=False, indent=2) + "\n"

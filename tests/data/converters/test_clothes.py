@@ -2,7 +2,10 @@ import json
 
 import pytest
 
+from recbole_aia.config import AIAConfig
+from recbole_aia.data import create_dataset, load_labels
 from recbole_aia.data.converters.tokens import original
+from recbole_aia.errors import AttributeDataError
 
 HEADER = "item_id,user_id,rating,timestamp,size,fit,user_attr,model_attr,category,brand,year,split\n"
 TAIL = ",2.0,Slightly small,{},Small,Dresses,,2012,0\n"
@@ -47,6 +50,19 @@ def test_modcloth_golden_users_who_contradict_themselves(convert, policy, shapes
     assert file["malformed"] == {"rating is not a number from 1 to 5": 1}
     assert file["examples"] == ["line 13: rating is not a number from 1 to 5, but '9'"]
     assert file["rows"] == 10 == 1 + sum(made.dropped.values()) + made.account["kept"]["interactions"]
+
+
+def test_users_who_contradict_themselves_are_counted_in_the_labels_of_a_run(convert, tmp_path):
+    rows = [row(i, f"u{u}", 5, "2011-01-01", "Small" if (u + i * (u < 3)) % 2 else "Large")
+            for u in range(16) for i in range(3)]  # fmt: skip
+    convert("modcloth", {"df_modcloth.csv": HEADER + "".join(rows)}, core=1)
+    config = AIAConfig("BPR", "modcloth", config_dict={"data_path": str(tmp_path / "out"), "gpu_id": ""}, argv=[])
+    summary = load_labels(config, create_dataset(config)).summary()["body_shape"]
+    assert sum(summary["classes"].values()) == 16
+    assert summary["affected"] == {"conflicting_users": 3}
+    (tmp_path / "out/modcloth/modcloth.prepared.json").write_text("[]")
+    with pytest.raises(AttributeDataError, match=r"modcloth\.prepared\.json' is not what 'recbole-aia prepare' wrote"):
+        load_labels(config, create_dataset(config))
 
 
 def test_modcloth_golden_interactions(convert):

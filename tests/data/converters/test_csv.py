@@ -14,7 +14,7 @@ FILES = {"orders.csv": ORDERS, "customers.csv": CUSTOMERS}
 COMMAND = [
     "prepare", "csv", "--name=shop", "--raw=raw", "--interactions=orders.csv", "--users=customers.csv",
     "--user=customer", "--item=product", "--time=day", "--rating=stars", "--separator=semicolon",
-    "--attributes={sex: {missing: ['?']}, age: {field: born, bins: [1970]}}",
+    "--attributes={sex: {missing: ['?']}, age: {field: born, bins: [1970], range: [1951, 2020]}}",
 ]  # fmt: skip
 
 
@@ -35,7 +35,8 @@ def test_any_tables_become_a_dataset_that_runs_with_the_command_that_is_printed(
     short = ["--epochs=1", "--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--show_progress=False"]
     assert main([*command[1:-4], "--defense=none", *command[-3:], *short, "--output_dir=run"]) == 0
     results = json.loads((tmp_path / "run/results.json").read_text())
-    assert results["data"]["attributes"]["age"]["classes"] == {"<1970": 20, ">=1970": 20}
+    age = {"classes": {"<1970": 19, ">=1970": 20}, "missing": 1, "affected": {"impossible": 1}}
+    assert results["data"]["attributes"]["age"] == age
 
 
 def test_attributes_can_stand_in_the_interactions_and_interactions_can_be_bare(tmp_path):
