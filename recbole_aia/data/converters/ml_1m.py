@@ -15,7 +15,8 @@ ML_1M = Converter(
         ("ratings.dat",),
         ("user_id", "item_id", "rating", "timestamp"),
         "::",
-        numbers={"rating": Number(1, 5), "timestamp": Number(5e8, 4e9)},
+        # There are users up to 6040 and films up to 3952: users in the films' place are found.
+        numbers={"item_id": Number(1, 3952), "rating": Number(1, 5), "timestamp": Number(5e8, 4e9)},
     ),
     users=Table(("users.dat",), ("user_id", *_FIELDS), "::"),
     fields={name: name for name in _FIELDS},

@@ -219,6 +219,15 @@ class TestRules:
         assert chosen.tolist() == values
         assert conflicts == counts
 
+    def test_a_user_who_stands_in_the_table_of_users_twice_is_one_user(self, tmp_path):
+        files = {
+            "inter.csv": "user_id,item_id,rating\nu,i,1\nv,i,1\n",
+            "users.csv": "user_id,group\nu,a\nv,b\nu,b\nu,a\nv,b\n",
+        }
+        summary = prepare(PLAIN, write_raw(tmp_path, files), tmp_path / "out")
+        assert (tmp_path / "out/plain/plain.user").read_text().splitlines()[1:] == ["u\ta", "v\tb"]
+        assert summary.conflicts == {"group": {"users": 1}}
+
     def test_a_user_without_a_row_of_labels_stays_where_labels_are_not_asked_for(self, tmp_path):
         files = {
             "inter.csv": "user_id,item_id,rating\nu,i,1\nv,i,1\nw,i,1\n",

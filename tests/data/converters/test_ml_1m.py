@@ -55,3 +55,10 @@ def test_rating_and_time_in_the_wrong_order_are_found_by_their_values(convert):
 def test_ratings_of_other_users_are_refused(convert):
     with pytest.raises(RawDataError, match=r"ratings\.dat', line 1: the user '7001' is not in the table of users"):
         convert("ml-1m", {**FILES, "ml-1m/ratings.dat": "7001::1193::5::978300760\n7002::661::3::978302109\n"})
+
+
+def test_users_and_films_in_the_wrong_order_are_found_by_their_values(convert):
+    users = "".join(f"{u}::{'FM'[u % 2]}::25::0::1\n" for u in range(1, 6041))
+    swapped = "".join(f"{1 + u % 3706}::{u}::5::978300760\n" for u in range(1, 6041))
+    with pytest.raises(RawDataError, match=r"line 3953: item_id is not a number from 1 to 3952, but '3953'.* swapped"):
+        convert("ml-1m", {"users.dat": users, "ratings.dat": swapped})
