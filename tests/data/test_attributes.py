@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_aia.data import AttributeSpec, load_labels
@@ -66,6 +66,7 @@ class TestEncoding:
         assert (encoded.codes.tolist(), encoded.classes) == ([0, -1, 1, 1, 0, -1], ["a", "c"])
         assert encoded.affected == {"small_class": 1}
 
+    @settings(deadline=None)
     @given(st.lists(st.floats(0, 1e6), min_size=4, max_size=60), st.integers(2, 4))
     def test_quantiles_make_ordered_classes_that_all_have_members(self, values, wanted):
         spec = AttributeSpec.from_mapping("income", {"quantiles": wanted})

@@ -61,10 +61,12 @@ def test_the_command_line_offers_exactly_the_converters_there_are():
 
 
 class TestIds:
+    @settings(deadline=None)
     @given(st.text())
     def test_any_id_comes_back_and_two_ids_stay_two(self, token):
         assert original(written(token)) == token
 
+    @settings(deadline=None)
     @given(st.lists(st.text(min_size=1), min_size=1, max_size=20, unique=True))
     def test_a_written_id_is_read_by_recboles_reader_as_it_is(self, tokens):
         texts = [written(token) for token in tokens]
@@ -189,6 +191,7 @@ class TestRules:
         )
         assert merge_repeated(many, {"rating": "last"}).numbers["rating"].tolist() == [5]
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=60, unique=True), st.integers(1, 4))
     def test_the_core_is_the_largest_part_that_is_dense_enough(self, pairs, least):
         users, items = (np.array([pair[k] for pair in pairs], np.int32) for k in (0, 1))
