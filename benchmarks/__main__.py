@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.attacks import FULL, QUICK, attack_suite
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
 from benchmarks.prepare import prepare_lines
 from benchmarks.raid import raid_overhead
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "loader": lambda quick: loader(*_sized(quick, 5, 7)),
     "lightgcn_epoch": lambda quick: lightgcn_epoch(*_sized(quick, 1, 3)),
     "raid_overhead": lambda quick: raid_overhead(*_sized(quick, 1, 5)),
+    "attack_suite": lambda quick: attack_suite(QUICK if quick else FULL),
     "scale": scale,
     "lastfm": lastfm,
     "prepare": prepare_lines,

@@ -38,14 +38,19 @@ def main() -> None:
         for a in arguments.attributes
         for s in arguments.seeds
     ]
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    done = list(_read(arguments.out))
+    print_tables(collect(keys, arguments.out))
+
+
+def collect(keys: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
+    """Runs what is missing in a file of JSON lines, and returns the lines that are asked for."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    done = list(_read(out))
     for key in keys:
         if not any(row["key"] == key for row in done):
             done.append({"key": key, "results": _run(key)})
-            with arguments.out.open("a", encoding="utf-8") as file:
+            with out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(done[-1]) + "\n")
-    print_tables([row for row in done if row["key"] in keys])
+    return [row for row in done if row["key"] in keys]
 
 
 def print_tables(rows: list[dict[str, Any]]) -> None:
@@ -72,7 +77,8 @@ def _attack_lines(results: list[dict[str, Any]]) -> Iterator[str]:
     cells: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
     for result in results:
         for attack in result["attacks"]:
-            pair = cells.setdefault((attack["attribute"], attack["attacker"]), {})
+            attacker = attack["attacker"] if attack["view"] == "served" else f"{attack['attacker']} on {attack['view']}"
+            pair = cells.setdefault((attack["attribute"], attacker), {})
             pair.setdefault(attack["state"], []).append(attack)
     for (attribute, attacker), states in cells.items():
         columns = [

@@ -7,6 +7,7 @@ compat.apply()
 
 from recbole_aia.config import AIAConfig  # noqa: E402
 from recbole_aia.evaluator import AttributeInferenceEvaluator  # noqa: E402
+from recbole_aia.hook import AttackHook  # noqa: E402
 from recbole_aia.model import UserEmbeddingView, register_view  # noqa: E402
 from recbole_aia.quick_start import run_recbole_aia  # noqa: E402
 from recbole_aia.runs import load_run  # noqa: E402
@@ -15,6 +16,7 @@ from recbole_aia.version import __version__  # noqa: E402
 
 __all__ = [
     "AIAConfig",
+    "AttackHook",
     "AttributeInferenceEvaluator",
     "RAIDTrainer",
     "UserEmbeddingView",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
+import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from recbole_aia.errors import AIAError, ConfigValueError
+from recbole_aia.keys import KEYS
 from recbole_aia.prepare import add_prepare, prepare
 from recbole_aia.text import parse_arguments
 
@@ -31,8 +34,11 @@ and then guess the labels of users they have not seen. Nothing is trained but th
 
 The table shows, for each attribute and attacker, the advantage: 0 is no better than guessing, 1 is certainty. An
 advantage below the floor in its row is what chance alone reaches, and no evidence of a leak. The worst case over
-the attackers is what counts. The exit code is 0, with --fail_above 1 where a worst case exceeds it, and 2 where
-something is wrong with the input.
+the attackers and views is what counts. The exit code is 0, with --fail_above 1 where a worst case exceeds it, and 2
+where something is wrong with the input; 3 means that the program failed, and nothing about the leak.
+
+users.csv lists each user with the true class and how sure the strongest attacker is of it, so it is as confidential
+as the labels.
 """
 
 _AUDIT_FILES = """\
@@ -47,6 +53,8 @@ labels:
   such as RecBole's .user files. Without --attributes, every column that can be attacked is.
 
 more settings, as --key=value (recbole-aia run --help lists them with their defaults):
+  '--attack_views=[served,top_k,scores,profile]' of a run or a checkpoint: vectors, recommendation lists, scores of
+  all items, and the interactions themselves, which are a ceiling and count in no worst case
   '--attackers=[logistic,mlp]'  --attack_folds=5  --attack_repeats=2  --attack_permutations=200  --attack_jobs=1
   --seed=2020  --show_progress=False  '--attributes={age: {bins: [30, 50]}}'
   of a run or a checkpoint also any key of its configuration, such as --data_path=DIR for data that have moved
@@ -67,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; ``None`` takes those of the process.
 
     Returns:
-        The exit code: 0; 1 where an audit's gate is closed; 2 for anything that the user can mend.
+        The exit code: 0; 1 where an audit's gate is closed; 2 for anything that the user can mend; 3 for a mistake
+        of ours, which must not pass for a verdict.
     """
     # RecBole's own deprecations: nothing a user can mend, and they tear the progress bars.
     warnings.filterwarnings("ignore", module=r"recbole\.")
@@ -88,6 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AIAError as error:
         print(f"recbole-aia: {error}", file=sys.stderr)
         return 2
+    except Exception:
+        traceback.print_exc()
+        print("recbole-aia: this is a mistake of recbole-aia. Please report it with the lines above.", file=sys.stderr)
+        return 3
 
 
 def _parsers() -> tuple[_Parser, _Parser]:
@@ -136,7 +149,9 @@ def _add_audit(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument("--embeddings", type=Path, metavar="FILE", help="user embeddings, one row a user")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="the users' attributes, for --embeddings")
     parser.add_argument("--attributes", metavar="LIST", help="what to attack, such as [gender,age]")
-    parser.add_argument("--output_dir", type=Path, metavar="DIR", help="for results.json (default: under runs/)")
+    parser.add_argument(
+        "--output_dir", type=Path, metavar="DIR", help="for results.json and users.csv (default: under runs/)"
+    )
     parser.add_argument("--fail_above", type=float, metavar="X", help="exit code 1 when an advantage exceeds X")
     parser.add_argument(
         "--trust_checkpoint",
@@ -147,11 +162,11 @@ def _add_audit(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from recbole_aia import audit
+    from recbole_aia import audit, subjects
 
     argv = [*rest, *([f"--attributes={arguments.attributes}"] if arguments.attributes is not None else [])]
     files = arguments.config_files or []
-    parse_arguments(argv)
+    _refuse_misspelt_options(parse_arguments(argv), list(vars(arguments)))
     ways = {"RUN": arguments.run, "--checkpoint": arguments.checkpoint, "--embeddings": arguments.embeddings}
     given = [name for name, path in ways.items() if path is not None]
     if len(given) != 1:
@@ -160,16 +175,30 @@ def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if (arguments.labels is None) == (given == ["--embeddings"]):
         raise ConfigValueError("--embeddings and --labels go together; a run and a checkpoint know their labels.")
     if given == ["RUN"]:
-        subject = audit.run_subject(arguments.run, files, argv)
+        subject = subjects.run_subject(arguments.run, files, argv)
     elif given == ["--checkpoint"]:
-        subject = audit.checkpoint_subject(arguments.checkpoint, arguments.trust_checkpoint, files, argv)
+        subject = subjects.checkpoint_subject(arguments.checkpoint, arguments.trust_checkpoint, files, argv)
     else:
-        subject = audit.embeddings_subject(arguments.embeddings, arguments.labels, files, argv)
+        subject = subjects.embeddings_subject(arguments.embeddings, arguments.labels, files, argv)
     limit = arguments.fail_above
-    failures = audit.failures(audit.audit(subject, arguments.output_dir, limit), 1.0 if limit is None else limit)
+    results = audit.audit(subject, arguments.output_dir, limit)
+    failures = audit.failures(results, 1.0 if limit is None else limit)
+    unguarded = {f"{row['attribute']}: {name}" for row in results["attacks"] for name in row["left_out"]}
+    if unguarded and limit is not None:
+        print(f"recbole-aia: not guarded, too few users: {', '.join(sorted(unguarded))}", file=sys.stderr)
     if failures:
         print(f"recbole-aia: above --fail_above {limit:g}: {'; '.join(failures)}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _refuse_misspelt_options(given: Mapping[str, Any], options: Sequence[str]) -> None:
+    """A gate that is misspelt would stand open: ``--key=value`` is otherwise taken for a setting."""
+    from recbole_aia.config import PRESENTATION_KEYS
+
+    for key in set(given) - set(options) - KEYS.keys() - PRESENTATION_KEYS:
+        close = difflib.get_close_matches(key.replace("-", "_"), options, n=1, cutoff=0.85)
+        if close:
+            raise ConfigValueError(f"unknown option --{key}. Did you mean --{close[0]}?")
 
 
 def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.ArgumentParser) -> int:

@@ -25,7 +25,7 @@ _COMMON_WORDS = {"fast", "multi", "select"}
 PRESENTATION_KEYS = {
     "checkpoint_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "use_gpu", "device",
     "save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path", "config_files", "data_path",
-    "output_dir", "reuse_undefended", "attack_jobs", "worker",
+    "output_dir", "reuse_undefended", "attack_every", "attack_jobs", "worker",
 }  # fmt: skip
 
 

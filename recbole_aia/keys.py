@@ -41,6 +41,11 @@ def _names(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
 
 
+def _shares(value: Any) -> bool:
+    shares = value if isinstance(value, list) else [value]
+    return bool(shares) and all(_number(0, strict=True)(share) and share < 1 for share in shares)
+
+
 _FLAG = Key(lambda value: isinstance(value, bool), "true or false")
 _MAPPING = Key(lambda value: isinstance(value, dict), "a mapping of names to specifications")
 _ATTRIBUTES = Key(
@@ -49,6 +54,11 @@ _ATTRIBUTES = Key(
 )
 _PATH = Key(lambda value: isinstance(value, str | os.PathLike) and bool(str(value)), "a path")
 _POSITIVE = Key(_number(0, strict=True), "a number > 0")
+
+#: What can be attacked of a model, in the order in which it is; see :mod:`recbole_aia.model.exposures`.
+VIEWS = ("served", "table", "both", "top_k", "scores", "profile")
+#: The view that no defense of a model changes. It says how much there is to infer, and is no leak of the model.
+CEILING = "profile"
 
 #: Every key of ours. Meanings and defaults are in ``properties/``.
 KEYS: dict[str, Key] = {
@@ -66,9 +76,12 @@ KEYS: dict[str, Key] = {
     "init_checkpoint": _optional(_PATH),
     "protocol": _one_of("default", "raid", "attrcloak", "oktton", "strict"),
     "attackers": _optional(Key(lambda value: isinstance(value, str) or _names(value), "an attacker or a list of them")),
+    "attack_views": _optional(Key(lambda value: isinstance(value, str) or _names(value), "a view or a list of them")),
     "attack_folds": _optional(Key(_count(2), "a whole number >= 2")),
     "attack_repeats": _optional(Key(_count(1), "a whole number >= 1")),
+    "attack_leak_ratios": _optional(Key(_shares, "a share in (0, 1) or a list of them")),
     "attack_permutations": Key(_count(20), "a whole number >= 20"),
+    "attack_every": _optional(Key(_count(1), "a whole number >= 1, or ~ for never")),
     "attack_jobs": _optional(Key(_count(1), "a whole number >= 1")),
     "raid_eta": Key(_number(0), "a number >= 0"),
     "raid_tau": Key(_number(0), "a number >= 0"),

@@ -21,17 +21,20 @@ from recbole.utils.logger import RemoveColorFilter
 from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
 from recbole_aia.config import PRESENTATION_KEYS, AIAConfig
-from recbole_aia.data import LabelTable, create_dataset, load_labels
-from recbole_aia.errors import ConfigValueError
-from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
+from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, load_labels
+from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator, coverage
 from recbole_aia.files import write_whole
+from recbole_aia.hook import AttackHook
+from recbole_aia.keys import CEILING
 from recbole_aia.model import view_class
-from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, write_results
-from recbole_aia.runs import kept_values, make_folder, versions
+from recbole_aia.model.exposures import FloatArray, exposure_names, needs_model, vector_exposures
+from recbole_aia.report import SCHEMA, attack_table, utility_table, verdict, worst_cases, write_results, write_users
+from recbole_aia.runs import exposed, findings, kept_values, make_folder, restored_model, training_split, versions
 from recbole_aia.text import parse_value, to_yaml
-from recbole_aia.trainer import TRAINERS, Trained, train, undefended_twin
+from recbole_aia.trainer import TRAINERS, DefenseTrainer, Trained, train, undefended_twin
 
-_FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "run.log")
+_FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "users.csv", "run.log")
 
 
 def run_recbole_aia(
@@ -60,10 +63,12 @@ def run_recbole_aia(
     config = AIAConfig(model, dataset, config_file_list, config_dict, argv)
     view_class(config.model_class)
     evaluator = AttributeInferenceEvaluator(config)
+    exposure_names(config["attack_views"])
     data = create_dataset(config)
     labels = load_labels(config, data)
     TRAINERS[config["defense"]].check(config, labels.names)
-    evaluator.targets(labels.columns(), data.user_num - 1, labels.classes)
+    for reason in evaluator.targets(labels.columns(), data.user_num - 1, labels.classes)[1].values():
+        raise AttributeDataError(reason)
     folder = _output_dir(config)
     with _logging(config, folder):
         log = logging.getLogger()
@@ -73,7 +78,10 @@ def run_recbole_aia(
         results, final = _run(config, data, labels, evaluator, folder)
         log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
         log.info(set_color("test result", "yellow") + f": {final.test_result}")
-    print(f"\n{attack_table(results)}\n{verdict(results)}\n\n{utility_table(results)}\nresults in {folder}/")
+    attributes = [[row for row in results["attacks"] if row["attribute"] == name] for name in labels.names]
+    said = [*results["run"]["notes"], *(line for rows in attributes for line in coverage(rows))]
+    notes = "".join(f"note: {note}\n" for note in said)
+    print(f"\n{attack_table(results)}\n{verdict(results)}\n{notes}\n{utility_table(results)}\nresults in {folder}/")
     return {
         "best_valid_score": final.valid_result.get(config["valid_metric"].lower()),
         "valid_score_bigger": config["valid_metric_bigger"],
@@ -86,10 +94,15 @@ def run_recbole_aia(
 def _run(
     config: AIAConfig, data: Any, labels: LabelTable, evaluator: AttributeInferenceEvaluator, folder: Path
 ) -> tuple[dict[str, Any], Trained]:
-    twin, checkpoint = undefended_twin(config, data)
-    states = {"undefended": twin}
+    every = config["attack_every"]
+
+    def watch(trainer: DefenseTrainer) -> AttackHook:
+        return AttackHook(trainer, labels, every)
+
+    twin, checkpoint = undefended_twin(config, data, watch if every else None)
+    states, checkpoints = {"undefended": twin}, {"undefended": checkpoint, "defended": folder / "checkpoint.pth"}
     if config["defense"] != "none":
-        states["defended"] = train(config, data, folder / "checkpoint.pth")
+        states["defended"] = train(config, data, folder / "checkpoint.pth", watch if every else None)
         if states["defended"].interactions != twin.interactions:
             raise AssertionError("the defended and the undefended run have seen different interactions")
     else:
@@ -97,23 +110,39 @@ def _run(
         del state["aia"]
         write_whole(folder / "checkpoint.pth", lambda aside: torch.save(state, aside))
     start = time.perf_counter()
-    report = AttackReport.concat(
-        evaluator.evaluate(
-            trained.served.numpy(),
-            labels.columns(),
-            class_names=labels.classes,
-            state=state,
-        )
-        for state, trained in states.items()
-    )
+    reports, notes = [], []
+    for name, trained in states.items():
+        views, said = _views(config, data, name, trained, checkpoints[name])
+        notes += said
+        reports += [
+            evaluator.evaluate(vectors, labels.columns(), class_names=labels.classes, state=name, view=view)
+            for view, vectors in views.items()
+        ]
+    report = AttackReport.concat(reports)
     seconds = {f"train_{state}": trained.seconds for state, trained in states.items()}
     seconds["attack"] = time.perf_counter() - start
-    results = _results(config, data, labels, states, report, seconds)
-    final = list(states.values())[-1]
-    write_whole(folder / "embeddings.npz", lambda aside: _write_embeddings(aside, data, final))
+    activity, said = interactions_by_user(data), list(dict.fromkeys(notes))
+    results = {**_results(config, data, labels, states, report, seconds, said), **findings(report, activity)}
+    final, tokens = list(states.values())[-1], np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
+    write_whole(folder / "embeddings.npz", lambda aside: _write_embeddings(aside, tokens, activity, final))
+    write_users(report.users(tokens, activity), folder / "users.csv")
     write_whole(folder / "config.yaml", lambda aside: aside.write_text(_config_text(config), encoding="utf-8"))
     write_results(results, folder / "results.json")
     return results, final
+
+
+def _views(
+    config: AIAConfig, data: Any, state: str, trained: Trained, checkpoint: Path
+) -> tuple[dict[str, FloatArray], list[str]]:
+    """What is attacked of a state; profiles only once, because both states have learned from the same."""
+    names = [name for name in exposure_names(config["attack_views"]) if name != CEILING or state == "undefended"]
+    table = None if trained.table is None else trained.table.numpy()
+    views, notes = vector_exposures(names, trained.served.numpy(), table)
+    if needs_model(names):
+        training = training_split(config, data, config["seed"])
+        model = restored_model(config, training, load_checkpoint(checkpoint), checkpoint)
+        views |= exposed(names, config, model, training)
+    return views, notes
 
 
 def _results(
@@ -123,11 +152,8 @@ def _results(
     states: Mapping[str, Trained],
     report: AttackReport,
     seconds: dict[str, float],
+    notes: list[str],
 ) -> dict[str, Any]:
-    worst: dict[str, dict[str, Any]] = {name: {} for name in labels.names}
-    for state in states:
-        for name, case in report.where(state=state).worst_case().items():
-            worst[name][state] = case
     return {
         "schema": SCHEMA,
         "run": {
@@ -140,6 +166,7 @@ def _results(
             "device": str(config["device"]),
             "versions": versions(),
             "seconds": seconds,
+            "notes": notes,
         },
         "data": {
             "n_users": data.user_num - 1,
@@ -149,13 +176,12 @@ def _results(
         },
         "utility": {state: trained.test_result for state, trained in states.items()},
         "attacks": report.rows,
-        "worst_case": worst,
+        "worst_case": worst_cases(report),
     }
 
 
-def _write_embeddings(path: Path, data: Any, trained: Trained) -> None:
-    tokens = np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
-    arrays = {"user_tokens": tokens, "embeddings": trained.served.numpy().astype(np.float32)}
+def _write_embeddings(path: Path, tokens: np.ndarray, activity: np.ndarray, trained: Trained) -> None:
+    arrays = {"user_tokens": tokens, "embeddings": trained.served.numpy().astype(np.float32), "interactions": activity}
     if trained.table is not None:
         arrays["table"] = trained.table.numpy().astype(np.float32)
     with path.open("wb") as file:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from recbole.utils import init_seed
 from torch import Tensor, nn
@@ -21,7 +22,9 @@ from recbole_aia.compat import plain
 from recbole_aia.config import AIAConfig
 from recbole_aia.data import create_dataset
 from recbole_aia.errors import CheckpointError, ConfigValueError
+from recbole_aia.evaluator import AttackReport
 from recbole_aia.model import UserEmbeddingView, build_model, view_class
+from recbole_aia.model.exposures import OF_VECTORS, FloatArray, expose
 from recbole_aia.text import to_yaml
 from recbole_aia.version import __version__
 
@@ -40,11 +43,13 @@ class LoadedRun(NamedTuple):
         config: its configuration.
         dataset: its dataset as created, all interactions; splitting it needs a copy.
         model: the trained model, in evaluation mode.
+        training: the dataset of its training split.
     """
 
     config: AIAConfig
     dataset: Any
     model: nn.Module
+    training: Any
 
 
 def load_run(
@@ -80,8 +85,36 @@ def load_run(
         config = AIAConfig(config_file_list=[file, *config_file_list], argv=argv)
     view_class(config.model_class)
     dataset = create_dataset(config)
-    init_seed(config["seed"], config["reproducibility"])
-    model = build_model(config, copy.deepcopy(dataset).build()[0])
+    # The run's own seed: another one, given for an attack, would split the data elsewhere.
+    training = training_split(config, dataset, values.get("seed", config["seed"]))
+    return LoadedRun(config, dataset, restored_model(config, training, state, path), training)
+
+
+def training_split(config: Any, dataset: Any, seed: int) -> Any:
+    """The training interactions of a run, as its training has seen them.
+
+    Args:
+        config: the run's configuration.
+        dataset: the dataset as created; it is copied, because splitting it changes it.
+        seed: of the training.
+    """
+    init_seed(seed, config["reproducibility"])
+    return copy.deepcopy(dataset).build()[0]
+
+
+def restored_model(config: Any, training: Any, state: Mapping[str, Any], path: Path) -> nn.Module:
+    """The model of a checkpoint, in evaluation mode.
+
+    Args:
+        config: its configuration.
+        training: the training split.
+        state: the checkpoint, read.
+        path: where it was read from, for the error.
+
+    Raises:
+        CheckpointError: it does not fit.
+    """
+    model = build_model(config, training)
     try:
         model.load_state_dict(state["state_dict"])
     except RuntimeError as error:
@@ -93,8 +126,19 @@ def load_run(
     others = {k: v.to(config["device"]) if isinstance(v, Tensor) else v for k, v in _others(state).items()}
     model.load_other_parameter(others)  # type: ignore[operator]
     UserEmbeddingView(model).clear_caches()
-    model.eval()
-    return LoadedRun(config, dataset, model)
+    return model.eval()
+
+
+def exposed(names: Sequence[str], config: Any, model: nn.Module, training: Any) -> dict[str, FloatArray]:
+    """Those exposures that are more than vectors, by name; see :func:`~recbole_aia.model.exposures.expose`.
+
+    Recommendation lists are as long as the longest that is evaluated (``topk``).
+    """
+    return {
+        name: expose(name, model, training, k=max(config["topk"]), seed=config["seed"])
+        for name in names
+        if name not in OF_VECTORS
+    }
 
 
 def _others(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,6 +182,16 @@ def kept_values(config_dict: Mapping[str, Any]) -> dict[str, Any]:
         # RecBole appends the dataset's name when it reads the key.
         values["data_path"] = str(Path(values["data_path"]).parent)
     return values
+
+
+def findings(report: AttackReport, activity: np.ndarray | None) -> dict[str, Any]:
+    """What a report says beyond its rows: a part of results.json.
+
+    Args:
+        report: of one state, or of both.
+        activity: interactions of each user, ``[n_users]``; ``None`` where they are not known.
+    """
+    return {"comparisons": report.comparisons(), "who_leaks": report.who_leaks(activity)}
 
 
 def versions() -> dict[str, str]:

@@ -99,14 +99,68 @@ class TestRunFolder:
         assert audit(bpr) == 0
         (folder,) = (tmp_path / "runs").iterdir()
         assert folder.name.startswith("audit-run-")
-        assert [file.name for file in folder.iterdir()] == ["results.json"]
+        assert sorted(file.name for file in folder.iterdir()) == ["results.json", "users.csv"]
+
+    def test_who_leaks_is_told_by_user_and_by_activity_as_the_run_told_it(self, bpr):
+        assert audit(bpr, "--output_dir=out") == 0
+        assert results()["who_leaks"] == results(bpr)["who_leaks"]
+        for found in results()["who_leaks"]:
+            assert sum(group["n_users"] for group in found["groups"]) == 943
+            least, _, most = found["groups"]
+            assert least["interactions"][1] < most["interactions"][0]
+        theirs, ours = (pd.read_csv(folder / "users.csv", dtype={"user": str}) for folder in (bpr, Path("out")))
+        pd.testing.assert_frame_equal(theirs, ours)
+        gender = ours[ours["attribute"] == "gender"].set_index("user")["class"]
+        assert (
+            gender.to_dict()
+            == pd.read_csv(USERS, sep="\t", dtype=str).set_index("user_id:token")["gender:token"].to_dict()
+        )
 
     def test_an_audit_may_be_repeated_but_overwrites_nothing_else(self, bpr, capsys):
         assert audit(bpr, "--output_dir=out") == audit(bpr, "--output_dir=out", "--seed=1") == 0
         before = (bpr / "results.json").read_bytes()
         assert audit(bpr, f"--output_dir={bpr}") == 2
-        assert "holds other results" in capsys.readouterr().err
+        assert "holds another results.json" in capsys.readouterr().err
         assert (bpr / "results.json").read_bytes() == before
+
+
+class TestViews:
+    @pytest.mark.parametrize("way", ["run", "checkpoint"])
+    def test_any_view_of_a_run_or_a_checkpoint_is_attacked_and_none_other(self, lightgcn, way, capsys):
+        what = [lightgcn] if way == "run" else ["--checkpoint", lightgcn / "checkpoint.pth"]
+        asked = ["--attack_views=[profile,scores,both]", "--attributes=[gender]"]
+        assert audit(*what, *asked, "--output_dir=out", "--fail_above=0.99") == 0
+        found = results()
+        assert [row["view"] for row in found["attacks"]] == ["both", "scores", "profile"]
+        assert found["audit"]["kind"] == way
+        assert found["worst_case"]["gender"]["undefended"]["view"] in ("both", "scores")
+        assert "ceiling for gender" in capsys.readouterr().out
+
+    def test_a_profile_does_not_close_the_gate(self, bpr, capsys):
+        asked = ["--attack_views=[served,profile]", "--attributes=[gender]", "--output_dir=out"]
+        assert audit(bpr, *asked) == 0
+        found = results()
+        limit = gains(found)["gender"] + 1e-6
+        assert gains(found, "profile")["gender"] > limit
+        assert audit(bpr, *asked, f"--fail_above={limit}") == 0
+        assert audit(bpr, *asked, f"--fail_above={limit - 1e-5}") == 1
+        assert " on served)" in capsys.readouterr().err
+
+    def test_vectors_side_by_side_need_no_model(self, lightgcn, tmp_path):
+        shutil.copytree(lightgcn, tmp_path / "copy")
+        (tmp_path / "copy" / "checkpoint.pth").unlink()
+        asked = ["--attack_views=[served,both]", "--attributes=[gender]"]
+        assert audit(tmp_path / "copy", *asked, "--output_dir=out") == 0
+        assert audit("--embeddings", lightgcn / "embeddings.npz", "--labels", USERS, *asked, "--output_dir=file") == 0
+        assert {row["view"] for row in results()["attacks"]} == {"served", "both"}
+        for view in ("served", "both"):
+            assert gains(results(), view) == gains(results("file"), view)
+
+    def test_a_run_without_its_checkpoint_says_so(self, lightgcn, tmp_path, capsys):
+        shutil.copytree(lightgcn, tmp_path / "copy")
+        (tmp_path / "copy" / "checkpoint.pth").unlink()
+        assert audit(tmp_path / "copy", "--attack_views=top_k") == 2
+        assert "checkpoint.pth' cannot be read" in capsys.readouterr().err
 
 
 class TestCheckpoint:
@@ -251,8 +305,54 @@ class TestEmbeddings:
         assert audit(*arguments, "--output_dir=out") == 0
         assert gains(results()).keys() == {"sex"}
 
+    def test_an_attribute_too_rare_for_the_folds_is_said_and_the_others_are_audited(self, bpr, capsys):
+        lines = (f"{i},{'FM'[i % 2]},{'yes' if i < 8 else 'no'}\n" for i in range(1, 944))
+        Path("rare.csv").write_text("user,gender,vip\n" + "".join(lines))
+        settings = [setting.replace("folds=3", "folds=10") for setting in QUICK]
+        arguments = ["audit", f"--embeddings={bpr / 'embeddings.npz'}", "--labels=rare.csv", *settings]
+        assert main([*arguments, "--output_dir=out"]) == 0
+        assert "vip is not audited: attribute 'vip' has 1 of 2 classes" in capsys.readouterr().out
+        assert results()["worst_case"].keys() == {"gender"}
+        assert any("vip is not audited" in note for note in results()["audit"]["notes"])
+        assert main([*arguments, "--fail_above=0.99"]) == 2
+        assert "vip cannot be" in capsys.readouterr().err
+
+
+class TestNothingIsLost:
+    def test_the_users_own_file_of_that_name_is_not_overwritten(self, arrays, capsys):
+        Path("users.csv").write_text("user,gender\n" + "".join(f"{t},{'FM'[i % 2]}\n" for i, t in enumerate(arrays[0])))
+        before = Path("users.csv").read_bytes()
+        np.savez("e.npz", user_tokens=arrays[0], embeddings=arrays[1])
+        assert audit("--embeddings=e.npz", "--labels=users.csv", "--output_dir=.") == 2
+        assert "holds another users.csv" in capsys.readouterr().err
+        assert Path("users.csv").read_bytes() == before
+        assert not Path("results.json").exists()
+
+    def test_the_same_audit_is_the_same_by_another_path(self, bpr):
+        assert audit(bpr, "--output_dir=out") == 0
+        assert audit(Path("..") / bpr.relative_to(Path.cwd().parent), "--output_dir=out") == 0
+
+    def test_a_failure_of_ours_is_no_verdict(self, bpr, monkeypatch, capsys):
+        monkeypatch.setattr("recbole_aia.audit.audit", lambda *arguments: 1 / 0)
+        assert audit(bpr, "--fail_above=0.1") == 3
+        assert "Please report" in capsys.readouterr().err
+
 
 class TestGate:
+    @pytest.mark.parametrize("misspelt", ["--fail-above=0.01", "--fail_abov=0.01"])
+    def test_one_that_is_misspelt_does_not_stand_open(self, bpr, misspelt, capsys):
+        for subject in ([bpr], ["--checkpoint", bpr / "checkpoint.pth"]):
+            assert audit(*subject, misspelt) == 2
+            assert "Did you mean --fail_above?" in capsys.readouterr().err
+
+    def test_classes_that_are_too_small_are_said_to_be_unguarded(self, bpr, capsys):
+        lines = (f"{i},{'x' if i < 8 else 'FM'[i % 2]}\n" for i in range(1, 944))
+        Path("small.csv").write_text("user,gender\n" + "".join(lines))
+        settings = [setting.replace("folds=3", "folds=10") for setting in QUICK]
+        arguments = [f"--embeddings={bpr / 'embeddings.npz'}", "--labels=small.csv", "--fail_above=0.99", *settings]
+        assert main(["audit", *arguments]) == 0
+        assert "not guarded, too few users: gender: x" in capsys.readouterr().err
+
     def test_exit_code_1_and_one_line_name_what_exceeds_the_limit(self, bpr, capsys):
         assert audit(bpr, "--fail_above", "0.05", "--output_dir=out") == 1
         error = capsys.readouterr().err
@@ -275,6 +375,10 @@ def broken(arrays, bpr):
     np.save("long.npy", np.vstack([embeddings[:1], embeddings]))
     np.savez("objects.npz", embeddings=embeddings, user_tokens=tokens.astype(object))
     np.savez("two.npz", a=embeddings, b=embeddings)
+    np.savez("cut.npz", user_tokens=tokens, embeddings=embeddings)
+    whole = Path("cut.npz").read_bytes()
+    Path("cut.npz").write_bytes(whole[: len(whole) // 2])
+    np.savez("halves.npz", user_tokens=tokens, embeddings=embeddings, interactions=np.full(len(tokens), 0.5))
     np.savez("short.npz", user_tokens=tokens[:5], embeddings=embeddings)
     np.savez("twice.npz", user_tokens=np.array(["1"] * 943), embeddings=embeddings)
     np.savez("others.npz", user_tokens=np.char.add("x", tokens), embeddings=embeddings)
@@ -310,6 +414,8 @@ def broken(arrays, bpr):
         (["--embeddings=objects.npz", "--labels=L"], "'objects.npz' cannot be read: Object arrays"),
         (["--embeddings=two.npz", "--labels=L"], "'two.npz' holds a, b. Name one 'embeddings'"),
         (["--embeddings=short.npz", "--labels=L"], "user_tokens (5,)"),
+        (["--embeddings=cut.npz", "--labels=L"], "'cut.npz' cannot be read"),
+        (["--embeddings=halves.npz", "--labels=L"], "'interactions' of 'halves.npz' are float64"),
         (["--embeddings=twice.npz", "--labels=L"], "names the user '1' more than once"),
         (["--embeddings=others.npz", "--labels=L"], "no user of others.npz (such as 'x"),
         (["--embeddings=nan.npz", "--labels=L"], "users are not finite"),
@@ -334,6 +440,11 @@ def broken(arrays, bpr):
         (["--embeddings=E", "--labels=L", "--attributes=[gender]", "--fail_above=10"], "--fail_above is 10"),
         (["--embeddings=E", "--labels=L", "--fail_above=much"], "invalid float value"),
         (["--embeddings=E", "--labels=L", "--attributes=[gender]", "--output_dir=notes.txt"], "cannot write to"),
+        (["--embeddings=E", "--labels=L", "--attack_views=top_k"], "embeddings.npz holds vectors only (served, table)"),
+        (["--embeddings=nan.npz", "--labels=L", "--attack_views=[profil]"], "Did you mean profile"),
+        (["--embeddings=long.npy", "--labels=L", "--attack_views=served"], "long.npy holds vectors only (given)"),
+        (["RUN", "--attack_views=[tabel]"], "Did you mean table"),
+        (["RUN", "--attack_views=profile", "--fail_above=0.1"], "does not guard the profile"),
         (["RUN", "--attackers=[logistik]"], "logistic"),
         (["RUN", "--attributes=[gendr]"], "Did you mean 'gender'"),
     ],
@@ -375,5 +486,6 @@ def test_help_explains_itself(capsys):
     with pytest.raises(SystemExit):
         main(["audit", "--help"])
     printed = capsys.readouterr().out
+    assert "--attack_views=[served,top_k,scores,profile]" in printed
     for word in ("--embeddings users.npy --labels users.csv", "advantage", "floor", "exit code", "pyarrow", "usage"):
         assert word in printed

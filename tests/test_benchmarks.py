@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
+from benchmarks import leaks
+from benchmarks.attacks import REFERENCE, Suite, attack_suite
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
 from benchmarks.measure import interleaved, overhead, speed_up
 from benchmarks.prepare import generate, one_way
@@ -14,6 +16,7 @@ from benchmarks.raid import Epochs
 from benchmarks.scale import one_size
 from benchmarks.setting import Shape
 from benchmarks.steps import step
+from recbole_aia.evaluator.presets import PRESETS
 
 TINY = Shape(300, 120, 4000)
 KEYS = {"name", "ratio", "ratio_is", "ours_s", "reference_s", "max_abs_error", "threads"}
@@ -75,9 +78,42 @@ def test_a_size_reports_time_and_memory():
     assert row["undefended_epoch_s"] > 0
 
 
+def test_the_plain_loop_has_the_attackers_of_the_raid_protocol():
+    assert tuple(REFERENCE) == PRESETS["raid"].attackers
+
+
+def test_attacks_are_compared_with_the_plain_loop_in_every_metric(monkeypatch):
+    for name in set(REFERENCE) - {"mlp_raid_1", "naive_bayes_raid", "knn_raid", "adaboost_raid"}:
+        monkeypatch.delitem(REFERENCE, name)
+    result = attack_suite(Suite(users=120, dimensions=4, folds=2, repeats=2, reference_repeats=1))
+    within, of = map(int, result["within"].split(" of "))
+    assert of == 4 * 2 * 4
+    assert within > 0.7 * of
+
+
 def test_the_command_prints_one_line_of_json(monkeypatch, capsys):
     monkeypatch.setitem(command.BENCHMARKS, "loader", lambda quick: speed_up("loader", 1.0, 2.0, 0.0))
     monkeypatch.setattr(sys, "argv", ["benchmarks", "loader", "--quick"])
     command.main()
     printed = json.loads(capsys.readouterr().out)
     assert printed == {**printed, "name": "loader", "quick": True, "threads": torch.get_num_threads()}
+
+
+def test_the_table_of_leaks_has_a_line_for_each_view_and_marks_the_largest():
+    rows = [
+        {
+            "attribute": "gender",
+            "view": view,
+            "attacker": attacker,
+            "metrics": {"advantage": {"mean": gain, "ci95": [gain - 0.1, gain + 0.1]}},
+            "floor": {"permuted_advantage95": 0.07},
+        }
+        for view, gains in {"served": (0.3, 0.4), "top_k": (0.25, 0.2)}.items()
+        for attacker, gain in zip(("logistic", "knn"), gains, strict=True)
+    ]
+    header, _, *lines = leaks.table({"BPR": {"attacks": rows}}, "gender").splitlines()
+    assert header == "| model | view | logistic | knn | largest | its floor |"
+    assert lines == [
+        "| BPR | served | 0.30 | **0.40** | 0.400 (0.30-0.50) | 0.070 |",
+        "| BPR | top_k | **0.25** | 0.20 | 0.250 (0.15-0.35) | 0.070 |",
+    ]

@@ -134,6 +134,8 @@ class TestMistakes:
             ({"defense": "raid", "raid_eta": float("inf")}, "raid_eta is inf"),
             ({"raid_epochs": 5}, "no key 'raid_epochs'"),
             ({"attack_folds": 1}, "attack_folds is 1"),
+            ({"attack_views": 3}, "attack_views is 3. It must be a view or a list of them"),
+            ({"attack_view": "all"}, "Did you mean 'attack_views'"),
         ],
     )
     def test_each_is_said_in_one_line(self, values, message):

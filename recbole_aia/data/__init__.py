@@ -1,13 +1,14 @@
 """Attributes, labels and datasets."""
 
 from recbole_aia.data.attributes import LabelTable, load_labels, read_labels
-from recbole_aia.data.dataset import create_dataset, interactions_digest, prepare_loaders
+from recbole_aia.data.dataset import create_dataset, interactions_by_user, interactions_digest, prepare_loaders
 from recbole_aia.data.specs import AttributeSpec
 
 __all__ = [
     "AttributeSpec",
     "LabelTable",
     "create_dataset",
+    "interactions_by_user",
     "interactions_digest",
     "load_labels",
     "prepare_loaders",

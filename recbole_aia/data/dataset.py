@@ -72,6 +72,12 @@ def _loader_class(config: Any, phase: str, scores_users: bool) -> Any:
     return ours.get(stock, stock) if config["fast"] else stock
 
 
+def interactions_by_user(dataset: Any) -> np.ndarray:
+    """How many interactions each user has, ``[n_users - 1]``, without RecBole's padding user."""
+    users = np.asarray(dataset.inter_feat[dataset.uid_field])
+    return np.bincount(users, minlength=dataset.user_num)[1:]
+
+
 def interactions_digest(train_data: Any) -> str:
     """A hash of the training interactions, by which two runs prove that they saw the same ones."""
     dataset = train_data.dataset

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +22,20 @@ class Matrix:
     Attributes:
         views: by name, ``[n_users, d]`` each: ``served`` and ``table`` of recbole-aia's own files, else ``given``.
         tokens: the users' names ``[n_users]``, all different; ``None`` where the file has none.
+        activity: interactions of each user ``[n_users]``; ``None`` where the file has none.
     """
 
     views: dict[str, np.ndarray]
     tokens: np.ndarray | None
+    activity: np.ndarray | None = None
 
 
 def read_matrix(path: Path) -> Matrix:
     """Reads user embeddings.
 
-    ``.npz`` takes ``embeddings`` (or the only array), ``user_tokens`` and ``table`` as in recbole-aia's own
-    embeddings.npz; ``.npy`` has rows only; ``.csv``, ``.tsv`` and ``.parquet`` have a column of users (named
-    ``user_id``, ``user`` or the like, or the first if it is not numeric) and columns of numbers.
+    ``.npz`` takes ``embeddings`` (or the only array), ``user_tokens``, ``table`` and ``interactions`` as in
+    recbole-aia's own embeddings.npz; ``.npy`` has rows only; ``.csv``, ``.tsv`` and ``.parquet`` have a column of
+    users (named ``user_id``, ``user`` or the like, or the first if it is not numeric) and columns of numbers.
 
     Raises:
         AttributeDataError: the file is not there, or is not such a file.
@@ -44,14 +48,17 @@ def read_matrix(path: Path) -> Matrix:
         matrix = readers[kind](path)
     except AttributeDataError:
         raise
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise unreadable(path, error) from error
     rows = {view.shape[:1] for view in matrix.views.values()}
-    rows |= set() if matrix.tokens is None else {matrix.tokens.shape}
+    rows |= {each.shape for each in (matrix.tokens, matrix.activity) if each is not None}
     if len(rows) > 1 or not all(map(_is_matrix, matrix.views.values())):
         shapes = [f"{name} {view.shape} of {view.dtype}" for name, view in matrix.views.items()]
-        shapes += [] if matrix.tokens is None else [f"user_tokens {matrix.tokens.shape}"]
+        named = {"user_tokens": matrix.tokens, "interactions": matrix.activity}
+        shapes += [f"{name} {each.shape}" for name, each in named.items() if each is not None]
         raise AttributeDataError(f"'{path}' holds {', '.join(shapes)}. It must hold numbers, one row a user.")
+    if matrix.activity is not None and matrix.activity.dtype.kind not in "iu":
+        raise AttributeDataError(f"'interactions' of '{path}' are {matrix.activity.dtype}. They must be whole numbers.")
     refuse_repeated(path, matrix.tokens)
     return matrix
 
@@ -63,14 +70,15 @@ def _read_npy(path: Path) -> Matrix:
 def _read_npz(path: Path) -> Matrix:
     with np.load(path, allow_pickle=False) as arrays:
         tokens = arrays["user_tokens"].astype(str) if "user_tokens" in arrays else None
-        numbers = [name for name in arrays.files if name != "user_tokens"]
+        activity = arrays.get("interactions")
+        numbers = [name for name in arrays.files if name not in ("user_tokens", "interactions")]
         if "embeddings" not in numbers and len(numbers) != 1:
             raise AttributeDataError(f"'{path}' holds {', '.join(numbers) or 'no array'}. Name one 'embeddings'.")
         if tokens is None or "embeddings" not in numbers:
             main = "embeddings" if "embeddings" in numbers else numbers[0]
-            return Matrix({"given": arrays[main]}, tokens)
+            return Matrix({"given": arrays[main]}, tokens, activity)
         views = {"served": arrays["embeddings"], **({"table": arrays["table"]} if "table" in numbers else {})}
-    return Matrix(views, tokens)
+    return Matrix(views, tokens, activity)
 
 
 def _read_csv(path: Path) -> Matrix:

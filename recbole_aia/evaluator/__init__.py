@@ -2,7 +2,7 @@
 
 from recbole_aia.evaluator.attackers import Attacker, register_attacker, registered_attackers
 from recbole_aia.evaluator.evaluator import AttributeInferenceEvaluator
-from recbole_aia.evaluator.report import AttackReport
+from recbole_aia.evaluator.report import AttackReport, coverage
 from recbole_aia.evaluator.settings import AttackSettings
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "AttackSettings",
     "Attacker",
     "AttributeInferenceEvaluator",
+    "coverage",
     "register_attacker",
     "registered_attackers",
 ]

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator.attackers import registered_attackers
-from recbole_aia.evaluator.labels import Target, encode_labels, label_columns
+from recbole_aia.evaluator.evidence import Evidence
+from recbole_aia.evaluator.labels import Target, TooFewUsersError, encode_labels, label_columns
 from recbole_aia.evaluator.metrics import (
     accuracy,
     advantage,
@@ -60,20 +61,25 @@ class AttributeInferenceEvaluator:
 
     def targets(
         self, labels: Any, n_users: int, class_names: Mapping[str, Sequence[str]] | None = None
-    ) -> list[Target]:
+    ) -> tuple[list[Target], dict[str, str]]:
         """What can be attacked in these labels; called before a long training, it finds mistakes early.
 
+        Returns:
+            The attributes to attack; and those that have no two classes of a usable size, with the reason.
+
         Raises:
-            AttributeDataError: labels that cannot be attacked with this many folds.
+            AttributeDataError: labels of another shape, or none that can be attacked with this many folds.
         """
-        names = class_names or {}
-        targets = [
-            encode_labels(name, column, n_users, self.settings.attack_folds, names.get(name))
-            for name, column in label_columns(labels).items()
-        ]
+        targets, skipped, names = [], {}, class_names or {}
+        for name, column in label_columns(labels).items():
+            try:
+                targets.append(encode_labels(name, column, n_users, self.settings.attack_folds, names.get(name)))
+            except TooFewUsersError as error:
+                skipped[name] = str(error)
         if not targets:
-            raise AttributeDataError("there are no labels. Give at least one attribute to attack.")
-        return targets
+            nothing = "there are no labels. Give at least one attribute to attack."
+            raise AttributeDataError(next(iter(skipped.values()), nothing))
+        return targets, skipped
 
     def evaluate(
         self,
@@ -95,14 +101,15 @@ class AttributeInferenceEvaluator:
             view: which of the model's vectors they are.
 
         Returns:
-            One row for each attribute and attacker.
+            One row for each attribute, leak ratio and attacker; an attribute without two classes of a usable
+            size is not attacked but named, with the reason, in the report.
 
         Raises:
             AttributeDataError: embeddings or labels that cannot be attacked.
         """
         settings = self.settings
         points = _checked(embeddings)
-        targets = self.targets(labels, len(points), class_names)
+        targets, skipped = self.targets(labels, len(points), class_names)
         offered = registered_attackers()
         results = cross_validate(
             points,
@@ -112,14 +119,13 @@ class AttributeInferenceEvaluator:
             repeats=settings.attack_repeats,
             seed=settings.seed,
             n_jobs=settings.n_jobs,
+            leak_ratios=settings.attack_leak_ratios,
+            device=settings.device,
             show_progress=settings.show_progress,
         )
-        draws = [_null_draws(result, settings) for result in results]
-        rows = [
-            {"state": state, "view": view, **_row(result, null, settings)}
-            for result, null in zip(results, draws, strict=True)
-        ]
-        return AttackReport(rows, draws)
+        answers = [_row(points, result, settings) for result in results]
+        rows = [{"state": state, "view": view, **row} for row, _ in answers]
+        return AttackReport(rows, [evidence for _, evidence in answers], skipped)
 
 
 def _checked(embeddings: Any) -> FloatArray:
@@ -146,15 +152,17 @@ def _null_draws(result: HeldOut, settings: AttackSettings) -> FloatArray:
     return permuted_advantages(result.target.codes, result.scores, result.fold_of, settings.attack_permutations, seed)
 
 
-def _row(result: HeldOut, null: FloatArray, settings: AttackSettings) -> dict[str, Any]:
+def _row(points: FloatArray, result: HeldOut, settings: AttackSettings) -> tuple[dict[str, Any], Evidence]:
     target, folds = result.target, settings.attack_folds
     counts, auc = _per_fold(result, folds)
-    return {
+    gains, null, ratio = _gains(auc), _null_draws(result, settings), 1 / folds / result.leak_ratio
+    row = {
         "attribute": target.name,
         "attacker": result.attacker,
-        "leak_ratio": (folds - 1) / folds,
+        "leak_ratio": result.leak_ratio,
         "n_users": len(target.users),
-        "metrics": _metrics(counts, auc),
+        "training_users": result.training_users,
+        "metrics": _metrics(counts, auc, gains, ratio),
         "auc_per_class": dict(zip(target.class_names, _means(auc).tolist(), strict=True)),
         "floor": {
             "majority": majority_floor(target.codes),
@@ -164,6 +172,7 @@ def _row(result: HeldOut, null: FloatArray, settings: AttackSettings) -> dict[st
         "missing": target.missing,
         "left_out": target.left_out,
     }
+    return row, Evidence(points, result, gains.ravel(), null, ratio)
 
 
 def _per_fold(result: HeldOut, folds: int) -> tuple[IntArray, FloatArray]:
@@ -183,12 +192,16 @@ def _means(auc: FloatArray) -> FloatArray:
     return means
 
 
-def _metrics(counts: IntArray, auc: FloatArray) -> dict[str, dict[str, Any]]:
-    """Estimates and intervals; the advantage is linear in the AUCs once its signs are fixed."""
-    ratio = 1 / (auc.shape[1] - 1)
+def _gains(auc: FloatArray) -> FloatArray:
+    """Advantage of every fold ``[R, F]``, which is linear in the AUCs once the signs are fixed."""
+    signs = np.where(_means(auc) < 0.5, -1.0, 1.0)
+    gains: FloatArray = 2 * (signs * (auc - 0.5)).mean(axis=-1)
+    return gains
+
+
+def _metrics(counts: IntArray, auc: FloatArray, gains: FloatArray, ratio: float) -> dict[str, dict[str, Any]]:
+    """Estimates and intervals for held-out users ``ratio`` times as many as those learned from."""
     means = _means(auc)
-    signs = np.where(means < 0.5, -1.0, 1.0)
-    gains = 2 * (signs * (auc - 0.5)).mean(axis=-1)
     metrics = {"auc": _estimate(auc.mean(axis=-1), ratio, float(means.mean()))}
     for name, metric in _COUNT_METRICS.items():
         pooled = float(metric(counts.sum(axis=1)).mean())

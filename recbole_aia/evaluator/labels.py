@@ -16,6 +16,10 @@ from recbole_aia.errors import AttributeDataError
 IntArray = NDArray[np.integer[Any]]
 
 
+class TooFewUsersError(AttributeDataError):
+    """An attribute in which nothing can be told apart: all users in one class, or the others too small."""
+
+
 @dataclass(frozen=True)
 class Target:
     """One attribute, ready for the attack.
@@ -57,8 +61,8 @@ def encode_labels(name: str, labels: Any, n_users: int, folds: int, class_names:
         class_names: names of the classes ``0..K-1``; found in the labels where absent.
 
     Raises:
-        AttributeDataError: labels of another shape, a label that names no class, or fewer than two
-            classes of a usable size.
+        TooFewUsersError: fewer than two classes of a usable size.
+        AttributeDataError: labels of another shape, or a label that names no class.
     """
     values = _one_per_user(name, labels, n_users)
     present = (values.notna() & ~values.isin(["", -1])).to_numpy(dtype=bool)
@@ -68,7 +72,7 @@ def encode_labels(name: str, labels: Any, n_users: int, folds: int, class_names:
     counts = np.bincount(codes, minlength=len(names))
     usable = counts >= folds
     if usable.sum() < 2:
-        raise AttributeDataError(_too_few(name, names, counts, folds, n_users - len(codes)))
+        raise TooFewUsersError(_too_few(name, names, counts, folds, n_users - len(codes)))
     attacked = usable[codes]
     renumbered = np.cumsum(usable) - 1
     return Target(

@@ -37,7 +37,7 @@ PRESETS: dict[str, Preset] = {
     # AttrCloak names its attackers and none of their settings: RAID's network and XGBoost's defaults stand in.
     "attrcloak": Preset(("mlp_raid", "xgboost_raid"), 5, 5),
     "oktton": Preset(("mlp_oktton", "xgboost_oktton"), 5, 3),
-    # Ours: scaled, classes equal, tuned among the training users, every kind of attacker.
+    # Ours: scaled, classes equal, tuned among the training users where that helps, every kind of attacker.
     "strict": Preset(
         (
             "logistic_tuned",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, product
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
@@ -16,15 +19,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from recbole_aia.evaluator.attackers import Attacker
+from recbole_aia.evaluator.attackers.base import Job
+from recbole_aia.evaluator.draws import draw_users, leaked_users
 from recbole_aia.evaluator.labels import Target
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
-
-#: Training users of attackers whose time or memory grows too fast with their number; see :func:`training_limit`.
-MOST_TRAINING_USERS = 20_000
-_SCALABLE = frozenset({"logistic", "xgboost"})
-_LEAST_OF_A_CLASS = 50
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class HeldOut:
         scores: class probabilities, ``[repeats, n, K]``.
         fold_of: the fold that held out each user, ``[repeats, n]``.
         seconds: fitting and predicting, summed over folds and processes.
+        leak_ratio: share of all users that the attacker may learn from in a fold, in (0, 1).
+        training_users: the most that it has learned from in a fold.
     """
 
     target: Target
@@ -44,6 +46,22 @@ class HeldOut:
     scores: FloatArray
     fold_of: IntArray
     seconds: float
+    leak_ratio: float
+    training_users: int
+
+
+class _Cell(NamedTuple):
+    """Fits that make one task: of an attacker, for a target and a leak ratio, in some folds of a repeat."""
+
+    target: int
+    ratio: float
+    attacker: type[Attacker]
+    repeat: int
+    folds: tuple[int, ...]
+
+    @property
+    def key(self) -> tuple[int, float, str]:
+        return self.target, self.ratio, self.attacker.name
 
 
 def task_seed(seed: int, *parts: str | int) -> int:
@@ -70,38 +88,6 @@ def assign_folds(target: Target, folds: int, repeats: int, seed: int) -> IntArra
     return fold_of
 
 
-def training_limit(attacker: type[Attacker]) -> int | None:
-    """How many users an attacker learns from at most; ``None`` for one that can take any number.
-
-    An attacker says so by a class attribute ``most_users``. Where it says nothing, logistic regression and
-    XGBoost take all, and the others (networks, kernels, neighbours) 20,000.
-    """
-    default = None if attacker.name in _SCALABLE else MOST_TRAINING_USERS
-    limit: int | None = getattr(attacker, "most_users", default)
-    return limit
-
-
-def draw_users(classes: IntArray, limit: int | None, seed: int) -> IntArray:
-    """Draws users to learn from, each class in proportion but none below 50 members if it has them.
-
-    Args:
-        classes: in ``0..K-1``, ``[n]``.
-        limit: users to draw, >= 50 K; ``None`` for all.
-        seed: >= 0.
-
-    Returns:
-        Their positions, ascending; all where ``n <= limit``.
-    """
-    if limit is None or len(classes) <= limit:
-        return np.arange(len(classes))
-    counts = np.bincount(classes)
-    quotas = np.maximum(counts * limit // len(classes), np.minimum(counts, _LEAST_OF_A_CLASS))
-    quotas[counts.argmax()] -= max(0, int(quotas.sum()) - limit)
-    rng = np.random.default_rng(seed)
-    drawn = [rng.choice(np.flatnonzero(classes == k), quota, replace=False) for k, quota in enumerate(quotas)]
-    return np.sort(np.concatenate(drawn))
-
-
 def cross_validate(
     embeddings: FloatArray,
     targets: Sequence[Target],
@@ -111,12 +97,15 @@ def cross_validate(
     repeats: int,
     seed: int,
     n_jobs: int,
+    leak_ratios: Sequence[float] | None = None,
+    device: str = "cpu",
     show_progress: bool = False,
 ) -> list[HeldOut]:
     """Lets every attacker attack every attribute.
 
-    All users are held out once a repeat and judged; attackers that do not scale learn from a seeded,
-    stratified draw of the others (:func:`training_limit`).
+    All users are held out once a repeat and judged, in the same folds for every ratio; attackers learn from a
+    seeded, stratified draw of the others where the ratio is smaller than their share, or where they do not scale
+    (:attr:`Attacker.most_users`).
 
     Args:
         embeddings: ``[n_users, d]``, finite.
@@ -126,65 +115,104 @@ def cross_validate(
         repeats: >= 1.
         seed: >= 0.
         n_jobs: processes, >= 1; the results do not depend on it.
+        leak_ratios: shares of the users that attackers learn from, in ``(0, (folds - 1) / folds]``; None for all
+            that are not held out.
+        device: where attackers that can compute, as torch names it. Those are then not spread over processes.
         show_progress: whether a bar counts the fits on stderr.
 
     Returns:
-        One entry for each target and, within it, each attacker.
+        One entry for each target, within it each ratio, and within that each attacker.
     """
     fold_of = [assign_folds(target, folds, repeats, seed) for target in targets]
-    cells = [
-        (index, attacker, repeat, fold)
-        for index in range(len(targets))
-        for attacker in attackers
-        for repeat in range(repeats)
-        for fold in range(folds)
-    ]
-    tasks = (
-        delayed(_attack_fold)(
-            attacker,
-            embeddings,
-            targets[index],
-            fold_of[index][repeat] == fold,
-            task_seed(seed, targets[index].name, attacker.name, repeat, fold),
-        )
-        for index, attacker, repeat, fold in cells
-    )
+    ratios = leak_ratios or [(folds - 1) / folds]
+    cells = _cells(len(targets), ratios, attackers, repeats, folds)
+    apart = [cell for cell in cells if device != "cpu" and cell.attacker.uses_device]
+    spread = [cell for cell in cells if cell not in apart]
+
+    def tasks(some: list[_Cell]) -> Iterator[Any]:
+        for cell in some:
+            target = targets[cell.target]
+            share = None if cell.ratio > (folds - 1) / folds - 1e-9 else cell.ratio
+            yield delayed(_attack)(cell, embeddings, target, fold_of[cell.target][cell.repeat], share, seed, device)
+
     # Batches of one keep slow fits from queueing behind each other and the bar moving.
-    answers = Parallel(n_jobs=min(n_jobs, len(cells)), batch_size=1, return_as="generator")(tasks)
-    results = {
-        (index, attacker.name): HeldOut(
-            target,
-            attacker.name,
-            np.empty((repeats, len(target.codes), len(target.class_names))),
-            fold_of[index],
-            0.0,
-        )
+    jobs = max(1, min(n_jobs, len(spread)))
+    answers = chain(
+        Parallel(n_jobs=1, return_as="generator")(tasks(apart)),
+        Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(tasks(spread)),
+    )
+    kept = {
+        (index, ratio, attacker.name): np.empty((repeats, len(target.codes), len(target.class_names)))
         for index, target in enumerate(targets)
+        for ratio in ratios
         for attacker in attackers
     }
-    seconds = dict.fromkeys(results, 0.0)
-    bar = tqdm(answers, total=len(cells), desc="Attack", unit="fit", disable=not show_progress)
-    for (index, attacker, repeat, fold), (scores, spent) in zip(cells, bar, strict=True):
-        key = (index, attacker.name)
-        results[key].scores[repeat, fold_of[index][repeat] == fold] = scores
-        seconds[key] += spent
+    seconds, learned = dict.fromkeys(kept, 0.0), dict.fromkeys(kept, 0)
+    with tqdm(total=len(kept) * repeats * folds, desc="Attack", unit="fit", disable=not show_progress) as bar:
+        for cell, (scores, users, spent) in zip(apart + spread, answers, strict=True):
+            for fold, said in zip(cell.folds, scores, strict=True):
+                kept[cell.key][cell.repeat, fold_of[cell.target][cell.repeat] == fold] = said
+            seconds[cell.key] += spent
+            learned[cell.key] = max(learned[cell.key], users)
+            bar.update(len(cell.folds))
     return [
-        HeldOut(done.target, done.attacker, done.scores, done.fold_of, seconds[key]) for key, done in results.items()
+        HeldOut(targets[key[0]], key[2], scores, fold_of[key[0]], seconds[key], key[1], learned[key])
+        for key, scores in kept.items()
     ]
 
 
-def _attack_fold(
-    attacker: type[Attacker],
-    embeddings: FloatArray,
-    target: Target,
-    held_out: NDArray[np.bool_],
-    seed: int,
-) -> tuple[FloatArray, float]:
+def _cells(
+    targets: int, ratios: Sequence[float], attackers: Sequence[type[Attacker]], repeats: int, folds: int
+) -> list[_Cell]:
+    """All fits, repeat by repeat and fold by fold, so that what is done foretells how long the rest takes.
+
+    Attackers that are fitted together have all folds of a repeat in one cell; these stand before the folds in turn.
+    """
+    columns = list(product(range(targets), ratios, attackers))
+    cells = []
+    for repeat in range(repeats):
+        together = [column for column in columns if column[2].fits_together]
+        for fold in range(folds):
+            cells += [_Cell(*column, repeat, tuple(range(folds))) for column in together[fold::folds]]
+            cells += [_Cell(*column, repeat, (fold,)) for column in columns if not column[2].fits_together]
+    return cells
+
+
+def _attack(
+    cell: _Cell, embeddings: FloatArray, target: Target, fold_of: IntArray, share: float | None, seed: int, device: str
+) -> tuple[list[FloatArray], int, float]:
+    """Scores of the users in each fold of a cell, the most users learned from, and seconds."""
     start = time.perf_counter()
-    # One thread everywhere: sums then have one order, whatever the number of processes.
-    with threadpool_limits(1):
-        known, classes = target.users[~held_out], target.codes[~held_out]
-        drawn = draw_users(classes, training_limit(attacker), task_seed(seed, "users"))
-        fitted = attacker().fit(embeddings[known[drawn]], classes[drawn], seed)
-        scores = fitted.predict_proba(embeddings[target.users[held_out]])
-    return scores, time.perf_counter() - start
+    with _one_thread():
+        jobs = []
+        for fold in cell.folds:
+            rows = _known(target, fold_of, fold, share, seed, cell.repeat)
+            own_seed = task_seed(seed, target.name, cell.attacker.name, cell.repeat, fold)
+            rows = rows[draw_users(target.codes[rows], cell.attacker.most_users, task_seed(own_seed, "users"))]
+            jobs.append(Job(embeddings[target.users[rows]], target.codes[rows], own_seed))
+        fitted = cell.attacker.fit_many(jobs, device)
+        scores = [
+            attacker.predict_proba(embeddings[target.users[fold_of == fold]])
+            for attacker, fold in zip(fitted, cell.folds, strict=True)
+        ]
+    return scores, max(len(job.classes) for job in jobs), time.perf_counter() - start
+
+
+def _known(target: Target, fold_of: IntArray, fold: int, share: float | None, seed: int, repeat: int) -> IntArray:
+    """Positions of the users that may be learned from; the same for all attackers."""
+    known = fold_of != fold
+    if share is None:
+        return np.flatnonzero(known)
+    return leaked_users(target.codes, known, share, task_seed(seed, target.name, "leak", repeat, fold))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread everywhere: sums then have one order, whatever the number of processes."""
+    threads = torch.get_num_threads()
+    try:
+        with threadpool_limits(1):
+            torch.set_num_threads(1)
+            yield
+    finally:
+        torch.set_num_threads(threads)

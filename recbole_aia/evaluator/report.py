@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
@@ -15,12 +15,15 @@ import pandas as pd  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from texttable import Texttable
 
+from recbole_aia.evaluator import leakers
+from recbole_aia.evaluator.evidence import Evidence, compare
 from recbole_aia.evaluator.statistics import floor95
 from recbole_aia.files import write_whole
+from recbole_aia.keys import CEILING
 
-FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
 
-_KEYS = ("state", "view", "attribute", "attacker")
+_KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
 
 
 @dataclass(frozen=True)
@@ -31,28 +34,31 @@ class AttackReport:
         rows: plain dicts as in the ``attacks`` of results.json. Besides its keys, ``missing`` counts the
             users without a label and ``left_out`` the members of classes too small to attack; ``training_users``
             at most were learned from in a fold.
-        draws: advantages of chance, ``[P]`` a row, from which the floor of a worst case is made; not written.
-            Without them (rows read from a file, say) a worst case has no floor.
+        evidence: what each row rests on; not written. Without it (rows read from a file, say) there are no
+            comparisons, no users, and no floor of a worst case.
+        skipped: attributes that could not be attacked, and why.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
-    draws: list[FloatArray] = field(default_factory=list, repr=False, compare=False)
+    evidence: list[Evidence] = field(default_factory=list, repr=False, compare=False)
+    skipped: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def concat(cls, reports: Iterable[AttackReport]) -> AttackReport:
         """One report of several, in their order."""
         parts = list(reports)
         rows = [row for part in parts for row in part.rows]
-        draws = [draw for part in parts for draw in part.draws]
-        return cls(rows, draws if len(draws) == len(rows) else [])
+        evidence = [each for part in parts for each in part.evidence]
+        skipped = {name: reason for part in parts for name, reason in part.skipped.items()}
+        return cls(rows, evidence if len(evidence) == len(rows) else [], skipped)
 
     def __add__(self, other: AttackReport) -> AttackReport:
         return self.concat([self, other])
 
-    def where(self, **values: str) -> AttackReport:
+    def where(self, **values: str | float) -> AttackReport:
         """The rows that have these values, as in ``report.where(state="defended")``."""
         kept = [all(row[key] == value for key, value in values.items()) for row in self.rows]
-        return type(self)(list(compress(self.rows, kept)), list(compress(self.draws, kept)))
+        return type(self)(list(compress(self.rows, kept)), list(compress(self.evidence, kept)))
 
     def worst_case(self) -> dict[str, dict[str, Any]]:
         """The strongest attacker of each attribute over all rows, and its advantage.
@@ -60,17 +66,44 @@ class AttackReport:
         A report of several states should be narrowed first (:meth:`where`).
 
         Returns:
-            ``{attribute: {"attacker": name, "advantage": mean, "floor": floor}}``; the earlier row wins a tie.
-            The floor is that of the largest advantage among as many attackers, higher than that of each.
+            ``{attribute: {"attacker": name, "view": name, "advantage": mean, "floor": floor}}``; the earlier row
+            wins a tie. The floor is that of the largest advantage among as many rows, higher than that of each.
         """
         worst: dict[str, dict[str, Any]] = {}
         for attribute in dict.fromkeys(row["attribute"] for row in self.rows):
             part = self.where(attribute=attribute)
-            row = max(part.rows, key=lambda row: row["metrics"]["advantage"]["mean"])
-            worst[attribute] = {"attacker": row["attacker"], "advantage": row["metrics"]["advantage"]["mean"]}
-            if part.draws:
-                worst[attribute]["floor"] = floor95(part.draws)
+            row = max(part.rows, key=_advantage)
+            worst[attribute] = {"attacker": row["attacker"], "view": row["view"], "advantage": _advantage(row)}
+            if part.evidence:
+                worst[attribute]["floor"] = floor95([each.null for each in part.evidence])
         return worst
+
+    def comparisons(self, before: str = "undefended", after: str = "defended") -> list[dict[str, Any]]:
+        """What the defense changes, attacker by attacker; see :func:`~recbole_aia.evaluator.evidence.compare`."""
+        return compare(self.rows, self.evidence, before, after) if self.evidence else []
+
+    def who_leaks(self, activity: IntArray | None = None) -> list[dict[str, Any]]:
+        """Groups of users and dimensions that give most away; see :mod:`~recbole_aia.evaluator.leakers`."""
+        return [leakers.summary(row, each, activity) for row, each in self._strongest()]
+
+    def users(
+        self, tokens: Sequence[str] | NDArray[np.str_] | None = None, activity: IntArray | None = None
+    ) -> pd.DataFrame:
+        """How sure the strongest attacker is of each user; see :mod:`~recbole_aia.evaluator.leakers`."""
+        frames = [leakers.users(row, each, tokens, activity) for row, each in self._strongest()]
+        return pd.concat(frames) if frames else pd.DataFrame(columns=leakers.COLUMNS)
+
+    def _strongest(self) -> list[tuple[dict[str, Any], Evidence]]:
+        """The row with the largest advantage of each state and attribute, and what it rests on.
+
+        Without evidence there is none; attacks on profiles are passed over, which no model gives away.
+        """
+        strongest: dict[tuple[str, ...], tuple[dict[str, Any], Evidence]] = {}
+        for row, each in zip(self.rows, self.evidence, strict=False):
+            key = (row["state"], row["attribute"])
+            if row["view"] != CEILING and (key not in strongest or _advantage(row) > _advantage(strongest[key][0])):
+                strongest[key] = (row, each)
+        return list(strongest.values())
 
     def to_frame(self) -> pd.DataFrame:
         """A tidy table: one line for each row and metric, with its interval and the floors."""
@@ -99,12 +132,20 @@ class AttackReport:
 
     def __str__(self) -> str:
         """A table within 100 columns (F1 is the macro mean), the worst case, and what was not attacked."""
-        groups = list(dict.fromkeys((row["state"], row["view"]) for row in self.rows))
+        groups = list(dict.fromkeys((row["state"], row["view"], row["leak_ratio"]) for row in self.rows))
+        several = len({ratio for *_, ratio in groups}) > 1
         blocks = []
-        for state, view in groups:
-            part = self.where(state=state, view=view)
-            blocks.append(f"{state}, {view} embeddings\n{_table(part.rows)}\n{_notes(part)}")
+        for state, view, ratio in groups:
+            part = self.where(state=state, view=view, leak_ratio=ratio)
+            known = f", attackers know {ratio:.0%} of the users" if several else ""
+            blocks.append(f"{state}, {view} embeddings{known}\n{_table(part.rows)}\n{_notes(part)}")
+        blocks += [f"{name}: not attacked. {reason}" for name, reason in self.skipped.items()]
         return "\n\n".join(blocks) or "no attack"
+
+
+def _advantage(row: Mapping[str, Any]) -> float:
+    gain: float = row["metrics"]["advantage"]["mean"]
+    return gain
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -141,6 +182,26 @@ def _verdict(worst: dict[str, Any], attackers: int) -> str:
     return f", {side} its floor {worst['floor']:.3f} (the best of {attackers})"
 
 
+def coverage(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which users were not attacked or not learned from, a line for each reason; none where all were.
+
+    Args:
+        rows: of a report, all of one attribute.
+    """
+    row, lines = rows[0], []
+    if row["missing"]:
+        lines.append(f"{row['attribute']}: {row['missing']} users without a label, not attacked")
+    if row["left_out"]:
+        small = ", ".join(f"{name} ({count})" for name, count in row["left_out"].items())
+        lines.append(f"{row['attribute']}: classes with too few users, not attacked: {small}")
+    sampled = [r for r in rows if r["training_users"] < int(r["n_users"] * r["leak_ratio"])]
+    if sampled:
+        drawn, known = max(r["training_users"] for r in sampled), max(int(r["n_users"] * r["leak_ratio"]) for r in rows)
+        names = ", ".join(dict.fromkeys(r["attacker"] for r in sampled))
+        lines.append(f"{row['attribute']}: {names} learned from {drawn:,} of {known:,} users a fold, drawn by class")
+    return lines
+
+
 def _notes(report: AttackReport) -> str:
     lines = []
     for attribute, worst in report.worst_case().items():
@@ -149,14 +210,5 @@ def _notes(report: AttackReport) -> str:
         gain = f"advantage {worst['advantage']:.3f}{_verdict(worst, len(rows))}"
         lines.append(f"{attribute}: worst case {worst['attacker']}, {gain}")
         lines.append(f"{attribute}: {row['n_users']} users, majority {row['floor']['majority']:.3f}")
-        if row["missing"]:
-            lines.append(f"{attribute}: {row['missing']} users without a label, not attacked")
-        if row["left_out"]:
-            small = ", ".join(f"{name} ({count})" for name, count in row["left_out"].items())
-            lines.append(f"{attribute}: classes with too few users, not attacked: {small}")
-        sampled = [r for r in rows if r.get("training_users", r["n_users"]) < int(r["n_users"] * r["leak_ratio"])]
-        if sampled:
-            drawn, users = max(r["training_users"] for r in sampled), int(row["n_users"] * row["leak_ratio"])
-            names = ", ".join(r["attacker"] for r in sampled)
-            lines.append(f"{attribute}: {names} learned from {drawn:,} of {users:,} users a fold, drawn by class")
+        lines += coverage(rows)
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import joblib
+import torch
 
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator.attackers import registered_attackers
@@ -24,9 +25,12 @@ class AttackSettings:
         attackers: names of registered attackers.
         attack_folds: cross-validation folds, >= 2.
         attack_repeats: repetitions of the cross-validation, >= 1.
+        attack_leak_ratios: shares of all users that attackers learn from, each in
+            ``(0, (attack_folds - 1) / attack_folds]``; None for all that are not held out.
         attack_permutations: label permutations behind the advantage's floor, >= 20.
         attack_jobs: processes, >= 1; None for one per core.
         seed: >= 0.
+        device: where networks and XGBoost compute, as torch names it: ``cpu``, ``cuda``, ``cuda:1``.
         show_progress: whether a bar counts the fits.
     """
 
@@ -34,9 +38,11 @@ class AttackSettings:
     attackers: tuple[str, ...] = PRESETS["default"].attackers
     attack_folds: int = PRESETS["default"].attack_folds
     attack_repeats: int = PRESETS["default"].attack_repeats
+    attack_leak_ratios: tuple[float, ...] | None = None
     attack_permutations: int = 200
     attack_jobs: int | None = None
     seed: int = 2020
+    device: str = "cpu"
     show_progress: bool = True
 
     def __post_init__(self) -> None:
@@ -51,6 +57,9 @@ class AttackSettings:
             _check_count(key, getattr(self, key), least)
         if self.attack_jobs is not None:
             _check_count("attack_jobs", self.attack_jobs, 1, " (or null, for one per core)")
+        if self.attack_leak_ratios is not None:
+            _check_leak_ratios(self.attack_leak_ratios, self.attack_folds)
+        _check_device(self.device)
         if not isinstance(self.show_progress, bool):
             raise ConfigValueError(f"show_progress is {self.show_progress!r}. It must be True or False.")
 
@@ -73,7 +82,11 @@ class AttackSettings:
         values = {key: overrides.get(key, _read(config, key)) for key in keys}
         given = {key: value for key, value in values.items() if value is not None}
         if "attackers" in given:
-            given["attackers"] = _as_names(given["attackers"])
+            given["attackers"] = _as_tuple(given["attackers"])
+        if "attack_leak_ratios" in given:
+            given["attack_leak_ratios"] = _as_tuple(given["attack_leak_ratios"])
+        if "device" in given:
+            given["device"] = str(given["device"])  # RecBole has a torch.device there.
         if "protocol" in given:
             _check_protocol(given["protocol"])
             given = {**PRESETS[given["protocol"]]._asdict(), **given}
@@ -94,8 +107,8 @@ def _read(config: Any, key: str) -> Any:
         return None
 
 
-def _as_names(value: Any) -> tuple[Any, ...]:
-    """One name is a list of one, so that ``--attackers=mlp`` works; anything else is left to the check."""
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    """One value is a list of one, so that ``--attackers=mlp`` works; anything else is left to the check."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(value)
     return (value,)
@@ -120,6 +133,30 @@ def _check_attackers(names: tuple[Any, ...]) -> None:
 def _check_count(key: str, value: Any, least: int, otherwise: str = "") -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigValueError(f"{key} is {value!r}. It must be a whole number >= {least}{otherwise}.")
+
+
+def _check_leak_ratios(ratios: tuple[Any, ...], folds: int) -> None:
+    most = (folds - 1) / folds
+    # 0.8 and 4 / 5 may differ in the last digit.
+    right = all(isinstance(r, int | float) and not isinstance(r, bool) and 0 < r <= most + 1e-9 for r in ratios)
+    if not ratios or not right or len(set(ratios)) < len(ratios):
+        raise ConfigValueError(
+            f"attack_leak_ratios is {list(ratios)!r}. It must hold shares of the users > 0 and <= {most:.4g}, what "
+            f"{folds} folds leave to learn from, each once (or be null, for {most:.4g}); more folds leave more."
+        )
+
+
+def _check_device(name: str) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigValueError(f"device is {name!r}. It must be cpu, cuda or cuda:<number>.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigValueError(f"device is {name!r}. It must be cpu, cuda or cuda:<number>.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigValueError(
+            f"device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices. Set device to cpu."
+        )
 
 
 def _hint(word: str, known: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +39,69 @@ def corrected_interval(
     Source:
         Nadeau & Bengio (2003), Inference for the generalization error.
     """
-    count = len(values)
     mean = float(np.mean(values)) if center is None else center
-    variance = (1 / count + test_train_ratio) * float(np.var(values, ddof=1))
-    half = float(t.ppf(0.975, count - 1)) * variance**0.5
+    half = float(t.ppf(0.975, len(values) - 1)) * _corrected_error(values, test_train_ratio)
     return mean, max(0.0, mean - half), min(1.0, mean + half)
+
+
+class Difference(NamedTuple):
+    """A paired difference in [-1, 1], its 95 % interval, and the two-sided p-value of no difference."""
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+
+
+def corrected_difference(before: FloatArray, after: FloatArray, test_train_ratio: float) -> Difference:
+    r"""Compares two results of the same repeated cross-validation, fold by fold.
+
+    .. math:: t = \bar x \Big/ \sqrt{\Bigl(\frac1J + \frac{n_{test}}{n_{train}}\Bigr) s^2},\quad
+        x_j = after_j - before_j
+
+    Args:
+        before: one value a fold, ``[J]`` with J >= 2, each in [-1, 1].
+        after: the same folds, ``[J]``.
+        test_train_ratio: held-out over training users.
+
+    Returns:
+        After less before. Where all folds agree exactly, the p-value is 0, or 1 where they agree on nothing.
+
+    Source:
+        Nadeau & Bengio (2003), the corrected resampled t-test.
+    """
+    values = after - before
+    mean, error, freedom = float(np.mean(values)), _corrected_error(values, test_train_ratio), len(values) - 1
+    if error == 0:
+        return Difference(mean, mean, mean, float(mean == 0))
+    half = float(t.ppf(0.975, freedom)) * error
+    p_value = 2 * float(t.sf(abs(mean) / error, freedom))
+    return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of several tests, made larger so that a single false finding among all stays as unlikely.
+
+    Args:
+        p_values: ``[m]`` in [0, 1].
+
+    Returns:
+        The adjusted ones in the same order, in [0, 1], none smaller than before.
+
+    Source:
+        Holm (1979), A simple sequentially rejective multiple test procedure.
+    """
+    order = np.argsort(p_values, kind="stable")
+    raised = np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(raised))
+    return [float(value) for value in adjusted]
+
+
+def _corrected_error(values: FloatArray, test_train_ratio: float) -> float:
+    """Standard error of the mean over folds whose training sets overlap."""
+    variance = (1 / len(values) + test_train_ratio) * float(np.var(values, ddof=1))
+    return float(variance**0.5)
 
 
 def majority_floor(codes: IntArray) -> float:
@@ -112,12 +170,15 @@ def floor95(draws: Sequence[FloatArray]) -> float:
         draws: :func:`permuted_advantages` of each attacker, ``[P]``; one for the floor of that attacker alone.
 
     Returns:
-        In [0, 1]: compare :func:`~recbole_aia.evaluator.metrics.advantage` with it.
+        In [0, 1], 1 where no draw is defined: compare :func:`~recbole_aia.evaluator.metrics.advantage` with it.
 
     Source:
         Westfall & Young (1993), Resampling-based multiple testing, the single-step maximum.
     """
-    return min(1.0, float(np.quantile(np.max(draws, axis=0), 0.95, method="higher")))
+    largest = np.max(draws, axis=0)
+    # A permutation may leave a small class out of every fold, and then has no advantage to draw.
+    largest = largest[np.isfinite(largest)]
+    return min(1.0, float(np.quantile(largest, 0.95, method="higher"))) if len(largest) else 1.0
 
 
 def _mean_auc(codes: IntArray, held_out: list[tuple[IntArray, FloatArray]]) -> FloatArray:

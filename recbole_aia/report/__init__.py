@@ -1,7 +1,8 @@
 """Results and how they are shown; never a live model."""
 
-from recbole_aia.report.results import SCHEMA, results_schema, write_results
+from recbole_aia.report.results import SCHEMA, results_schema, write_results, write_users
 from recbole_aia.report.table import attack_table, utility_table, verdict
+from recbole_aia.report.worst import worst_cases
 
 __all__ = [
     "SCHEMA",
@@ -9,5 +10,7 @@ __all__ = [
     "results_schema",
     "utility_table",
     "verdict",
+    "worst_cases",
     "write_results",
+    "write_users",
 ]

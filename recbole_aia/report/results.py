@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pandas as pd  # type: ignore[import-untyped]
 
 from recbole_aia.files import write_whole
 
@@ -30,3 +31,11 @@ def write_results(results: Mapping[str, Any], path: Path) -> None:
     jsonschema.validate(results, results_schema())
     text = json.dumps(results, indent=2, allow_nan=False)
     write_whole(path, lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
+
+
+def write_users(users: pd.DataFrame, path: Path) -> None:
+    """Writes who leaks: one line for each user and attribute, the surest first.
+
+    The file holds the users' true classes beside their names; it is as confidential as the labels are.
+    """
+    write_whole(path, lambda aside: users.to_csv(aside, index=False, encoding="utf-8"))

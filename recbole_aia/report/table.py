@@ -7,11 +7,17 @@ from typing import Any
 
 from texttable import Texttable
 
+from recbole_aia.keys import CEILING
+
 _STATES = ("undefended", "defended")
+_KEYS = ("attribute", "view", "leak_ratio", "attacker")
+_HEADS = {"leak_ratio": "users\nknown"}
 
 
 def attack_table(results: Mapping[str, Any]) -> str:
-    """Attribute x attacker: the floor, and what the attacker gains before and after the defense.
+    """Attribute x view x attacker: the floor, and what the attacker gains before and after the defense.
+
+    Views have a column where there are others than ``served``, and leak ratios where there are several.
 
     Args:
         results: the content of a results.json.
@@ -21,18 +27,23 @@ def attack_table(results: Mapping[str, Any]) -> str:
     """
     rows = _paired(results["attacks"])
     states = [state for state in _STATES if any(state in pair for pair in rows.values())]
-    table = _texttable(3 + 2 * len(states), left=2)
+    shown = {"view": _has_views(results), "leak_ratio": len({row["leak_ratio"] for row in results["attacks"]}) > 1}
+    keys = [key for key in _KEYS if shown.get(key, True)]
+    table = _texttable(len(keys) + 1 + 2 * len(states), left=len(keys))
     table.header(
-        ["attribute", "attacker", "floor", *(f"{s}\nadvantage" for s in states), *(f"{s}\nAUC / BAcc" for s in states)]
-    )
-    for (attribute, attacker), pair in rows.items():
-        floor = max(row["floor"]["permuted_advantage95"] for row in pair.values())
-        gains = [_interval(pair[s]["metrics"]["advantage"]) for s in states]
-        scores = [
-            f"{pair[s]['metrics']['auc']['mean']:.3f} / {pair[s]['metrics']['balanced_accuracy']['mean']:.3f}"
-            for s in states
+        [
+            *(_HEADS.get(key, key) for key in keys),
+            "floor",
+            *(f"{s}\nadvantage" for s in states),
+            *(f"{s}\nAUC / BAcc" for s in states),
         ]
-        table.add_row([attribute, attacker, f"{floor:.3f}", *gains, *scores])
+    )
+    for pair in rows.values():
+        row = next(iter(pair.values()))
+        names = [f"{row[key]:.0%}" if key == "leak_ratio" else row[key] for key in keys]
+        floor = max(row["floor"]["permuted_advantage95"] for row in pair.values())
+        cells = [cell(pair[s]) if s in pair else "as undefended" for cell in (_gain, _scores) for s in states]
+        table.add_row([*names, f"{floor:.3f}", *cells])
     return str(table.draw())
 
 
@@ -50,18 +61,45 @@ def utility_table(results: Mapping[str, Any]) -> str:
 
 
 def verdict(results: Mapping[str, Any]) -> str:
-    """One line an attribute: the strongest attacker before and after, and what it gains."""
+    """One line an attribute: the strongest attacker before and after, what it gains, and what chance would.
+
+    Where profiles were attacked, the strongest attack on them follows, the ceiling.
+    """
     lines = []
     for attribute, states in results["worst_case"].items():
-        parts = [f"{state} {worst['advantage']:.3f} ({worst['attacker']})" for state, worst in states.items()]
-        lines.append(f"worst case for {attribute}: {', '.join(parts)}")
+        parts = [f"{state} {_worst(worst, results)}" for state, worst in states.items()]
+        profiles = [row for row in results["attacks"] if (row["attribute"], row["view"]) == (attribute, CEILING)]
+        fewer = _significantly_less(results.get("comparisons", []), attribute)
+        lines += [f"worst case for {attribute}: {', '.join(parts)}{fewer}"] if parts else []
+        if profiles:
+            row = max(profiles, key=lambda row: row["metrics"]["advantage"]["mean"])
+            gain = row["metrics"]["advantage"]["mean"]
+            lines.append(f"ceiling for {attribute}: {gain:.3f} ({row['attacker']} on {CEILING})")
     return "\n".join(lines)
 
 
-def _paired(attacks: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in attacks:
-        rows.setdefault((row["attribute"], row["attacker"]), {})[row["state"]] = row
+def _worst(worst: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    view = f" on {worst['view']}" if _has_views(results) else ""
+    floor = f", floor {worst['floor']:.3f}" if "floor" in worst else ""
+    return f"{worst['advantage']:.3f} ({worst['attacker']}{view}{floor})"
+
+
+def _significantly_less(comparisons: list[dict[str, Any]], attribute: str) -> str:
+    family = [line for line in comparisons if line["attribute"] == attribute]
+    less = sum(line["difference"]["mean"] < 0 and line["p_holm"] < 0.05 for line in family)
+    return f"; {less} of {len(family)} attacks gain less (p < 0.05, Holm)" if family else ""
+
+
+def _has_views(results: Mapping[str, Any]) -> bool:
+    return any(row["view"] != "served" for row in results["attacks"])
+
+
+def _paired(attacks: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Rows by attribute, view, leak ratio and attacker, then state; equal attributes stand together, then views."""
+    orders = [list(dict.fromkeys(row[key] for row in attacks)) for key in _KEYS[:3]]
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in sorted(attacks, key=lambda row: [o.index(row[key]) for o, key in zip(orders, _KEYS, strict=False)]):
+        rows.setdefault(tuple(row[key] for key in _KEYS), {})[row["state"]] = row
     return rows
 
 
@@ -71,6 +109,15 @@ def _texttable(columns: int, left: int) -> Texttable:
     table.set_cols_dtype(["t"] * columns)
     table.set_cols_align(["l"] * left + ["c"] * (columns - left))
     return table
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    return _interval(row["metrics"]["advantage"])
+
+
+def _scores(row: Mapping[str, Any]) -> str:
+    metrics = row["metrics"]
+    return f"{metrics['auc']['mean']:.3f} / {metrics['balanced_accuracy']['mean']:.3f}"
 
 
 def _interval(metric: Mapping[str, Any]) -> str:

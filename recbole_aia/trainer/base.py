@@ -56,6 +56,8 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     """
 
     defense: ClassVar[str]
+    #: Called with the number of each epoch that has ended, such as :class:`~recbole_aia.hook.AttackHook`.
+    after_epoch: Callable[[int], None] | None = None
 
     def __init__(self, config: Any, model: Any) -> None:
         view = UserEmbeddingView(model)
@@ -187,11 +189,14 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         return f"{set_color(f'epoch {epoch_idx} training', 'green')} [{', '.join(parts)}]"
 
     def _add_train_loss_to_tensorboard(self, epoch_idx: int, losses: Any, tag: str = "Loss/Train") -> None:
-        if not isinstance(losses, tuple):
+        if isinstance(losses, tuple):
+            for name, loss in zip(self._loss_names(), losses, strict=True):
+                self.tensorboard.add_scalar(f"{tag}/{name}", loss, epoch_idx)
+        else:
             super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
-            return
-        for name, loss in zip(self._loss_names(), losses, strict=True):
-            self.tensorboard.add_scalar(f"{tag}/{name}", loss, epoch_idx)
+        # The first thing that RecBole does with an epoch when its time has been taken.
+        if self.after_epoch is not None:
+            self.after_epoch(epoch_idx)
 
     def _check_nan(self, loss: Tensor) -> None:
         if not loss.isfinite():

@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from logging import getLogger
 from pathlib import Path
@@ -56,7 +56,11 @@ class Trained:
     interactions: str
 
 
-def train(config: Any, dataset: Any, checkpoint: Path) -> Trained:
+#: Given a trainer, what it shall call after each epoch.
+Watch = Callable[[DefenseTrainer], Callable[[int], None]]
+
+
+def train(config: Any, dataset: Any, checkpoint: Path, watch: Watch | None = None) -> Trained:
     """Trains the configured model under the configured defense and evaluates the state that is kept.
 
     Seeds and their order are those of ``recbole.quick_start.run_recbole``.
@@ -65,6 +69,7 @@ def train(config: Any, dataset: Any, checkpoint: Path) -> Trained:
         config: the run's configuration.
         dataset: the dataset as created; it is copied, because splitting it changes it.
         checkpoint: where the kept state is saved.
+        watch: gives the trainer its ``after_epoch``.
     """
     init_seed(config["seed"], config["reproducibility"])
     train_data, valid_data, test_data = prepare_loaders(
@@ -79,9 +84,10 @@ def train(config: Any, dataset: Any, checkpoint: Path) -> Trained:
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.unlink(missing_ok=True)
     trainer.saved_model_file = str(checkpoint)
+    trainer.after_epoch = None if watch is None else watch(trainer)
     start = time.perf_counter()
     _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start - getattr(trainer.after_epoch, "seconds", 0.0)
     test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
     model.eval()
     with torch.no_grad():
@@ -97,12 +103,13 @@ def train(config: Any, dataset: Any, checkpoint: Path) -> Trained:
     )
 
 
-def undefended_twin(config: Any, dataset: Any) -> tuple[Trained, Path]:
+def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tuple[Trained, Path]:
     """The same run without its defense: same seed, data and length; trained once and then reused.
 
     Args:
         config: the run's configuration, of any defense.
         dataset: the dataset as created.
+        watch: as of :func:`train`; a twin that is reused has no epochs to watch.
 
     Returns:
         What was trained, and the checkpoint that holds it.
@@ -114,13 +121,15 @@ def undefended_twin(config: Any, dataset: Any) -> tuple[Trained, Path]:
     log = getLogger()
     if config["reuse_undefended"] and (kept := _load_twin(path)) is not None:
         log.info(set_color("Undefended twin", "pink") + f": reused from {path}")
+        if watch is not None:
+            log.warning("A twin that is reused has no epochs to attack after; set reuse_undefended: False for that.")
         return kept, path
     log.info(set_color("Undefended twin", "pink") + f": training, to be kept as {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         # RecBole saves at every better epoch; only the finished twin takes the name.
         best = Path(folder) / "best.pth"
-        trained = train(twin_config, dataset, best)
+        trained = train(twin_config, dataset, best, watch)
         state = load_checkpoint(best)
     write_whole(path, lambda aside: torch.save({**state, "aia": asdict(trained)}, aside))
     return trained, path

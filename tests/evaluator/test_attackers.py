@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from recbole_aia.evaluator import registered_attackers
-from recbole_aia.evaluator.attackers import base
+from recbole_aia.evaluator.attackers.base import Job
 from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.metrics import one_vs_rest_auc
 from recbole_aia.evaluator.presets import PRESETS
@@ -63,6 +63,13 @@ class TestAttackerContract:
         fresh = self.make(name).fit(embeddings, classes, 5)
         np.testing.assert_array_equal(used.predict_proba(embeddings), fresh.predict_proba(embeddings))
 
+    def test_fitting_several_at_once_gives_what_fitting_each_gives(self, name):
+        jobs = [Job(*planted(n, 3, seed=n), n) for n in (60, 61)]
+        fitted = registered_attackers()[name].fit_many(jobs)
+        for attacker, job in zip(fitted, jobs, strict=True):
+            alone = self.make(name).fit(*job).predict_proba(job.embeddings)
+            np.testing.assert_allclose(attacker.predict_proba(job.embeddings), alone, atol=5e-3)
+
     def test_global_random_state_is_neither_read_nor_written(self, name):
         embeddings, classes = planted(60, 2)
         answers = []
@@ -109,10 +116,7 @@ class TestScaledAttackers:
 
 @pytest.mark.parametrize("name", ["logistic", "mlp"])
 class TestBalancedAttackers:
-    @pytest.mark.parametrize("takes_weights", [True, False])
-    def test_the_small_class_is_predicted_as_often_as_it_is_likely(self, name, takes_weights, monkeypatch):
-        if not takes_weights:
-            monkeypatch.setattr(base, "has_fit_parameter", lambda *_: False)
+    def test_the_small_class_is_predicted_as_often_as_it_is_likely(self, name):
         rng = np.random.default_rng(0)
         classes = (np.arange(400) % 10 == 0).astype(int)
         embeddings = rng.normal(size=(400, 4)) + classes[:, None] * 0.3

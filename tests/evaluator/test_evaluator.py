@@ -187,6 +187,16 @@ class TestLabels:
             == (row["auc_per_class"])
         )
 
+    def test_an_attribute_without_two_usable_classes_is_named_and_the_others_are_attacked(self):
+        embeddings, classes = gaussians(80, 1.0)
+        rare = np.where(np.arange(80) < 3, "vip", "other")
+        report = attack(embeddings, {"constant": np.ones(80), "gender": classes, "rare": rare})
+        assert [row["attribute"] for row in report.rows] == ["gender"]
+        assert list(report.skipped) == ["constant", "rare"]
+        assert "constant: not attacked. attribute 'constant' has 1 of 1 classes" in str(report)
+        assert "other: 77, vip: 3" in report.skipped["rare"]
+        assert AttackReport.concat([report, report]).skipped == report.skipped
+
     def test_a_constant_attribute_is_refused_with_its_numbers(self):
         with pytest.raises(AttributeDataError, match=r"'gender' has 1 of 1 classes .* 5 users \(largest: F: 40; 0"):
             attack(np.ones((40, 2)), {"gender": ["F"] * 40})
@@ -272,6 +282,15 @@ class TestSettingsAtWork:
     def test_folds_set_the_share_that_the_attacker_knows(self):
         assert attack(*gaussians(40, 1.0), attack_folds=4).rows[0]["leak_ratio"] == 0.75
 
+    def test_a_row_for_each_leak_ratio_and_wider_intervals_for_less_known(self):
+        report = attack(*gaussians(300, 1.0), attack_leak_ratios=[0.2, 0.8])
+        small, large = report.rows
+        assert (small["leak_ratio"], small["training_users"]) == (0.2, 60)
+        assert (large["leak_ratio"], large["training_users"]) == (0.8, 240)
+        plain = attack(*gaussians(300, 1.0)).rows[0]
+        assert large["metrics"] == plain["metrics"]
+        assert small["metrics"]["auc"]["mean"] < large["metrics"]["auc"]["mean"]
+
     def test_the_progress_bar_counts_the_fits(self, capsys):
         AttributeInferenceEvaluator(QUICK, show_progress=True).evaluate(*gaussians(40, 1.0))
         assert "10/10" in capsys.readouterr().err
@@ -299,7 +318,7 @@ class TestReport:
     def test_worst_case_is_the_attacker_with_the_largest_advantage(self, report):
         gains = {r["attacker"]: r["metrics"]["advantage"]["mean"] for r in report.where(state="undefended").rows}
         worst = report.worst_case()["gender"]
-        strongest = {"attacker": max(gains, key=gains.get), "advantage": max(gains.values())}
+        strongest = {"attacker": max(gains, key=gains.get), "view": "served", "advantage": max(gains.values())}
         assert worst == {**strongest, "floor": worst["floor"]}
         assert AttackReport(report.where(state="undefended").rows).worst_case()["gender"] == strongest
         assert report.where(state="defended").worst_case()["gender"]["advantage"] == 0

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator, registered_attackers
@@ -41,6 +42,13 @@ class TestSettings:
             ({"attack_folds": 2.0}, "attack_folds is 2.0"),
             ({"attack_repeats": True}, "attack_repeats is True"),
             ({"attack_permutations": 19}, "attack_permutations is 19. It must be a whole number >= 20"),
+            ({"attack_leak_ratios": [0.2, 0.9]}, r"attack_leak_ratios is \[0.2, 0.9\].* > 0 and <= 0.8, what 5 folds"),
+            ({"attack_leak_ratios": 0.0}, r"attack_leak_ratios is \[0.0\]"),
+            ({"attack_leak_ratios": []}, r"attack_leak_ratios is \[\]"),
+            ({"attack_leak_ratios": [0.2, 0.2]}, "each once"),
+            ({"attack_leak_ratios": "all"}, "attack_leak_ratios is"),
+            ({"device": "gpu"}, "device is 'gpu'. It must be cpu, cuda or"),
+            ({"device": "cuda:99"}, "device is 'cuda:99', but torch sees .* CUDA devices"),
             ({"attack_jobs": 0}, "attack_jobs is 0.*null"),
             ({"seed": -1}, "seed is -1"),
             ({"show_progress": "yes"}, "show_progress is 'yes'"),
@@ -50,6 +58,14 @@ class TestSettings:
     def test_a_wrong_value_is_refused_with_what_is_allowed(self, override, message):
         with pytest.raises(ConfigValueError, match=message):
             AttributeInferenceEvaluator(**override)
+
+    def test_one_leak_ratio_is_a_list_of_one_and_more_folds_leave_more(self):
+        assert AttributeInferenceEvaluator(attack_leak_ratios=0.2).settings.attack_leak_ratios == (0.2,)
+        assert AttributeInferenceEvaluator(attack_leak_ratios=[0.9], attack_folds=10).settings.attack_folds == 10
+
+    def test_recboles_device_is_taken_as_it_is(self):
+        assert AttributeInferenceEvaluator(RecBoleLikeConfig(device=torch.device("cpu"))).settings.device == "cpu"
+        assert AttributeInferenceEvaluator().settings.device == "cpu"
 
 
 class TestProtocols:

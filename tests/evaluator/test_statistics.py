@@ -1,10 +1,18 @@
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 from sklearn.linear_model import Ridge
 
 from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.evaluator.metrics import advantage, one_vs_rest_auc
-from recbole_aia.evaluator.statistics import corrected_interval, floor95, majority_floor, permuted_advantages
+from recbole_aia.evaluator.statistics import (
+    corrected_difference,
+    corrected_interval,
+    floor95,
+    holm,
+    majority_floor,
+    permuted_advantages,
+)
 
 
 def permuted_advantage95(*arguments):
@@ -26,6 +34,59 @@ class TestCorrectedInterval:
     def test_it_is_clipped_and_may_be_centred(self):
         mean, low, high = corrected_interval(np.array([0.0, 1.0, 0.9]), 0.25, center=0.7)
         assert (mean, low, high) == (0.7, 0.0, 1.0)
+
+
+class TestCorrectedDifference:
+    def test_without_overlap_it_is_the_paired_t_test(self):
+        rng = np.random.default_rng(0)
+        before, after = rng.uniform(size=(2, 10))
+        found = corrected_difference(before, after, 0.0)
+        plain = ttest_rel(after, before)
+        low, high = plain.confidence_interval()
+        assert found == pytest.approx((np.mean(after - before), low, high, plain.pvalue))
+
+    def test_overlapping_folds_make_it_less_sure(self):
+        after = np.array([0.1, 0.0, 0.1, 0.05, 0.0, 0.1])
+        p_values = [corrected_difference(np.zeros(6), after, ratio).p_value for ratio in (0.0, 0.25, 1.0)]
+        assert p_values == sorted(p_values)
+        assert p_values[0] < 0.05 < p_values[2]
+
+    def test_the_interval_excludes_zero_where_the_p_value_is_small(self):
+        rng = np.random.default_rng(2)
+        for shift in (0.0, 0.02, 0.05, 0.1):
+            before, after = rng.normal(0.5, 0.05, size=(2, 10))
+            found = corrected_difference(before + shift, after, 0.25)
+            assert (found.p_value < 0.05) == (found.low > 0 or found.high < 0)
+
+    def test_folds_that_agree_exactly(self):
+        same = np.full(5, 0.5)
+        assert corrected_difference(same, same, 0.25) == (0, 0, 0, 1)
+        assert corrected_difference(same, same - 0.25, 0.25) == (-0.25, -0.25, -0.25, 0)
+
+    def test_chance_is_rarely_called_a_difference(self):
+        """Differences that share half of their noise, as overlapping training sets do; at most 5 % are significant."""
+        rng = np.random.default_rng(3)
+        shared = rng.normal(size=(2000, 1)) * 0.2**0.5
+        noise = shared + rng.normal(size=(2000, 10)) * 0.8**0.5
+        p_values = [corrected_difference(np.zeros(10), 0.01 * row, 0.25).p_value for row in noise]
+        assert np.mean(np.array(p_values) < 0.05) < 0.06
+
+
+def test_a_floor_leaves_out_draws_that_are_not_defined():
+    draws = np.linspace(0, 0.1, 101)
+    assert floor95([np.append(draws, np.nan)]) == pytest.approx(0.095)
+    assert floor95([np.full(20, np.nan)]) == 1.0
+
+
+class TestHolm:
+    def test_by_hand(self):
+        assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+    def test_one_test_needs_no_correction(self):
+        assert holm([0.03]) == [0.03]
+
+    def test_it_ends_at_one(self):
+        assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
 def test_majority_floor_is_the_largest_share():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,24 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import has_fit_parameter
 from typing_extensions import Self
 
-from recbole_aia.evaluator.attackers.inner import held_out, mean_auc
+from recbole_aia.evaluator.attackers.inner import InnerScores, inner_folds, mean_auc
+from recbole_aia.evaluator.draws import draw_users
 from recbole_aia.evaluator.metrics import advantage
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
 _TUNING_FOLDS = 3
+
+
+class Job(NamedTuple):
+    """What one fit needs; see :meth:`Attacker.fit`."""
+
+    embeddings: FloatArray
+    classes: IntArray
+    seed: int
 
 
 class Attacker(ABC):
@@ -34,6 +42,24 @@ class Attacker(ABC):
 
     #: What the attacker is called in configurations and results.
     name: ClassVar[str]
+    #: Users that it learns from at most, where time or memory grows too fast with their number; None for any.
+    most_users: ClassVar[int | None] = 20_000
+    #: Whether several fits take less time in one :meth:`fit_many` than one by one.
+    fits_together: ClassVar[bool] = False
+    #: Whether it computes on ``device``, and not on the CPU whatever that is.
+    uses_device: ClassVar[bool] = False
+    #: Where it computes, as torch names it.
+    device: str = "cpu"
+
+    @classmethod
+    def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
+        """One fitted attacker for each job; what else is fitted changes it by rounding at most."""
+        fitted = []
+        for job in jobs:
+            attacker = cls()
+            attacker.device = device
+            fitted.append(attacker.fit(*job))
+        return fitted
 
     @abstractmethod
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
@@ -81,6 +107,8 @@ class EstimatorAttacker(Attacker):
     #: How classes are made to count equally: by weighting users, by drawing as many users of every class as
     #: the smallest has, or not at all (also where the estimator itself takes care of it).
     _balance: ClassVar[Literal["none", "weights", "undersample"]] = "none"
+    #: Users among whom settings are compared at most, drawn by class; None for all.
+    _tuning_users: ClassVar[int | None] = None
 
     _model: Any
 
@@ -94,7 +122,8 @@ class EstimatorAttacker(Attacker):
 
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
         """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
-        self._model = self._fitted(self._best(embeddings, classes, seed), embeddings, classes, seed)
+        job = Job(embeddings, classes, seed)
+        self._model = self._fitted(self._best(job), job)
         return self
 
     def predict_proba(self, embeddings: FloatArray) -> FloatArray:
@@ -105,21 +134,28 @@ class EstimatorAttacker(Attacker):
         probabilities: FloatArray = model.predict_proba(embeddings)
         return probabilities
 
-    def _best(self, embeddings: FloatArray, classes: IntArray, seed: int) -> dict[str, Any]:
-        grid = self._grid(len(classes))
+    def _best(self, job: Job) -> dict[str, Any]:
+        grid = self._grid(len(job.classes))
         if len(grid) == 1:
             return grid[0]
+        drawn = draw_users(job.classes, self._tuning_users, job.seed)
+        embeddings, classes = job.embeddings[drawn], job.classes[drawn]
+        folds = inner_folds(classes, _TUNING_FOLDS, job.seed)
+        tries = [(options, Job(embeddings[known], classes[known], job.seed)) for options in grid for known, _ in folds]
+        answers = iter(self._fitted_many(tries))
 
-        def gain(options: dict[str, Any]) -> float:
-            def answer(known: IntArray, others: IntArray) -> FloatArray:
-                model = self._fitted(options, embeddings[known], classes[known], seed)
-                return self._probabilities(model, embeddings[others])
-
-            return float(advantage(mean_auc(classes, held_out(answer, classes, _TUNING_FOLDS, seed))))
+        def gain(_: dict[str, Any]) -> float:
+            scores = [self._probabilities(next(answers), embeddings[others]) for _, others in folds]
+            return float(advantage(mean_auc(classes, InnerScores.of(folds, scores))))
 
         return max(grid, key=gain)
 
-    def _fitted(self, options: dict[str, Any], embeddings: FloatArray, classes: IntArray, seed: int) -> Any:
+    def _fitted_many(self, jobs: Iterable[tuple[dict[str, Any], Job]]) -> Iterable[Any]:
+        """A fitted model for each choice of parameters and job; one by one unless a subclass knows better."""
+        return (self._fitted(options, job) for options, job in jobs)
+
+    def _fitted(self, options: dict[str, Any], job: Job) -> Any:
+        embeddings, classes, seed = job
         estimator = self._estimator(len(classes), seed).set_params(**options)
         if not np.ptp(embeddings, axis=0).any():
             # Collapsed embeddings: nothing to learn, and not every estimator survives it.
@@ -129,16 +165,11 @@ class EstimatorAttacker(Attacker):
         if self._balance == "undersample":
             rows = _fewest_rows(classes, seed)
             embeddings, classes = embeddings[rows], classes[rows]
-        elif self._balance == "weights" and has_fit_parameter(estimator, "sample_weight"):
-            weights[f"{model.steps[-1][0]}__sample_weight"] = _equal_weights(classes)
         elif self._balance == "weights":
-            rows = _equal_rows(classes)
-            embeddings, classes = embeddings[rows], classes[rows]
+            weights[f"{model.steps[-1][0]}__sample_weight"] = _equal_weights(classes)
         with warnings.catch_warnings():
             # A capped iteration count is part of these attackers' definition.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            # scikit-learn 1.4 and 1.5 announce a change of AdaBoost.
-            warnings.simplefilter("ignore", FutureWarning)
             return model.fit(embeddings, classes, **weights)
 
 
@@ -146,13 +177,6 @@ def _equal_weights(classes: IntArray) -> FloatArray:
     counts = np.bincount(classes)
     weights: FloatArray = len(classes) / (len(counts) * counts[classes])
     return weights
-
-
-def _equal_rows(classes: IntArray) -> IntArray:
-    # scikit-learn's networks take weights from 1.7 on; before that, members of small classes are repeated.
-    members = _members(classes)
-    largest = max(map(len, members))
-    return np.concatenate([np.resize(rows, largest) for rows in members])
 
 
 def _fewest_rows(classes: IntArray, seed: int) -> IntArray:

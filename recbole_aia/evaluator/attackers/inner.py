@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,8 @@ from recbole_aia.evaluator.metrics import one_vs_rest_auc
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
-#: From rows to learn from and rows to answer for, to class probabilities of the latter, ``[m, K]``.
-Answer = Callable[[IntArray, IntArray], FloatArray]
+#: Rows to learn from and rows to answer for.
+Fold = tuple[IntArray, IntArray]
 
 
 class InnerScores(NamedTuple):
@@ -24,29 +24,33 @@ class InnerScores(NamedTuple):
     scores: FloatArray
     fold_of: IntArray
 
+    @classmethod
+    def of(cls, folds: Sequence[Fold], scores: Sequence[FloatArray]) -> InnerScores | None:
+        """Puts together what was said in each fold, ``[m, K]``; None where there is no fold."""
+        if not folds:
+            return None
+        n_users = sum(len(others) for _, others in folds)
+        joined, fold_of = np.empty((n_users, scores[0].shape[1])), np.empty(n_users, dtype=np.int64)
+        for fold, ((_, others), said) in enumerate(zip(folds, scores, strict=True)):
+            joined[others], fold_of[others] = said, fold
+        return cls(joined, fold_of)
 
-def held_out(answer: Answer, classes: IntArray, folds: int, seed: int) -> InnerScores | None:
-    """Lets ``answer`` score every known user from the others.
+
+def inner_folds(classes: IntArray, folds: int, seed: int) -> list[Fold]:
+    """Stratified folds of the known users.
 
     Args:
-        answer: fits on the rows of its first argument and scores those of its second.
         classes: ``[n]``, in ``0..K-1``.
         folds: at most this many, and never more than the smallest class has members.
         seed: of the folds.
 
     Returns:
-        None where a class has a single member, so that nothing can be held out.
+        Nothing where a class has a single member, so that no one can be held out.
     """
-    counts = np.bincount(classes)
-    folds = min(folds, int(counts.min()))
+    folds = min(folds, int(np.bincount(classes).min()))
     if folds < 2:
-        return None
-    scores = np.empty((len(classes), len(counts)))
-    fold_of = np.empty(len(classes), dtype=np.int64)
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for fold, (known, others) in enumerate(splitter.split(classes, classes)):
-        scores[others], fold_of[others] = answer(known, others), fold
-    return InnerScores(scores, fold_of)
+        return []
+    return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(classes, classes))
 
 
 def mean_auc(classes: IntArray, inner: InnerScores | None) -> FloatArray:

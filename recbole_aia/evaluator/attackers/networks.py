@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
+from typing_extensions import Self
 
-from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
+from recbole_aia.evaluator.attackers.base import EstimatorAttacker, Job, register_attacker
+from recbole_aia.evaluator.attackers.perceptron import Perceptron, trained_together
+
+
+class NetworkAttacker(EstimatorAttacker):
+    """What attackers made of a :class:`~recbole_aia.evaluator.attackers.perceptron.Perceptron` share.
+
+    Networks of several folds, or of several settings and inner folds, are trained side by side: five take
+    two thirds of the time of five in turn, and ten little less than that.
+    """
+
+    fits_together = True
+    uses_device = True
+
+    @classmethod
+    def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
+        """One fitted attacker for each job; see :meth:`Attacker.fit_many`."""
+        with trained_together():
+            return super().fit_many(jobs, device)
+
+    def _fitted_many(self, jobs: Iterable[tuple[dict[str, Any], Job]]) -> Iterable[Any]:
+        with trained_together():
+            return list(super()._fitted_many(jobs))
 
 
 @register_attacker
@@ -19,6 +41,7 @@ class LogisticAttacker(EstimatorAttacker):
     """
 
     name = "logistic"
+    most_users = None
     _standardized = True
     _balance = "weights"
 
@@ -27,11 +50,11 @@ class LogisticAttacker(EstimatorAttacker):
 
 
 @register_attacker
-class MlpAttacker(EstimatorAttacker):
+class MlpAttacker(NetworkAttacker):
     """A network that no rescaling of the embeddings can blind: standardised, classes equal.
 
     Sixty epochs with a large step and a strong penalty take the place of a validation split, which
-    a thousand users cannot spare. scikit-learn divides ``alpha`` by the batch and not by the data,
+    a thousand users cannot spare. ``alpha`` is divided by the batch and not by the data,
     so it falls with the number of users here: 8 for a training set of 750.
     """
 
@@ -40,12 +63,14 @@ class MlpAttacker(EstimatorAttacker):
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return MLPClassifier(
+        return Perceptron(
             hidden_layer_sizes=(64,),
             alpha=min(8.0, 6000 / n_users),
             learning_rate_init=1e-2,
             max_iter=60,
             random_state=seed,
+            device=self.device,
+            even_penalty=True,
         )
 
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sklearn.ensemble import AdaBoostClassifier, GradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
+from recbole_aia.evaluator.attackers.boosting import BoostedStumps, HistogramBoosting
 from recbole_aia.evaluator.attackers.densities import MarginSVC
+from recbole_aia.evaluator.attackers.networks import NetworkAttacker
+from recbole_aia.evaluator.attackers.perceptron import Perceptron
 
 
 @register_attacker
-class RaidMlpAttacker(EstimatorAttacker):
+class RaidMlpAttacker(NetworkAttacker):
     """The RAID paper's attacker: raw embeddings, 100 hidden units, no balancing.
 
     Its penalty is fixed while the inputs are not scaled, so it sees little in small embeddings; it must
@@ -34,12 +36,13 @@ class RaidMlpAttacker(EstimatorAttacker):
     _layers: ClassVar[tuple[int, ...]] = (100,)
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return MLPClassifier(
+        return Perceptron(
             hidden_layer_sizes=self._layers,
             alpha=1.0,
             learning_rate_init=1e-3,
             max_iter=500,
             random_state=seed,
+            device=self.device,
         )
 
 
@@ -88,6 +91,7 @@ class RaidDecisionTreeAttacker(EstimatorAttacker):
     """
 
     name = "decision_tree_raid"
+    most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         return DecisionTreeClassifier(random_state=seed)
@@ -102,6 +106,7 @@ class RaidSvmAttacker(EstimatorAttacker):
     """
 
     name = "svm_raid"
+    most_users = 10_000
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         return MarginSVC(random_state=seed)
@@ -116,6 +121,7 @@ class RaidNaiveBayesAttacker(EstimatorAttacker):
     """
 
     name = "naive_bayes_raid"
+    most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         return GaussianNB()
@@ -144,6 +150,7 @@ class RaidRandomForestAttacker(EstimatorAttacker):
     """
 
     name = "random_forest_raid"
+    most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         return RandomForestClassifier(n_estimators=100, max_depth=20, n_jobs=1, random_state=seed)
@@ -151,30 +158,36 @@ class RaidRandomForestAttacker(EstimatorAttacker):
 
 @register_attacker
 class RaidAdaBoostAttacker(EstimatorAttacker):
-    """Fifty rounds. The paper's scikit-learn 1.1.3 ran SAMME.R, which later ones dropped for SAMME.
+    """Fifty rounds of SAMME. The paper's scikit-learn 1.1.3 ran SAMME.R, which later ones dropped for it.
 
     Source:
         RAID (Feng et al., 2025), appendix B.2 and table 7.
     """
 
     name = "adaboost_raid"
+    most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return AdaBoostClassifier(n_estimators=50, random_state=seed)
+        return BoostedStumps(n_estimators=50)
 
 
 @register_attacker
 class RaidGradientBoostingAttacker(EstimatorAttacker):
-    """A hundred boosted trees of depth 3, exact splits: the slowest of all.
+    """A hundred boosted trees of depth 3, rate 0.1.
+
+    One departure: splits between 256 bins and chosen by the second-order gain, which takes a twentieth of the time
+    of scikit-learn's exact ones. AUCs differ by less than 0.01 on 6,040 users.
 
     Source:
         RAID (Feng et al., 2025), appendix B.2 and table 7.
     """
 
     name = "gradient_boosting_raid"
+    most_users = None
+    uses_device = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return GradientBoostingClassifier(n_estimators=100, random_state=seed)
+        return HistogramBoosting(n_estimators=100, random_state=seed, device=self.device)
 
 
 @register_attacker
@@ -186,13 +199,15 @@ class RaidXgboostAttacker(EstimatorAttacker):
     """
 
     name = "xgboost_raid"
+    most_users = None
+    uses_device = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return XGBClassifier(device="cpu", n_jobs=1, random_state=seed)
+        return XGBClassifier(device=self.device, n_jobs=1, random_state=seed)
 
 
 @register_attacker
-class OkttonMlpAttacker(EstimatorAttacker):
+class OkttonMlpAttacker(NetworkAttacker):
     """A network of 100 hidden units with step 0.01. Learns from as many users of every class as the smallest has.
 
     Only the training users are thinned; all others are attacked. AUC and balanced accuracy do not depend on
@@ -206,7 +221,7 @@ class OkttonMlpAttacker(EstimatorAttacker):
     _balance = "undersample"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return MLPClassifier(hidden_layer_sizes=(100,), learning_rate_init=0.01, random_state=seed)
+        return Perceptron((100,), learning_rate_init=0.01, random_state=seed, device=self.device)
 
 
 @register_attacker
@@ -221,7 +236,11 @@ class OkttonXgboostAttacker(EstimatorAttacker):
     """
 
     name = "xgboost_oktton"
+    most_users = None
+    uses_device = True
     _balance = "undersample"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return XGBClassifier(max_depth=4, n_estimators=50, learning_rate=0.5, device="cpu", n_jobs=1, random_state=seed)
+        return XGBClassifier(
+            max_depth=4, n_estimators=50, learning_rate=0.5, device=self.device, n_jobs=1, random_state=seed
+        )

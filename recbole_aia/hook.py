@@ -1,0 +1,78 @@
+"""Attacks during training, so that one can watch what the embeddings give away."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.utils import set_color
+
+from recbole_aia.data import LabelTable
+from recbole_aia.evaluator import AttributeInferenceEvaluator
+from recbole_aia.trainer import DefenseTrainer
+
+
+class AttackHook:
+    """Attacks the served vectors every few epochs and logs the advantage, to the log and to TensorBoard.
+
+    It reads and never writes: the numbers of the training are the same with and without it. In training on
+    several machines only rank 0 attacks. Attackers are those of the configuration, cross-validated once and not
+    repeated, so that an attack stays short beside the epochs.
+
+    Example:
+        >>> trainer = RAIDTrainer(config, model)
+        >>> trainer.after_epoch = AttackHook(trainer, load_labels(config, train_data.dataset), every=5)
+        >>> trainer.fit(train_data, valid_data)
+
+    Args:
+        trainer: one of ours.
+        labels: what is attacked.
+        every: epochs from one attack to the next, >= 1.
+    """
+
+    def __init__(self, trainer: DefenseTrainer, labels: LabelTable, every: int) -> None:
+        self.trainer, self.labels, self.every = trainer, labels, every
+        #: What the attacks have taken so far.
+        self.seconds = 0.0
+        self.evaluator = AttributeInferenceEvaluator(trainer.config, attack_repeats=1, show_progress=False)
+
+    def __call__(self, epoch: int) -> None:
+        """Attacks after every N-th epoch.
+
+        Args:
+            epoch: number of the epoch that has just ended, from 0.
+        """
+        if (epoch + 1) % self.every or _rank():
+            return
+        start = time.perf_counter()
+        columns, names = self.labels.columns(), self.labels.classes
+        report = self.evaluator.evaluate(self._served(), columns, class_names=names)
+        for row in report.rows:
+            tag = f"Attack/{row['attribute']}/{row['attacker']}/advantage"
+            self.trainer.tensorboard.add_scalar(tag, row["metrics"]["advantage"]["mean"], epoch)
+        found = ", ".join(
+            f"{set_color(name, 'blue')}: {worst['advantage']:.3f} ({worst['attacker']}, floor {worst['floor']:.3f})"
+            for name, worst in report.worst_case().items()
+        )
+        self.trainer.logger.info(f"{set_color(f'epoch {epoch} attack', 'green')} [{found}]")
+        self.seconds += time.perf_counter() - start
+
+    def _served(self) -> NDArray[np.floating[Any]]:
+        view, model = self.trainer.view, self.trainer.model
+        training = model.training
+        model.eval()
+        view.clear_caches()
+        with torch.no_grad():
+            vectors: NDArray[np.floating[Any]] = view.served().cpu().numpy()
+        view.clear_caches()
+        model.train(training)
+        return vectors
+
+
+def _rank() -> int:
+    """The number of this process among all on all machines; 0 where there is one."""
+    spread = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if spread else 0

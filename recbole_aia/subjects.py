@@ -1,0 +1,173 @@
+"""What is audited: any system's embeddings, a run of ours, or a checkpoint, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recbole_aia.config import AIAConfig
+from recbole_aia.data import LabelTable, interactions_by_user, load_labels, read_labels
+from recbole_aia.data.label_files import match_rows, read_label_file, tabled_labels
+from recbole_aia.data.matrices import Matrix, read_matrix
+from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.evaluator import AttributeInferenceEvaluator
+from recbole_aia.keys import check_values
+from recbole_aia.model.exposures import OF_VECTORS, exposure_names, needs_model, user_vectors, vector_exposures
+from recbole_aia.runs import exposed, load_run
+from recbole_aia.text import parse_arguments, parse_value, read_yaml
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is audited, read and checked.
+
+    Attributes:
+        kind: ``embeddings``, ``run`` or ``checkpoint``.
+        path: the file that holds the embeddings.
+        name: what results folders are called after.
+        views: embeddings by view, ``[n_users, d]`` each.
+        labels: the users' labels, in the same order.
+        evaluator: the attackers.
+        run: model, dataset, defense, stage, seed and device, as in results.json.
+        data: what is known of the data besides users and attributes.
+        source: where the labels are from.
+        notes: what whoever reads the table has to know.
+        passed_over: columns of labels that cannot be attacked as they are, and why.
+        tokens: the users' names, ``[n_users]``; ``None`` where they are not known.
+        activity: the users' interactions, ``[n_users]``; ``None`` where they are not known.
+    """
+
+    kind: str
+    path: Path
+    name: str
+    views: dict[str, Any]
+    labels: LabelTable
+    evaluator: AttributeInferenceEvaluator
+    run: dict[str, Any]
+    data: dict[str, Any]
+    source: str
+    notes: tuple[str, ...] = ()
+    passed_over: tuple[tuple[str, str], ...] = ()
+    tokens: Any = None
+    activity: Any = None
+
+    @property
+    def state(self) -> str:
+        """``defended`` where a defense is known of, else ``undefended``."""
+        return "undefended" if self.run["defense"] == "none" else "defended"
+
+    @property
+    def n_users(self) -> int:
+        """Rows of every view."""
+        return len(next(iter(self.views.values())))
+
+
+def embeddings_subject(
+    path: Path, label_path: Path, config_files: Sequence[str | Path] = (), argv: Sequence[str] = ()
+) -> Subject:
+    """Any system's embeddings with labels from a file.
+
+    Without ``attributes``, every column of labels that can be attacked is; the others are noted.
+
+    Args:
+        path: see :func:`~recbole_aia.data.matrices.read_matrix`.
+        label_path: see :func:`~recbole_aia.data.label_files.read_label_file`.
+        config_files: YAML files with attributes, attribute_specs and attack settings; other keys are left alone.
+        argv: the same as ``--key=value``, which win.
+    """
+    filed: dict[str, Any] = {}
+    for file in config_files:
+        filed |= read_yaml(Path(file))
+    given = parse_arguments(argv)
+    asked: dict[str, Any] = {"dataset": label_path.name}
+    for key in ("attributes", "attribute_specs", "attack_views"):
+        asked[key] = given.pop(key, filed.pop(key, None))
+    if isinstance(asked["attributes"], str):
+        parsed = parse_value(asked["attributes"])
+        asked["attributes"] = [parsed] if isinstance(parsed, str) else parsed
+    check_values(asked)
+    evaluator = AttributeInferenceEvaluator(filed, **given)
+    matrix, label_file = read_matrix(path), read_label_file(label_path)
+    views, said = _file_views(path, matrix, asked["attack_views"])
+    rows, frame = match_rows(matrix, label_file, (path.name, label_path.name))
+    labels, passed_over = tabled_labels(frame, rows, len(next(iter(matrix.views.values()))) + 1, asked)
+    notes = [*said, *(f"{name} is not audited: {reason}" for name, reason in passed_over)]
+    if matrix.tokens is None:
+        notes.append(f"no user tokens in {path.name}: its row i was taken for line i of {label_path.name}")
+    run = {"model": path.name, "dataset": label_path.name, "seed": evaluator.settings.seed}
+    run |= {"defense": "none", "stage": "none", "device": "cpu"}
+    return Subject(
+        "embeddings", path, path.stem, views, labels, evaluator, run, {}, label_path.name,
+        tuple(notes), tuple(passed_over), matrix.tokens, matrix.activity,
+    )  # fmt: skip
+
+
+def run_subject(folder: Path, config_files: Sequence[str | Path] = (), argv: Sequence[str] = ()) -> Subject:
+    """A run's folder: the vectors in its embeddings.npz, labels by its config.yaml.
+
+    Where ``attack_views`` asks for more than vectors, the run's checkpoint is audited in their place.
+    """
+    path, written = folder / "embeddings.npz", folder / "config.yaml"
+    missing = next((file for file in (path, written) if not file.is_file()), None)
+    if missing is not None:
+        hint = " (a file? Use --checkpoint, or --embeddings with --labels)" if folder.is_file() else ""
+        raise ConfigValueError(f"'{folder}' is not a run's folder: there is no '{missing.name}' in it{hint}.")
+    config = AIAConfig(config_file_list=[written, *config_files], argv=argv)
+    names = exposure_names(config["attack_views"], ("served", "table"))
+    if needs_model(names):
+        subject = checkpoint_subject(folder / "checkpoint.pth", False, [written, *config_files], argv)
+        return replace(subject, kind="run")
+    matrix = read_matrix(path)
+    if matrix.tokens is None:
+        raise AttributeDataError(f"'{path}' has no user_tokens. Audit it with --embeddings and --labels.")
+    ids = {str(token): row for row, token in enumerate(matrix.tokens, start=1)}
+    users = Path(config["data_path"]) / f"{config['dataset']}.user"
+    labels = read_labels(config, users, ids, len(ids) + 1)
+    views, notes = vector_exposures(names, matrix.views["served"], matrix.views.get("table"))
+    subject = _configured("run", path, folder.resolve().name, views, labels, config, {}, notes)
+    return replace(subject, tokens=matrix.tokens, activity=matrix.activity)
+
+
+def checkpoint_subject(
+    path: Path, trust_checkpoint: bool = False, config_files: Sequence[str | Path] = (), argv: Sequence[str] = ()
+) -> Subject:
+    """A checkpoint: its model is built again, and gives the views; see :func:`~recbole_aia.runs.load_run`."""
+    loaded = load_run(path, trust_checkpoint=trust_checkpoint, config_file_list=config_files, argv=argv)
+    config, dataset, model, training = loaded
+    names, labels = exposure_names(config["attack_views"], ("served", "table")), load_labels(config, dataset)
+    views, notes = vector_exposures(names, *user_vectors(model))
+    if needs_model(names):
+        views |= exposed(names, config, model, training)
+    name = path.resolve().parent.name if path.stem == "checkpoint" else path.stem
+    data = {"n_items": dataset.item_num - 1, "n_interactions": dataset.inter_num}
+    subject = _configured("checkpoint", path, name, views, labels, config, data, notes)
+    tokens = dataset.field2id_token[dataset.uid_field][1:].astype(str)
+    return replace(subject, tokens=tokens, activity=interactions_by_user(dataset))
+
+
+def _configured(
+    kind: str, path: Path, name: str, views: dict[str, Any], labels: LabelTable, config: AIAConfig,
+    data: dict[str, Any], notes: Sequence[str],
+) -> Subject:  # fmt: skip
+    """A subject that has a configuration of ours."""
+    defense = config["defense"]
+    run = {"model": config["model"], "dataset": config["dataset"], "defense": defense, "seed": config["seed"]}
+    run |= {"stage": "none" if defense == "none" else "in", "device": str(config["device"])}
+    evaluator = AttributeInferenceEvaluator(config)
+    return Subject(kind, path, name, views, labels, evaluator, run, data, f"{config['dataset']}.user", tuple(notes))
+
+
+def _file_views(path: Path, matrix: Matrix, asked: Any) -> tuple[dict[str, Any], list[str]]:
+    """The views of a file of embeddings that are asked for, and notes."""
+    if asked is None and "served" not in matrix.views:
+        return matrix.views, []
+    names = exposure_names(asked, tuple(matrix.views))
+    missing = [name for name in names if name not in OF_VECTORS or "served" not in matrix.views]
+    if missing:
+        raise ConfigValueError(
+            f"attack_views names {missing[0]}, and {path.name} holds vectors only ({', '.join(matrix.views)}). "
+            "Leave attack_views out, or audit a RUN or a --checkpoint, which have the model."
+        )
+    return vector_exposures(names, matrix.views["served"], matrix.views.get("table"))
