@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from recbole_aia.data import synthetic
+from recbole_aia.data.converters import CONFLICTS, CONVERTERS, LABELS, Converter, Labels, Options, csv_tables
+from recbole_aia.data.converters import prepare as convert
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.text import parse_value
-
-if TYPE_CHECKING:
-    from recbole_aia.data.converters import Converter
 
 _SYNTHETIC_HELP = """\
 Generates interactions of two classes of users, a and b, who like different genres of items, and writes them
@@ -22,24 +25,12 @@ A user has from 5 interactions to half of the items; few users have many.
   recbole-aia prepare synthetic --users 6000 --items 3500 --interactions 500000
 """
 
-
-#: The datasets that are made of their raw files.
-DATASETS = {
-    "ml-1m": "MovieLens-1M: gender, age, occupation",
-    "lfm-2b": "LFM-2b, the gender subset: gender, age, country",
-    "kuaisar": "KuaiSAR-small: two anonymous features",
-    "lastfm-360k": "Last.fm-360K: gender, age, country",
-    "lastfm-1k": "Last.fm-1K: gender, age, country",
-    "modcloth": "ModCloth of marketBias: body shape",
-    "book-crossing": "Book-Crossing: age",
-    "kuairec": "KuaiRec, the big matrix: gender, age range",
-    "renttherunway": "RentTheRunway: body type, age, height, weight",
-    "lfm-1b": "LFM-1b: gender, age, country",
-}
-
 _RAW_HELP = """\
+{title}.
+
 Makes the dataset '{name}' of the raw files that its authors distribute, plain or gzip, and prints what was read, what
 was dropped and why, and the classes; the same as JSON stands beside the data in {name}.prepared.json.
+{source}
 
   recbole-aia prepare {name} --raw DIR
 """
@@ -63,8 +54,8 @@ def add_prepare(commands: argparse._SubParsersAction[Any]) -> None:
     )
     sources = parser.add_subparsers(dest="source", required=True, metavar="DATASET")
     _add_synthetic(sources)
-    for name, title in DATASETS.items():
-        _add_raw(sources, name, title)
+    for converter in CONVERTERS.values():
+        _add_raw(sources, converter)
     _add_csv(sources)
 
 
@@ -78,16 +69,17 @@ def prepare(arguments: argparse.Namespace) -> int:
     return _prepare_synthetic(arguments) if arguments.source == "synthetic" else _prepare_raw(arguments)
 
 
-def _add_raw(sources: argparse._SubParsersAction[Any], name: str, title: str) -> None:
+def _add_raw(sources: argparse._SubParsersAction[Any], converter: Converter) -> None:
+    name = converter.name
     parser = sources.add_parser(
         name,
-        help=title,
-        description=_RAW_HELP.format(name=name),
+        help=converter.title,
+        description=_RAW_HELP.format(name=name, title=converter.title, source=converter.source),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="the folder with the raw files")
-    _add_options(parser, name)
+    _add_options(parser, name, converter.core, converter.labels)
 
 
 def _add_csv(sources: argparse._SubParsersAction[Any]) -> None:
@@ -113,24 +105,26 @@ def _add_csv(sources: argparse._SubParsersAction[Any]) -> None:
     separators = ("comma", "semicolon", "tab")
     parser.add_argument("--separator", choices=separators, default="comma", help="between values (default: comma)")
     parser.add_argument("--encoding", default="utf-8", metavar="NAME", help="of the files (default: utf-8)")
-    _add_options(parser, "NAME")
+    _add_options(parser, "NAME", 1, "none")
 
 
-def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
+def _add_options(parser: argparse.ArgumentParser, name: str, core: int, labels: Labels) -> None:
     parser.add_argument(
         "--core",
         type=int,
         metavar="N",
-        help="interactions that every user and item has at least; 1 keeps all (default: the papers')",
+        default=core,
+        help=f"interactions that every user and item has at least; 1 keeps all (default: {core})",
     )
     parser.add_argument(
         "--labels",
-        choices=("every", "some", "none"),
-        help="keep users with a label for every attacked attribute, for some, or all users (default: the papers')",
+        choices=LABELS,
+        default=labels,
+        help=f"keep users with a label for every attacked attribute, for some, or all users (default: {labels})",
     )
     parser.add_argument(
         "--conflicts",
-        choices=("majority", "last", "drop"),
+        choices=CONFLICTS,
         default="majority",
         help="what counts where rows give a user several values; drop: no value (default: majority)",
     )
@@ -148,9 +142,6 @@ def _add_out(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _prepare_raw(arguments: argparse.Namespace) -> int:
-    from recbole_aia.data.converters import CONVERTERS, Options
-    from recbole_aia.data.converters import prepare as convert
-
     start = time.perf_counter()
     converter, further = CONVERTERS.get(arguments.source), ""
     if converter is None:
@@ -163,8 +154,6 @@ def _prepare_raw(arguments: argparse.Namespace) -> int:
 
 def _csv_converter(arguments: argparse.Namespace) -> tuple[Converter, str]:
     """The converter, and what a run needs to know besides, for there is no property file."""
-    from recbole_aia.data.converters import csv_tables
-
     columns = {name: getattr(arguments, name) for name in ("user", "item", "time", "rating")}
     converter = csv_tables(
         arguments.name,
@@ -176,9 +165,10 @@ def _csv_converter(arguments: argparse.Namespace) -> tuple[Converter, str]:
         arguments.encoding,
     )
     order = "TO" if arguments.time else "RO"
-    loaded = ["user_id", "item_id", *converter.merge, *(["timestamp"] if arguments.time else [])]
+    written = ["user_id", "item_id", *converter.merge, *(["timestamp"] if arguments.time else [])]
+    loaded = json.dumps(written, ensure_ascii=False)
     split = f"{{split: {{LS: valid_and_test}}, group_by: user, order: {order}, mode: full}}"
-    settings = (f"--attributes={arguments.attributes}", f"--load_col={{inter: [{', '.join(loaded)}]}}")
+    settings = (f"--attributes={arguments.attributes}", f"--load_col={{inter: {loaded}}}")
     return converter, "".join(f" {shlex.quote(word)}" for word in (*settings, f"--eval_args={split}"))
 
 
@@ -214,10 +204,6 @@ def _add_synthetic(sources: argparse._SubParsersAction[Any]) -> None:
 
 
 def _prepare_synthetic(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
-    from recbole_aia.data import synthetic
-
     start = time.perf_counter()
     sizes = arguments.users, arguments.items, arguments.interactions
     try:

@@ -34,8 +34,9 @@ class LabelTable:
         names: the attributes, in column order.
         classes: class names by attribute.
         absent: users of the file who are not among these users.
-        affected: how many users a rule of an attribute affected, by attribute and rule; see ``Encoded``. Of data that
-            were prepared of raw files also ``conflicting_users``, before any filter, whose rows contradict each other.
+        affected: how many users a rule of an attribute affected, by attribute and rule; see ``Encoded``. Also
+            ``conflicting_users``, whose rows contradict each other; and of data that were prepared of raw files
+            ``raw_missing`` and other ``raw_`` counts. Conflicts and raw counts are of before any filter.
     """
 
     labels: Tensor
@@ -131,18 +132,35 @@ def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -
     """
     frame = _read_user_file(path, config)
     specs = attribute_specs(config, list(frame.columns))
+    prepared, raw = _prepared_counts(path)
+    conflicts = _conflicts(frame, config["USER_ID_FIELD"]) | prepared
+    frame = frame.drop_duplicates(config["USER_ID_FIELD"], keep="last")
     rows = frame[config["USER_ID_FIELD"]].map(ids).fillna(0).to_numpy(np.int64)
     table = label_table(frame, rows, n_users, specs, config["dataset"], list(config["attribute_specs"] or {}))
-    conflicts = _prepared_conflicts(path)
-    return replace(table, affected={s.name: {**table.affected[s.name], **conflicts.get(s.field, {})} for s in specs})
+    before = {spec.name: conflicts.get(spec.field, {}) | raw.get(spec.name, {}) for spec in specs}
+    return replace(table, affected={name: {**table.affected[name], **before[name]} for name in before})
 
 
-def _prepared_conflicts(path: Path) -> dict[str, dict[str, int]]:
-    """How many users of the raw data contradict themselves, by column, as ``recbole-aia prepare`` counted them."""
+def _conflicts(frame: pd.DataFrame, user: str) -> dict[str, dict[str, int]]:
+    """How many users have lines with different values, by column."""
+    repeated = frame[frame.duplicated(user, keep=False)]
+    counts = {}
+    for column in frame.columns.drop(user):
+        different = repeated[[user, column]].drop_duplicates()
+        counts[column] = {"conflicting_users": len(set(different.loc[different.duplicated(user), user]))}
+    return {column: count for column, count in counts.items() if any(count.values())}
+
+
+def _prepared_counts(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
+    """What ``recbole-aia prepare`` counted of the raw data: conflicts by column, and the rules by attribute."""
     account = path.with_suffix(".prepared.json")
     try:
-        counted = json.loads(account.read_text(encoding="utf-8"))["conflicts"] if account.is_file() else {}
-        return {column: {f"conflicting_{what}": int(n) for what, n in by.items()} for column, by in counted.items()}
+        counted = json.loads(account.read_text("utf-8")) if account.is_file() else {"conflicts": {}, "raw": {}}
+        conflicts, raw = (
+            {name: {prefix + what: int(n) for what, n in counts.items() if n} for name, counts in counted[key].items()}
+            for key, prefix in (("conflicts", "conflicting_"), ("raw", "raw_"))
+        )
+        return conflicts, raw
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise AttributeDataError(
             f"'{account}' is not what 'recbole-aia prepare' wrote. Prepare the data again."
@@ -205,7 +223,7 @@ def _read_user_file(path: Path, config: Any) -> pd.DataFrame:
             f"'{path}' has no column '{config['USER_ID_FIELD']}'. "
             "Name the user column in USER_ID_FIELD, or mend the header."
         )
-    return frame.drop_duplicates(config["USER_ID_FIELD"], keep="last")
+    return frame
 
 
 def _check_column(frame: pd.DataFrame, spec: AttributeSpec, table: LabelTable, dataset: str) -> None:

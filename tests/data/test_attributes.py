@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_aia.data import AttributeSpec, load_labels
+from recbole_aia.data import AttributeSpec, load_labels, read_labels
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
 
@@ -122,6 +122,17 @@ class TestLabels:
         gender = table.classes["gender"]
         assert gender[table.column("gender")[first]] == "M"
         assert gender[table.column("gender")[second]] == "F"
+
+    def test_of_a_user_with_several_lines_the_last_counts_and_who_contradicts_himself_is_counted(
+        self, make_config, tmp_path
+    ):
+        lines = [f"{u}\t{'MF'[u % 2]}" for u in range(12)] + ["0\tF", "1\tF"]
+        path = tmp_path / "x.user"
+        path.write_text("user_id:token\tgender:token\n" + "\n".join(lines))
+        ids = {str(u): u + 1 for u in range(12)}
+        table = read_labels(make_config(attributes=["gender"]), path, ids, 13)
+        assert table.counts("gender") == {"F": 7, "M": 5}
+        assert table.affected == {"gender": {"conflicting_users": 1}}
 
     def test_bins_can_be_given_in_the_configuration(self, make_config, ml100k):
         table = load_labels(make_config(attributes={"age": {"bins": [30], "names": ["young", "old"]}}), ml100k)

@@ -1,6 +1,6 @@
 """Datasets from their raw files."""
 
-from recbole_aia.data.converters.base import LABELS, Converter, Events
+from recbole_aia.data.converters.base import LABELS, Converter, Events, Labels
 from recbole_aia.data.converters.book_crossing import BOOK_CROSSING
 from recbole_aia.data.converters.csv_tables import csv_tables
 from recbole_aia.data.converters.kuairec import KUAIREC
@@ -33,4 +33,15 @@ CONVERTERS: dict[str, Converter] = {
     )
 }
 
-__all__ = ["CONFLICTS", "CONVERTERS", "LABELS", "Converter", "Events", "Options", "Summary", "csv_tables", "prepare"]
+__all__ = [
+    "CONFLICTS",
+    "CONVERTERS",
+    "LABELS",
+    "Converter",
+    "Events",
+    "Labels",
+    "Options",
+    "Summary",
+    "csv_tables",
+    "prepare",
+]

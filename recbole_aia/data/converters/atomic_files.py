@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_aia.data.converters.interactions import Interactions
-from recbole_aia.data.converters.tokens import written
+from recbole_aia.data.converters.tokens import written, written_value
 
 _ROWS = 2**19
 
@@ -45,8 +45,9 @@ def write_interactions(path: Path, interactions: Interactions, users: list[str],
 
 
 def write_users(path: Path, frame: pd.DataFrame) -> None:
-    """Writes a ``.user`` file; every column is a token, and what is missing is empty."""
-    columns = [[written(value) if value else "" for value in frame[name].tolist()] for name in frame.columns]
+    """Writes a ``.user`` file of ids and values; every column is a token, and what is missing is empty."""
+    users, *values = (frame[name].tolist() for name in frame.columns)
+    columns = [list(map(written, users)), *(list(map(written_value, column)) for column in values)]
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write("\t".join(f"{name}:token" for name in frame.columns) + "\n")
         file.writelines("\t".join(row) + "\n" for row in zip(*columns, strict=True))

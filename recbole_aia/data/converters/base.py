@@ -26,14 +26,14 @@ class Events:
         users: ``[n]`` ids.
         items: ``[n]`` ids.
         numbers: columns ``[n]``, those that the converter's ``merge`` names, and ``timestamp`` where there are times.
-        rows: ``[n]`` which rows they are of, where the converter left some out; ``None`` for all.
+        rows: ``[n]`` the rows they are of, where the converter left some out; ``None`` for all.
         dropped: rows that the converter left out, by reason.
     """
 
     users: Sequence[str]
     items: Sequence[str]
     numbers: Mapping[str, np.ndarray]
-    rows: np.ndarray | None = None
+    rows: Rows | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -43,6 +43,7 @@ class Converter:
 
     Args:
         name: the dataset, which has a property file of that name; its attributes are read there.
+        title: the dataset's name in full, and its attributes.
         source: where to get the raw files, a sentence for messages and help.
         interactions: the table of interactions.
         users: the table of users; ``None`` where the interactions hold their attributes.
@@ -57,6 +58,7 @@ class Converter:
     """
 
     name: str
+    title: str
     source: str
     interactions: Table
     users: Table | None

@@ -15,6 +15,7 @@ class _BookCrossing(Converter):
 
 BOOK_CROSSING = _BookCrossing(
     name="book-crossing",
+    title="Book-Crossing: age",
     source="Get BX-CSV-Dump.zip, which has BX-Users.csv and BX-Book-Ratings.csv, and unpack it.",
     interactions=Table(
         ("BX-Book-Ratings.csv",),

@@ -15,15 +15,15 @@ class _KuaiRec(Converter):
     def events(self, rows: Rows) -> Events:
         """Leaves out what was not watched to its end, and what has no time."""
         watched, timed = rows.numbers["watch_ratio"] >= 1, ~np.isnan(rows.numbers["timestamp"])
-        chosen = watched & timed
-        kept = rows.where(chosen)
+        kept = rows.where(watched & timed)
         dropped = {"not watched to the end": int((~watched).sum()), "without a time": int((watched & ~timed).sum())}
         numbers = {"timestamp": kept.numbers["timestamp"]}
-        return Events(kept.texts["user_id"], kept.texts["video_id"], numbers, chosen, dropped)
+        return Events(kept.texts["user_id"], kept.texts["video_id"], numbers, kept, dropped)
 
 
 KUAIREC = _KuaiRec(
     name="kuairec",
+    title="KuaiRec, the big matrix: gender, age range",
     source="Get KuaiRec.zip and user_features_raw.csv from https://zenodo.org/records/18164998 and unpack them.",
     interactions=Table(
         ("big_matrix.csv",),

@@ -16,11 +16,12 @@ class _KuaiSAR(Converter):
         kept = rows.where(clicked)
         numbers = {"timestamp": kept.numbers["timestamp"] / 1000}
         dropped = {"not clicked": int((~clicked).sum())}
-        return Events(kept.texts["user_id"], kept.texts["item_id"], numbers, clicked, dropped)
+        return Events(kept.texts["user_id"], kept.texts["item_id"], numbers, kept, dropped)
 
 
 KUAISAR = _KuaiSAR(
     name="kuaisar",
+    title="KuaiSAR-small: two anonymous features",
     source="Get KuaiSAR.zip (the small version) from https://zenodo.org/records/8181109 and unpack it.",
     interactions=Table(
         ("rec_inter.csv",),

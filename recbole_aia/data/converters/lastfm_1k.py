@@ -21,6 +21,7 @@ class _LastFM1K(Converter):
 
 LASTFM_1K = _LastFM1K(
     name="lastfm-1k",
+    title="Last.fm-1K: gender, age, country",
     source="Get lastfm-dataset-1K.tar.gz from https://mtg.upf.edu (non-commercial) and unpack it.",
     # A tab in an artist's or a track's name cannot be told from a separator: such rows are malformed.
     interactions=Table(

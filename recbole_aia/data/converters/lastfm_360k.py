@@ -18,6 +18,7 @@ class _LastFM360K(Converter):
 
 LASTFM_360K = _LastFM360K(
     name="lastfm-360k",
+    title="Last.fm-360K: gender, age, country",
     source="Get lastfm-dataset-360K.tar.gz from https://zenodo.org/records/6090214 (non-commercial) and unpack it.",
     # Quotes are part of the names, and a name can hold a tab.
     interactions=Table(

@@ -21,6 +21,7 @@ class _LFM1B(Converter):
 
 LFM_1B = _LFM1B(
     name="lfm-1b",
+    title="LFM-1b: gender, age, country",
     source="LFM-1b_users.txt and LFM-1b_LEs.txt are of http://www.cp.jku.at/datasets/LFM-1b, where they are available.",
     interactions=Table(
         ("LFM-1b_LEs.txt",),

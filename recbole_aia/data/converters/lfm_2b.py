@@ -19,6 +19,7 @@ class _LFM2B(Converter):
 
 LFM_2B = _LFM2B(
     name="lfm-2b",
+    title="LFM-2b, the gender subset: gender, age, country",
     source="The authors of the gender-fairness study of LFM-2b distribute it: an inter and a demo table.",
     interactions=Table(
         ("inter.tsv", "*inter*.tsv", "*inter*.txt"), ("user_id", "item_id", "plays"), numbers={"plays": Number(0)}

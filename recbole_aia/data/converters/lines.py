@@ -39,7 +39,7 @@ def find(folder: Path, patterns: Sequence[str], source: str) -> Path:
     """
     if not folder.is_dir():
         raise RawDataError(f"there is no folder '{folder}' with raw files. {source}")
-    for pattern in patterns:
+    for pattern in (name.replace("[", "[[]").replace("?", "[?]") for name in patterns):
         for place in ("", "*/", "*/*/"):
             found = sorted({*folder.glob(place + pattern), *folder.glob(f"{place}{pattern}.gz")})
             if len(found) > 1 and found[1].name != found[0].name + ".gz":

@@ -10,6 +10,7 @@ _FIELDS = ("gender", "age", "occupation", "zip_code")
 
 ML_1M = Converter(
     name="ml-1m",
+    title="MovieLens-1M: gender, age, occupation",
     source="Get https://files.grouplens.org/datasets/movielens/ml-1m.zip and unpack it.",
     interactions=Table(
         ("ratings.dat",),

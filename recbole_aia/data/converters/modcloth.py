@@ -8,6 +8,7 @@ from recbole_aia.data.converters.values import Moment, Number
 
 MODCLOTH = Converter(
     name="modcloth",
+    title="ModCloth of marketBias: body shape",
     source="Get data/df_modcloth.csv from https://github.com/MengtingWan/marketBias.",
     # Users are display names, with quotes and anything else in them.
     interactions=Table(

@@ -60,7 +60,7 @@ def prepare(converter: Converter, raw: Path, out: Path, options: Options | None 
         tokens = list(preparation.users), list(preparation.items)
         summary.escaped = write_interactions(folder / f"{converter.name}.inter", interactions, *tokens)
         write_users(folder / f"{converter.name}.user", users)
-        (folder / f"{converter.name}.prepared.json").write_text(summary.to_json(), encoding="utf-8")
+        (folder / f"{converter.name}.prepared.json").write_text(summary.to_json(), "utf-8", "backslashreplace")
 
     write_dataset(out, converter.name, fill)
     return summary
@@ -84,6 +84,9 @@ class _Preparation:
         self.users, self.items = Index(), Index()
         self.profiles = Profiles(list(converter.fields))
         self.frame = pd.DataFrame()
+        # Whether any interaction is of a user of the table of users; the line and the user of the first that is not.
+        self.met = False
+        self.first_stranger: tuple[int, int] | None = None
 
     def interactions(self) -> Interactions:
         """Reads both tables and applies all rules."""
@@ -91,8 +94,9 @@ class _Preparation:
         labelled = None if self.converter.users is None else self._read_users(self.converter.users)
         collector = Collector(self.converter.merge)
         for rows in file:
-            collector.add(self._part(rows, file, labelled))
+            collector.add(self._part(rows, labelled))
         self.summary.read(file)
+        self._refuse_strangers(file)
         kept = collector.all()
         self._count("the same user and item again", collector.repeated)
         if labelled is None:
@@ -149,48 +153,59 @@ class _Preparation:
         for spec in self.specs:
             self.profiles.check(spec, file.path)
         self.frame, self.summary.conflicts = self.profiles.frame(len(self.users), self.specs, self.conflicts)
-        known = [replace(spec, min_class=0).encode(self.frame[spec.field]).codes >= 0 for spec in self.attacked]
+        known = []
+        for spec in self.specs:
+            encoded = replace(spec, min_class=0).encode(self.frame[spec.field])
+            missing = encoded.codes < 0
+            # Nobody, whose rows are dropped, is among the users and has no label.
+            number = int(missing.sum()) - ("" in self.users)
+            self.summary.raw[spec.name] = {"missing": number, **encoded.affected}
+            if spec in self.attacked:
+                known.append(~missing)
         if self.labels == "none" or not known:
             return np.ones(len(self.users), bool)
         number = np.sum(known, axis=0)
         return np.asarray(number == len(known) if self.labels == "every" else number > 0)
 
-    def _part(self, rows: Rows, file: TableFile, labelled: np.ndarray | None) -> Interactions:
+    def _part(self, rows: Rows, labelled: np.ndarray | None) -> Interactions:
         """Interactions of some rows, without those that a rule drops at sight."""
         events = self.converter.events(rows)
         for rule, count in events.dropped.items():
             self._count(rule, count)
-        n = len(events.users)
-        lines = rows.lines if events.rows is None else rows.lines[events.rows]
+        rows, n = events.rows or rows, len(events.users)
         users, items = self.users.numbers(events.users, n), self.items.numbers(events.items, n)
-        part = Interactions(users, items, events.numbers)
         named = np.ones(n, bool)
         for index, codes, what in ((self.users, users, "a user"), (self.items, items, "an item")):
-            if "" in index:
-                named &= codes != index[""]
-                self._count(f"without {what}", int((codes == index[""]).sum()))
-        part = part.where(named)
-        if labelled is None:
-            texts = rows if events.rows is None else rows.where(events.rows)
-            texts = texts.where(named)
-            self.profiles.add(part.users, self.converter.attributes(texts), texts.lines, part.numbers.get(TIME))
-            return part
-        return self._of_known_users(part, lines[named], file, labelled)
+            absent = named & (codes == index.get("", -1))
+            self._count(f"without {what}", int(absent.sum()))
+            named &= ~absent
+        part = Interactions(users, items, events.numbers).where(named)
+        if labelled is not None:
+            return self._of_known_users(part, rows.lines[named], labelled)
+        rows = rows.where(named)
+        self.profiles.add(part.users, self.converter.attributes(rows), rows.lines, part.numbers.get(TIME))
+        return part
 
-    def _of_known_users(
-        self, part: Interactions, lines: np.ndarray, file: TableFile, labelled: np.ndarray
-    ) -> Interactions:
+    def _of_known_users(self, part: Interactions, lines: np.ndarray, labelled: np.ndarray) -> Interactions:
+        known = part.users < len(labelled)
+        self.met = self.met or bool(known.any())
+        if self.first_stranger is None and not known.all():
+            stranger = int(np.argmin(known))
+            self.first_stranger = int(lines[stranger]), int(part.users[stranger])
         if self.labels == "none":
             return part
-        known = part.users < len(labelled)
-        if not known.any() and len(part):
-            token = list(self.users)[part.users[0]]
-            raise RawDataError(
-                f"'{file.path}', line {lines[0]}: the user '{token}' is not in the table of users, nor is any of the "
-                f"{len(part):,} that follow. Are columns swapped, or do the files not belong together?"
-            )
         part = self._where(part, known, "of users who are not in the table of users")
         return self._where(part, labelled[part.users], "of users without a label")
+
+    def _refuse_strangers(self, file: TableFile) -> None:
+        if self.met or self.first_stranger is None:
+            return
+        line, code = self.first_stranger
+        user = list(self.users)[code][:40]
+        raise RawDataError(
+            f"'{file.path}', line {line}: the user '{user}' is not in the table of users, nor is "
+            "any other. Are columns swapped, or do the files not belong together?"
+        )
 
     def _where(self, part: Interactions, mask: np.ndarray, rule: str) -> Interactions:
         """The interactions of a mask; counts the others."""

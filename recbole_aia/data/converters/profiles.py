@@ -84,6 +84,8 @@ class Profiles:
     def check(self, spec: AttributeSpec, path: object) -> None:
         """Refuses a column most of whose values cannot be what the attribute expects; says which column's can.
 
+        Where some can and no other column has better ones, the column stays: classes can be chosen to be few.
+
         Raises:
             RawDataError: columns are swapped, or not what they are taken for.
         """
@@ -93,6 +95,8 @@ class Profiles:
         if wrong * 2 <= total:
             return
         fitting = [name for name in self.fields if name != spec.field and self._fits(spec, name)]
+        if wrong < total and not fitting:
+            return
         hint = f"The column '{fitting[0]}' has such values: are the two swapped?" if fitting else "Is a column missing?"
         expected = f"none of {', '.join(spec.classes)}" if spec.classes else "no possible number"
         raise RawDataError(

@@ -24,6 +24,7 @@ class _RentTheRunway(Converter):
 
 RENTTHERUNWAY = _RentTheRunway(
     name="renttherunway",
+    title="RentTheRunway: body type, age, height, weight",
     source="Get renttherunway_final_data.json.gz from https://cseweb.ucsd.edu/~jmcauley/datasets.html.",
     interactions=Table(
         ("renttherunway_final_data.json",),

@@ -27,6 +27,7 @@ class Summary:
         absent: users of the users' table who have no interaction left.
         kept: interactions, users and items.
         attributes: classes with their numbers of users, missing users, and whom rules affected, by attribute.
+        raw: users of the raw data who have no label, and whom rules affected, by attribute; before any filter.
         conflicts: users with several values, and those of them without a majority, by column; before any filter.
         escaped: ids that had to be written in another way, of users and of items.
     """
@@ -38,6 +39,7 @@ class Summary:
     absent: int = 0
     kept: dict[str, int] = field(default_factory=dict)
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    raw: dict[str, dict[str, int]] = field(default_factory=dict)
     conflicts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     escaped: dict[str, int] = field(default_factory=dict)
 
@@ -61,6 +63,7 @@ class Summary:
             "users_without_interactions": self.absent,
             "kept": self.kept,
             "attributes": self.attributes,
+            "raw": self.raw,
             "conflicts": self.conflicts,
             "escaped_ids": self.escaped,
         }
@@ -82,16 +85,17 @@ class Summary:
         return "\n".join([str(table.draw()), *([str(self._attribute_table().draw())] if self.attributes else [])])
 
     def _attribute_table(self) -> Texttable:
-        table = _table(["attribute", "classes", "missing", "affected"], "llrl")
+        table = _table(["attribute", "classes", "missing", "affected", "before the filters"], "llrll")
         users = max(self.kept.get("users", 0), 1)
         for name, entry in self.attributes.items():
-            affected = {**entry.get("affected", {}), **_prefixed("conflicting ", entry.get("conflicts", {}))}
+            before = {**self.raw[name], **_prefixed("conflicting ", entry.get("conflicts", {}))}
             table.add_row(
                 [
                     name,
                     _classes(entry["classes"]),
                     f"{entry['missing']:,} ({entry['missing'] / users:.1%})",
-                    ", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in affected.items()),
+                    _counts(entry.get("affected", {})),
+                    _counts(before),
                 ]
             )
         return table
@@ -99,6 +103,10 @@ class Summary:
 
 def _prefixed(prefix: str, counts: Mapping[str, int]) -> dict[str, int]:
     return {prefix + name: count for name, count in counts.items()}
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in counts.items() if count)
 
 
 def _classes(classes: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -111,6 +112,8 @@ class TableFile:
                     "Are encodings mixed? Download the file again, or convert this line."
                 ) from error
             yield self._checked(columns)
+        if self.rows and self.malformed.total() == self.rows:
+            raise self._of_another_kind()
         if not self.rows:
             what = "no rows follow the header" if self.table.header else "the file is empty"
             raise RawDataError(f"'{self.path}', line 1: {what}. Download it again.")
@@ -130,7 +133,7 @@ class TableFile:
         first, _, rest = block.data.partition(b"\n")
         self._names = header_names(first, self.table)
         missing = [name for name in self.table.columns if name not in self._names]
-        repeated = [name for name, count in Counter(self._names).items() if count > 1]
+        repeated = [name for name in self.table.columns if self._names.count(name) > 1]
         where = f"'{self.path}', line 1"
         if missing:
             raise RawDataError(
@@ -161,7 +164,8 @@ class TableFile:
                 value = rows.texts[name][k][:40]
                 self._note(int(rows.lines[k]), f"{name} is not {kind.expected}", f", but {value!r}")
             good &= ~bad
-        self._refuse_another_kind()
+        if self.malformed.total() > _FEW + _SHARE * self.rows:
+            raise self._of_another_kind()
         return Rows(rows.texts, numbers, rows.lines).where(good)
 
     def _note(self, line: int, what: str, detail: str = "") -> None:
@@ -180,13 +184,11 @@ class TableFile:
                 "Take one of the headers out."
             )
 
-    def _refuse_another_kind(self) -> None:
+    def _of_another_kind(self) -> RawDataError:
         wrong = self.malformed.total()
-        if not wrong or (wrong < self.rows and wrong <= _FEW + _SHARE * self.rows):
-            return
         line, _, what = self.examples[0].partition(": ")
         separator = self.table.separator.replace("\t", "\\t")
-        raise RawDataError(
+        return RawDataError(
             f"'{self.path}', {line}: {what}, and {wrong:,} of {self.rows:,} rows are malformed. "
             f"Is it the right file, with '{separator}' between the values, and no column swapped?"
         )
@@ -195,4 +197,5 @@ class TableFile:
 def header_names(line: bytes, table: Table) -> list[str]:
     """The names in a header, without quotes."""
     text = line.rstrip(b"\r").decode(table.encoding, errors="replace")
-    return [name.strip().strip('"') for name in text.split(table.separator)]
+    names = next(csv.reader([text], delimiter=table.separator), []) if '"' in text else text.split(table.separator)
+    return [name.strip() for name in names]

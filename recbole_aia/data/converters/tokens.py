@@ -7,14 +7,13 @@ RecBole reads with pandas: a leading quote swallows lines, tabs and line ends sp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 # What pandas takes for a missing value, and RecBole's padding token.
 _TAKEN = {
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null", "[PAD]",
 }  # fmt: skip
-_UNSAFE = re.compile(r'^"|^\s|\s$|[\t\n\r\x00\x1a\ufeff]|\\(?=x\{)')
+_UNSAFE = re.compile(r'^"|^\s|\s$|[\t\n\r\x00\x1a\ufeff\ud800-\udfff]|\\(?=x\{)')
 _WRITTEN = re.compile(r"\\x\{([0-9a-f]+)\}")
 
 
@@ -22,19 +21,17 @@ def written(token: str) -> str:
     """An id as it is written: without tabs, line ends, outer spaces, a leading quote, or a meaning of its own."""
     if token in _TAKEN:
         return _code(token[:1]) + token[1:]
-    return _UNSAFE.sub(lambda match: _code(match[0]), token)
+    return written_value(token)
+
+
+def written_value(text: str) -> str:
+    """A value of a column that pandas reads as text, in which *NA* is Namibia."""
+    return _UNSAFE.sub(lambda match: _code(match[0]), text)
 
 
 def original(token: str) -> str:
     """The id that :func:`written` wrote."""
     return _WRITTEN.sub(lambda match: chr(int(match[1], 16)), token)
-
-
-def all_written(tokens: Iterable[str]) -> tuple[list[str], int]:
-    """Ids as they are written, and how many of them changed."""
-    before = list(tokens)
-    after = [written(token) for token in before]
-    return after, sum(a is not b and a != b for a, b in zip(after, before, strict=True))
 
 
 def _code(character: str) -> str:

@@ -23,7 +23,6 @@ from recbole_aia.data.converters.tokens import original, written
 from recbole_aia.data.converters.values import Number
 from recbole_aia.data.specs import AttributeSpec
 from recbole_aia.errors import RawDataError
-from recbole_aia.prepare import DATASETS
 
 # 40 users, 50 items, 25 of them for each user.
 PAIRS = [(u, i) for u in range(1, 41) for i in range(1, 51) if (u + i) % 2]
@@ -41,6 +40,7 @@ class Plain(Converter):
 
 PLAIN = Plain(
     name="plain",
+    title="plain tables",
     source="Made up.",
     interactions=Table(("inter.csv",), ("user_id", "item_id", "rating"), ",", True, quotes="doubled",
                        numbers={"rating": Number()}),
@@ -55,16 +55,19 @@ def as_csv(rows):
     return "\n".join(",".join('"' + str(value).replace('"', '""') + '"' for value in row) for row in rows) + "\n"
 
 
-def test_the_command_line_offers_exactly_the_converters_there_are():
-    assert set(DATASETS) == set(CONVERTERS)
-    assert all(name == converter.name for name, converter in CONVERTERS.items())
+@pytest.mark.parametrize("name", CONVERTERS)
+def test_the_help_of_a_dataset_says_where_its_files_are_from(name, capsys):
+    with pytest.raises(SystemExit):
+        main(["prepare", name, "--help"])
+    assert CONVERTERS[name].source in " ".join(capsys.readouterr().out.split())
 
 
 class TestIds:
     @settings(deadline=None)
-    @given(st.text())
-    def test_any_id_comes_back_and_two_ids_stay_two(self, token):
+    @given(st.text(st.characters()))
+    def test_any_id_comes_back_and_is_text_that_a_file_can_hold(self, token):
         assert original(written(token)) == token
+        assert written(token).encode().decode() == written(token)
 
     @settings(deadline=None)
     @given(st.lists(st.text(min_size=1), min_size=1, max_size=20, unique=True))
@@ -121,8 +124,8 @@ def recbole_config(name, folder, **values):
 class TestAccount:
     @settings(max_examples=60, deadline=None)
     @given(
-        st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.sampled_from(["1", "2.5", "x", ""])), max_size=80),
-        st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["a", "b", ""])), min_size=1, max_size=15),
+        st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.sampled_from(["1", "2.5", "x"])), max_size=80),
+        st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["a", "b", ""])), min_size=1, max_size=15),
         st.sampled_from([1, 2, 3]),
         st.sampled_from(["every", "none"]),
     )
@@ -154,6 +157,31 @@ class TestAccount:
                 if u and i and r in ("1", "2.5"):
                     plays[str(u), str(i)] = plays.get((str(u), str(i)), 0) + float(r)
             assert {tuple(line.split("\t")[:2]): float(line.split("\t")[2]) for line in lines} == plays
+
+    def test_a_row_without_a_user_and_an_item_is_dropped_once(self, tmp_path):
+        files = {"inter.csv": "user_id,item_id,rating\n,,1\n,i,1\nu,,1\nu,i,1\n", "users.csv": "user_id,group\nu,a\n"}
+        summary = prepare(PLAIN, write_raw(tmp_path, files), tmp_path)
+        assert summary.dropped == {"without a user": 2, "without an item": 1}
+
+    @pytest.mark.parametrize("size", [1, 7, 64])
+    def test_it_does_not_matter_where_the_blocks_of_a_file_end(self, size, tmp_path, monkeypatch):
+        rows = [(f"{k % 5}\nü", f'"{k % 3}"', k) for k in range(20)]
+        files = {
+            "inter.csv": "user_id,item_id,rating\n" + as_csv([*rows, ("stranger", "i", 1)]),
+            "users.csv": "user_id,group\n" + as_csv([(user, "ab"[len(user) % 2]) for user in {row[0] for row in rows}]),
+        }
+        write_raw(tmp_path, files)
+        whole = prepare(PLAIN, tmp_path, tmp_path / "whole")
+        monkeypatch.setattr("recbole_aia.data.converters.lines._BLOCK", size)
+        parts = prepare(PLAIN, tmp_path, tmp_path / "parts")
+        assert parts == whole
+        one, other = (tmp_path / folder / "plain/plain.inter" for folder in ("whole", "parts"))
+        assert one.read_bytes() == other.read_bytes()
+
+    def test_a_terminal_shows_how_far_it_is(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+        prepare(CONVERTERS["ml-1m"], write_raw(tmp_path, FILES), tmp_path / "out")
+        assert re.search(r"ratings\.dat: +0%.* 0\.00/20\.6k", capsys.readouterr().err)
 
     def test_labels_are_those_of_the_users_in_recbole_too(self, tmp_path):
         users = [(f"u{k}", "ab"[k % 2]) for k in range(20)]
@@ -230,6 +258,23 @@ class TestRules:
         summary = prepare(PLAIN, write_raw(tmp_path, files), tmp_path / "out")
         assert (tmp_path / "out/plain/plain.user").read_text().splitlines()[1:] == ["u\ta", "v\tb"]
         assert summary.conflicts == {"group": {"users": 1}}
+
+    def test_namibia_is_no_missing_value(self, tmp_path):
+        users = "user_id,group\n" + "".join(f"{u},{'NA' if u % 2 else 'DE'}\n" for u in range(12))
+        rows = "user_id,item_id,rating\n" + "".join(f"{u},{i},1\n" for u in range(12) for i in range(3))
+        prepare(PLAIN, write_raw(tmp_path, {"inter.csv": rows, "users.csv": users}), tmp_path)
+        config = recbole_config("plain", tmp_path)
+        assert load_labels(config, create_dataset(config)).counts("group") == {"DE": 6, "NA": 6}
+
+    def test_classes_can_be_few_of_the_values(self, tmp_path):
+        class Few(Plain):
+            def specifications(self):
+                return {"group": {"field": "group", "classes": ["a"]}}, ["group"]
+
+        files = {"inter.csv": "user_id,item_id,rating\nu,i,1\n", "users.csv": "user_id,group\nu,a\nv,b\nw,c\n"}
+        converter = Few(**{**vars(PLAIN)})
+        summary = prepare(converter, write_raw(tmp_path, files), tmp_path)
+        assert summary.raw == {"group": {"missing": 2, "unknown": 2}}
 
     def test_a_user_without_a_row_of_labels_stays_where_labels_are_not_asked_for(self, tmp_path):
         files = {
@@ -309,6 +354,7 @@ class TestMistakes:
             ("user_id,item_id,rating,item_id\nu,i,1,2\n", "line 1: the header has the column 'item_id' more than once"),
             ("user_id,item_id,rating\nu,i,1\nuser_id,item_id,rating\n", "line 3: the header stands here again"),
             ("user_id,item_id,rating\n", "line 1: no rows follow the header"),
+            ("user_id,item_id,rating\nx,i,1\ny,i,1\n", "line 2: the user 'x' is not in the table of users, nor is any"),
             ('user_id,item_id,rating\nu,"i,1\nv,i,1\n', "line 2: a quote opens here and is not closed"),
             ("user_id,item_id,rating\nu,i,high\n", "line 2: rating is not a number, but 'high', and 1 of 1 rows"),
         ],

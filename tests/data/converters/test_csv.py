@@ -35,7 +35,8 @@ def test_any_tables_become_a_dataset_that_runs_with_the_command_that_is_printed(
     short = ["--epochs=1", "--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--show_progress=False"]
     assert main([*command[1:-4], "--defense=none", *command[-3:], *short, "--output_dir=run"]) == 0
     results = json.loads((tmp_path / "run/results.json").read_text())
-    age = {"classes": {"<1970": 19, ">=1970": 20}, "missing": 1, "affected": {"impossible": 1}}
+    affected = {"impossible": 1, "raw_impossible": 1, "raw_missing": 1}
+    age = {"classes": {"<1970": 19, ">=1970": 20}, "missing": 1, "affected": affected}
     assert results["data"]["attributes"]["age"] == age
 
 
@@ -48,9 +49,24 @@ def test_attributes_can_stand_in_the_interactions_and_interactions_can_be_bare(t
     assert (tmp_path / "dataset/t/t.user").read_text().splitlines()[1:3] == ["0\tblue", "1\tred"]
 
 
+def test_names_can_have_quotes_commas_and_brackets_and_columns_that_nobody_asks_for_can_repeat(tmp_path):
+    rows = '"the user","item, sold",,\n' + "".join(f"{u},{i},,\n" for u in range(3) for i in range(3))
+    users = '"the user","job [of 2]",,\n' + "".join(f"{u},{'ab'[u % 2]},,\n" for u in range(3))
+    write_raw(tmp_path / "raw", {"orders [1].csv": rows, "users?.csv": users})
+    command = ["prepare", "csv", "--name=t", "--raw=raw", "--interactions=orders [1].csv", "--users=users?.csv"]
+    assert main([*command, "--user=the user", "--item=item, sold", '--attributes=["job [of 2]"]']) == 0
+    assert (tmp_path / "dataset/t/t.user").read_text().splitlines()[0] == "user_id:token\tjob [of 2]:token"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (["--name=.."], "name is '..'"),
+        (["--interactions=/etc/orders.csv"], "a file is '/etc/orders.csv'. Name one in the folder --raw"),
+        (["--users="], "a file is ''"),
+        (["--attributes=['sex:token']"], "a column is called 'sex:token'"),
+        (["--attributes=[user_id]"], "a column is called 'user_id'"),
+        (["--rating=timestamp"], "a column is called 'timestamp'"),
         (["--name=../up"], "name is '../up'. It must consist of letters"),
         (["--attributes=7"], "attributes is 7. It must be like [gender,age]"),
         (["--attributes=[height]"], "customers.csv', line 1: there is no column 'height' in the header, which has"),

@@ -57,6 +57,11 @@ def test_golden(convert):
         "of users without a label": 2,
         "the same user and item again": 1,
     }
+    assert made.account["raw"] == {
+        "gender": {"missing": 1},
+        "age": {"missing": 1, "impossible": 1},
+        "country": {"missing": 0},
+    }
     assert made.account["escaped_ids"] == {"users": 0, "items": 4}
     assert made.account["attributes"]["age"]["classes"] == {"<35": 1, "35-45": 0, ">45": 1}
 

@@ -45,6 +45,12 @@ def test_age_and_gender_in_the_wrong_order_are_found_by_their_values(convert):
         convert("ml-1m", {**FILES, "ml-1m/users.dat": swapped})
 
 
+def test_age_and_occupation_in_the_wrong_order_are_found_by_their_values(convert):
+    swapped = "".join(f"{u}::{'FM'[u % 2]}::{u % 21}::{(1, 25, 35, 45, 56)[u % 5]}::1\n" for u in range(1, 50))
+    with pytest.raises(RawDataError, match=r"users\.dat', line 1: 'occupation' is '25'.* 'age' has such values"):
+        convert("ml-1m", {**FILES, "ml-1m/users.dat": swapped})
+
+
 def test_rating_and_time_in_the_wrong_order_are_found_by_their_values(convert):
     with pytest.raises(
         RawDataError, match=r"ratings\.dat', line 1: rating is not a number from 1 to 5, but '978300760'"
