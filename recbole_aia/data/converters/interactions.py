@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import ne
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,13 @@ class Index(dict[str, int]):
     def numbers(self, tokens: Iterable[str], count: int) -> np.ndarray:
         """The numbers ``[count]`` of tokens, int32; new tokens get new ones."""
         return np.fromiter(map(self.__getitem__, tokens), np.int32, count)
+
+    def numbers_of_runs(self, tokens: Sequence[str]) -> np.ndarray:
+        """The same where tokens often equal the one before: comparing is cheaper than looking up."""
+        new = np.fromiter(map(ne, tokens, tokens[1:]), bool, max(len(tokens) - 1, 0))
+        heads = np.append(0, np.flatnonzero(new) + 1) if tokens else new
+        found = self.numbers((tokens[k] for k in heads.tolist()), heads.size)
+        return np.repeat(found, np.diff(heads, append=len(tokens)))
 
 
 @dataclass(frozen=True)

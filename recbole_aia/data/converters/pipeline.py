@@ -173,7 +173,7 @@ class _Preparation:
         for rule, count in events.dropped.items():
             self._count(rule, count)
         rows, n = events.rows or rows, len(events.users)
-        users, items = self.users.numbers(events.users, n), self.items.numbers(events.items, n)
+        users, items = self.users.numbers_of_runs(events.users), self.items.numbers(events.items, n)
         named = np.ones(n, bool)
         for index, codes, what in ((self.users, users, "a user"), (self.items, items, "an item")):
             absent = named & (codes == index.get("", -1))

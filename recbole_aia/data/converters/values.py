@@ -32,10 +32,17 @@ class Number:
     def parse(self, texts: Sequence[str]) -> np.ndarray:
         """The numbers ``[n]`` of texts."""
         try:
-            numbers = np.fromiter(map(float, texts), np.float64, len(texts))
+            numbers = _parsed(texts)
         except ValueError:
             numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(np.float64)
         return np.where((numbers >= self.low) & (numbers <= self.high), numbers, np.nan)
+
+
+def _parsed(texts: Sequence[str]) -> np.ndarray:
+    try:  # takes two thirds of the time
+        return np.fromiter(map(int, texts), np.int64, len(texts)).astype(np.float64)
+    except (OverflowError, ValueError):
+        return np.fromiter(map(float, texts), np.float64, len(texts))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from recbole_aia.config import AIAConfig
 from recbole_aia.data import create_dataset, load_labels
 from recbole_aia.data.converters import CONVERTERS, Converter, Options, prepare
 from recbole_aia.data.converters.interactions import Interactions, core, merge_repeated
+from recbole_aia.data.converters.lines import Block
 from recbole_aia.data.converters.profiles import resolve
+from recbole_aia.data.converters.split import plain
 from recbole_aia.data.converters.table import Table
 from recbole_aia.data.converters.tokens import original, written
 from recbole_aia.data.converters.values import Number
@@ -197,6 +199,26 @@ class TestAccount:
         tokens = dataset.id2token("user_id", np.arange(1, 21))
         groups = [labels.classes["group"][code] for code in labels.column("group")[1:].tolist()]
         assert dict(zip(tokens.tolist(), groups, strict=True)) == dict(users)
+
+
+class TestSplitting:
+    values = st.text(st.characters(codec="utf-8", exclude_characters="\t\n"), max_size=5) | st.sampled_from(
+        ["", '"', "NA", "1.0", "\ufeffx", "a\rb", "\x00", " "]
+    )
+
+    @settings(deadline=None)
+    @given(st.lists(st.tuples(values, values, values.filter(lambda text: not text.endswith("\r"))), min_size=1))
+    def test_lines_are_split_at_separators_and_at_nothing_else(self, rows):
+        data = "".join("\t".join(row) + "\n" for row in rows).encode()
+        columns = plain(Block(data, 7), 3, [2, 0], "\t", "utf-8")
+        assert list(zip(*columns.texts, strict=True)) == [(row[2], row[0]) for row in rows]
+        assert columns.lines.tolist() == list(range(7, 7 + len(rows)))
+        assert columns.malformed == []
+
+    def test_a_block_without_a_whole_row_has_none(self):
+        columns = plain(Block(b"x\n", 1), 2, [1, 0], "\t", "utf-8")
+        assert columns.texts == [[], []]
+        assert columns.malformed == [(1, "1 value instead of 2")]
 
 
 class TestRules:
