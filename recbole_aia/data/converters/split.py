@@ -73,6 +73,14 @@ def plain(
     marks = data.translate(None, _ALL.translate(None, mark + b"\n"))
     if width > 1 and marks == (mark * (width - 1) + b"\n") * lines.size:
         return Columns(_columns(data, width, wanted, mark, encoding, lines), lines, [])
+    return _well_formed(data, lines, width, wanted, mark, separator, encoding, free)
+
+
+def _well_formed(
+    data: bytes, lines: np.ndarray, width: int, wanted: Sequence[int], mark: bytes, separator: str, encoding: str,
+    free: int | None,
+) -> Columns:  # fmt: skip
+    """The lines with ``width`` values, and those that can be mended; the others are malformed."""
     bytes_ = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(bytes_ == ord("\n"))
     lengths = np.diff(ends, prepend=-1) - 1
