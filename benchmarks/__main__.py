@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.attacks import FULL, QUICK, attack_suite
 from benchmarks.attrcloak import attrcloak
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
+from benchmarks.prepare import prepare_lines
 from benchmarks.raid import raid_overhead
 from benchmarks.scale import lastfm, scale
 from benchmarks.setting import ML1M, SMALL, apart
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "attack_suite": lambda quick: attack_suite(QUICK if quick else FULL),
     "scale": scale,
     "lastfm": lastfm,
+    "prepare": prepare_lines,
 }
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import shlex
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +15,7 @@ from typing import Any, NoReturn
 from recbole_aia import cli_export, cli_unlearn
 from recbole_aia.errors import AIAError, ConfigValueError
 from recbole_aia.keys import KEYS
+from recbole_aia.prepare import add_prepare, prepare
 from recbole_aia.text import parse_arguments
 
 _RUN_HELP = """\
@@ -25,14 +24,6 @@ user attributes from the user embeddings of both, and prints what they gain. Eve
 key below can be given as --key=value or in a YAML file. Results go to --output_dir.
 
   recbole-aia run --model=LightGCN --dataset=ml-100k --defense=raid '--attributes=[gender,age]'
-"""
-
-_SYNTHETIC_HELP = """\
-Generates interactions of two classes of users, a and b, who like different genres of items, and writes them
-as the dataset 'synthetic', whose attribute 'group' is the class. So the leak is known, and any size can be had.
-A user has from 5 interactions to half of the items; few users have many.
-
-  recbole-aia prepare synthetic --users 6000 --items 3500 --interactions 500000
 """
 
 _AUDIT_HELP = """\
@@ -105,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest:
             parser.error(f"unknown argument '{rest[0]}'")
         if arguments.command == "prepare":
-            return _prepare_synthetic(arguments)
+            return prepare(arguments)
         from recbole_aia.doctor import doctor
 
         return doctor()
@@ -141,14 +132,7 @@ def _parsers() -> tuple[_Parser, _Parser]:
     _add_audit(commands)
     cli_unlearn.add_parser(commands)
     cli_export.add_parser(commands)
-    prepare = commands.add_parser(
-        "prepare",
-        help="make a dataset",
-        description="Makes a dataset that 'recbole-aia run' can take. Each has its own --help.",
-        allow_abbrev=False,
-    )
-    sources = prepare.add_subparsers(dest="source", required=True, metavar="DATASET", parser_class=_Parser)
-    _add_synthetic(sources)
+    add_prepare(commands)
     commands.add_parser(
         "doctor",
         help="check this installation",
@@ -223,64 +207,6 @@ def _refuse_misspelt_options(given: Mapping[str, Any], options: Sequence[str]) -
         close = difflib.get_close_matches(key.replace("-", "_"), options, n=1, cutoff=0.85)
         if close:
             raise ConfigValueError(f"unknown option --{key}. Did you mean --{close[0]}?")
-
-
-def _add_synthetic(sources: argparse._SubParsersAction[_Parser]) -> None:
-    parser = sources.add_parser(
-        "synthetic",
-        help="interactions of any size, with a planted attribute",
-        description=_SYNTHETIC_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--users", type=int, required=True, metavar="N", help="number of users, at least 20")
-    parser.add_argument("--items", type=int, required=True, metavar="N", help="number of items, each with a taker")
-    parser.add_argument(
-        "--interactions", type=int, required=True, metavar="N", help="number of different user-item pairs"
-    )
-    parser.add_argument(
-        "--leak",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="0 to 10, how far apart the classes' tastes are: 0 plants nothing, 3 is plain to see (default: 1.0)",
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default: 0)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("dataset"),
-        metavar="DIR",
-        help="the folder that gets the folder 'synthetic' (default: dataset)",
-    )
-
-
-def _prepare_synthetic(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
-    from recbole_aia.data import synthetic
-
-    start = time.perf_counter()
-    sizes = arguments.users, arguments.items, arguments.interactions
-    try:
-        data = synthetic.generate(*sizes, leak=arguments.leak, seed=arguments.seed)
-        synthetic.write(data, arguments.out)
-    except MemoryError as error:
-        raise ConfigValueError(
-            "that is too much for this machine's memory. Ask for fewer users or interactions."
-        ) from error
-    classes = zip(synthetic.CLASSES, np.bincount(data.labels), strict=True)
-    activity = np.bincount(data.users)
-    print(
-        "users {:,}, items {:,}, interactions {:,}\n".format(*sizes)
-        + f"group: {', '.join(f'{name} {size:,}' for name, size in classes)}\n"
-        + f"interactions of a user: median {np.median(activity):,.0f}, most {activity.max():,}\n"
-        + f"written to {arguments.out / synthetic.NAME}/ in {time.perf_counter() - start:.1f} s. Next:\n\n"
-        + "  recbole-aia run --model=BPR --dataset=synthetic "
-        + shlex.quote(f"--data_path={arguments.out}")
-        + " --defense=raid"
-    )
-    return 0
 
 
 def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.ArgumentParser) -> int:

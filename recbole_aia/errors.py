@@ -13,6 +13,10 @@ class AttributeDataError(AIAError, ValueError):
     """The data cannot carry the request: an attribute without usable classes, a missing file."""
 
 
+class RawDataError(AIAError, ValueError):
+    """A raw file of a dataset that is not there, is damaged, or does not hold what it should."""
+
+
 class UnsupportedModelError(AIAError):
     """A model that has no user embedding view, or that cannot do what was asked of it."""
 

@@ -12,10 +12,13 @@ from benchmarks.attacks import REFERENCE, Suite, attack_suite
 from benchmarks.attrcloak import _many, _Ours, _Plain, population
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
 from benchmarks.measure import interleaved, overhead, speed_up
+from benchmarks.ml_1m_raw import write_raw
+from benchmarks.prepare import generate, one_way
 from benchmarks.raid import Epochs
 from benchmarks.scale import one_size
 from benchmarks.setting import Shape
 from benchmarks.steps import step
+from recbole_aia.data.converters import CONVERTERS, prepare
 from recbole_aia.evaluator.presets import PRESETS
 
 TINY = Shape(300, 120, 4000)
@@ -49,6 +52,29 @@ def test_the_loaders_epoch_compares_equal_batches():
 
 def test_evaluations_compare_equal_scores():
     assert neumf_eval(TINY, repeats=1)["max_abs_error"] < 1e-6
+
+
+def test_both_ways_of_preparing_read_the_same_lines(tmp_path):
+    generate(tmp_path, 100_000)
+    ours, plain = (one_way(tmp_path, way) for way in ("ours", "plain"))
+    assert ours["lines"] == plain["lines"] > 90_000
+    assert ours["kept"]["interactions"] == sum(1 for _ in (tmp_path / "out/lastfm-360k/lastfm-360k.inter").open()) - 1
+    assert set(ours) == set(plain)
+
+
+def test_movielens_goes_from_atomic_files_to_raw_ones_and_back(tmp_path):
+    files = {
+        "ml-1m.inter": "user_id:token\titem_id:token\trating:float\n1\t661\t3\n1\t1193\t5\n2\t661\t4\n",
+        "ml-1m.user": "user_id:token\tgender:token\tage:token\toccupation:token\tzip_code:token\n"
+        "1\tF\t1\t10\t01234\n2\tM\t56\t16\t70072\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    write_raw(tmp_path, tmp_path / "raw")
+    prepare(CONVERTERS["ml-1m"], tmp_path / "raw", tmp_path)
+    inter, user = ((tmp_path / "ml-1m" / name).read_text() for name in files)
+    assert user == files["ml-1m.user"]
+    assert ["\t".join(line.split("\t")[:3]) for line in inter.splitlines()] == files["ml-1m.inter"].splitlines()
 
 
 def test_epochs_end_in_equal_weights():

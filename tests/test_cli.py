@@ -65,6 +65,8 @@ def test_an_unknown_command_is_one_line(arguments, capsys):
         ["doctor", "--help"],
         ["prepare", "--help"],
         ["prepare", "synthetic", "--help"],
+        ["prepare", "ml-1m", "--help"],
+        ["prepare", "csv", "--help"],
     ],
 )
 def test_every_command_has_help(arguments, capsys):

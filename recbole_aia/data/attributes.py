@@ -8,8 +8,9 @@ what is missing. So every run, defended or not, sees exactly the interactions th
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,16 @@ class LabelTable:
         names: the attributes, in column order.
         classes: class names by attribute.
         absent: users of the file who are not among these users.
+        affected: how many users a rule of an attribute affected, by attribute and rule; see ``Encoded``. Also
+            ``conflicting_users``, whose rows contradict each other; and of data that were prepared of raw files
+            ``raw_missing`` and other ``raw_`` counts. Conflicts and raw counts are of before any filter.
     """
 
     labels: Tensor
     names: tuple[str, ...]
     classes: dict[str, list[str]]
     absent: int = 0
+    affected: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def column(self, name: str) -> Tensor:
         """The labels ``[n_users]`` of one attribute."""
@@ -59,8 +64,12 @@ class LabelTable:
         return int((self.column(name)[1:] < 0).sum())
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Classes with their sizes, and missing counts, by attribute: the ``data`` part of results.json."""
-        return {n: {"classes": self.counts(n), "missing": self.missing(n)} for n in self.names}
+        """Classes with their sizes, and who is missing or affected, by attribute: ``data`` of results.json."""
+        return {
+            name: {"classes": self.counts(name), "missing": self.missing(name)}
+            | ({"affected": dict(self.affected[name])} if self.affected.get(name) else {})
+            for name in self.names
+        }
 
 
 def attribute_specs(config: Any, columns: Sequence[str]) -> list[AttributeSpec]:
@@ -123,8 +132,39 @@ def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -
     """
     frame = _read_user_file(path, config)
     specs = attribute_specs(config, list(frame.columns))
+    prepared, raw = _prepared_counts(path)
+    conflicts = _conflicts(frame, config["USER_ID_FIELD"]) | prepared
+    frame = frame.drop_duplicates(config["USER_ID_FIELD"], keep="last")
     rows = frame[config["USER_ID_FIELD"]].map(ids).fillna(0).to_numpy(np.int64)
-    return label_table(frame, rows, n_users, specs, config["dataset"], list(config["attribute_specs"] or {}))
+    table = label_table(frame, rows, n_users, specs, config["dataset"], list(config["attribute_specs"] or {}))
+    before = {spec.name: conflicts.get(spec.field, {}) | raw.get(spec.name, {}) for spec in specs}
+    return replace(table, affected={name: {**table.affected[name], **before[name]} for name in before})
+
+
+def _conflicts(frame: pd.DataFrame, user: str) -> dict[str, dict[str, int]]:
+    """How many users have lines with different values, by column."""
+    repeated = frame[frame.duplicated(user, keep=False)]
+    counts = {}
+    for column in frame.columns.drop(user):
+        different = repeated[[user, column]].drop_duplicates()
+        counts[column] = {"conflicting_users": len(set(different.loc[different.duplicated(user), user]))}
+    return {column: count for column, count in counts.items() if any(count.values())}
+
+
+def _prepared_counts(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
+    """What ``recbole-aia prepare`` counted of the raw data: conflicts by column, and the rules by attribute."""
+    account = path.with_suffix(".prepared.json")
+    try:
+        counted = json.loads(account.read_text("utf-8")) if account.is_file() else {"conflicts": {}, "raw": {}}
+        conflicts, raw = (
+            {name: {prefix + what: int(n) for what, n in counts.items() if n} for name, counts in counted[key].items()}
+            for key, prefix in (("conflicts", "conflicting_"), ("raw", "raw_"))
+        )
+        return conflicts, raw
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        raise AttributeDataError(
+            f"'{account}' is not what 'recbole-aia prepare' wrote. Prepare the data again."
+        ) from error
 
 
 def label_table(
@@ -150,12 +190,13 @@ def label_table(
     """
     asked = rows > 0
     labels = torch.full((n_users, len(specs)), MISSING, dtype=torch.long)
-    classes = {}
+    classes, affected = {}, {}
     for column, spec in enumerate(specs):
-        codes, classes[spec.name] = spec.encode(frame.loc[asked, spec.field])
+        codes, classes[spec.name], affected[spec.name] = spec.encode(frame.loc[asked, spec.field])
         labels[torch.from_numpy(rows[asked]), column] = torch.tensor(codes, dtype=torch.long)
-    table = LabelTable(labels, tuple(spec.name for spec in specs), classes, absent=int((~asked).sum()))
+    table = LabelTable(labels, tuple(spec.name for spec in specs), classes, int((~asked).sum()), affected)
     for spec in specs:
+        _check_column(frame, spec, table, source)
         _check_usable(table, spec, source, defined)
     return table
 
@@ -182,16 +223,24 @@ def _read_user_file(path: Path, config: Any) -> pd.DataFrame:
             f"'{path}' has no column '{config['USER_ID_FIELD']}'. "
             "Name the user column in USER_ID_FIELD, or mend the header."
         )
-    return frame.drop_duplicates(config["USER_ID_FIELD"], keep="last")
+    return frame
+
+
+def _check_column(frame: pd.DataFrame, spec: AttributeSpec, table: LabelTable, dataset: str) -> None:
+    """Refuses a column whose values are not what the attribute expects, and names one whose values are."""
+    if not (spec.classes or spec.numeric) or any(table.counts(spec.name).values()):
+        return
+    others = [name for name in frame.columns if name != spec.field and (spec.encode(frame[name]).codes >= 0).any()]
+    expected = f"is one of {', '.join(spec.classes)}" if spec.classes else "is a possible number"
+    fitting = f"'{others[0]}' has such values" if len(others) == 1 else "Name the right one"
+    raise AttributeDataError(
+        f"no value of the column '{spec.field}' in the labels of {dataset} {expected}. Are columns swapped? {fitting}: "
+        f"'--attributes={{{spec.name}: {{field: {others[0] if others else 'COLUMN'}}}}}'."
+    )
 
 
 def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined: Sequence[str]) -> None:
     counts = table.counts(spec.name)
-    if spec.classes and not any(counts.values()):
-        raise AttributeDataError(
-            f"no value of the column '{spec.field}' in the labels of {dataset} is one of {', '.join(spec.classes)}. "
-            f"Are columns swapped? Name the right one in attributes.{spec.name}.field."
-        )
     small = sum(size < _SMALLEST_CLASS for size in counts.values())
     others = [name for name in defined if name != spec.name]
     choose = f" or choose {' or '.join(others)}, which {dataset}.yaml defines" if others else ""

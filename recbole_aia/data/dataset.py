@@ -11,13 +11,14 @@ from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
 
+from recbole_aia.data.download import obtain
 from recbole_aia.data.loader import FastTrainDataLoader, WideFullSortEvalDataLoader
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.files import sha256_of
 
 
 def create_dataset(config: Any) -> Dataset:
-    """Loads the dataset of a configuration from its atomic files.
+    """Loads the dataset of a configuration from its atomic files; see ``obtain`` for files that are not there.
 
     RecBole's own factory would load a pickle left in ``checkpoint_dir``, which can run code and does not
     notice changed settings.
@@ -29,10 +30,7 @@ def create_dataset(config: Any) -> Dataset:
     folder = Path(config["data_path"])
     file = folder / f"{config['dataset']}.inter"
     if not config["benchmark_filename"] and not file.is_file():
-        raise AttributeDataError(
-            f"the dataset '{config['dataset']}' is not there: no file '{file}'. "
-            "Put RecBole's atomic files into that folder, or point --data_path to the folder above them."
-        )
+        obtain(config["dataset"], folder)
     try:
         dataset = Dataset(config)
     except (KeyError, ValueError) as error:

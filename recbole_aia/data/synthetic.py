@@ -6,15 +6,13 @@ exp(the user's taste for its genre). The attribute enters through the taste alon
 
 from __future__ import annotations
 
-import filecmp
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from recbole_aia.data.atomic import write_dataset
 from recbole_aia.errors import ConfigValueError
 
 NAME = "synthetic"
@@ -113,24 +111,14 @@ def write(data: SyntheticData, folder: Path) -> None:
     Raises:
         ConfigValueError: the place holds another dataset, or cannot be written to.
     """
-    place = folder / NAME
     users = {"user_id:token": np.arange(1, data.labels.size + 1), "group:token": np.take(CLASSES, data.labels)}
     inter = {"user_id:token": data.users + 1, "item_id:token": data.items + 1, "timestamp:float": data.timestamps}
-    files = {f"{NAME}.user": users, f"{NAME}.inter": inter}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{NAME}.") as around:
-            aside = Path(around) / NAME
-            aside.mkdir()
-            for name, columns in files.items():
-                pd.DataFrame(columns).to_csv(aside / name, sep="\t", index=False, lineterminator="\n")
-            if not place.exists():
-                os.replace(aside, place)
-            # The same files keep their time, by which a trained twin knows them.
-            elif len(filecmp.cmpfiles(place, aside, files, shallow=False)[0]) < len(files):
-                raise ConfigValueError(f"'{place}' holds something else. Remove it, or give another --out.")
-    except OSError as error:
-        raise ConfigValueError(f"cannot write to '{folder}': {error.strerror}. Give another --out.") from error
+
+    def fill(aside: Path) -> None:
+        for suffix, columns in ((".user", users), (".inter", inter)):
+            pd.DataFrame(columns).to_csv(aside / f"{NAME}{suffix}", sep="\t", index=False, lineterminator="\n")
+
+    write_dataset(folder, NAME, fill)
 
 
 def _check(n_users: int, n_items: int, n_interactions: int, leak: float, seed: int) -> None:

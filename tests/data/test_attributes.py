@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_aia.data import AttributeSpec, load_labels
+from recbole_aia.data import AttributeSpec, load_labels, read_labels
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
 
@@ -13,7 +13,7 @@ class TestEncoding:
     def test_a_binned_value_lies_between_its_edges(self, values, edges):
         edges = sorted(edges)
         spec = AttributeSpec.from_mapping("age", {"bins": edges})
-        codes, names = spec.encode(pd.Series([str(v) for v in values]))
+        codes, names, _ = spec.encode(pd.Series([str(v) for v in values]))
         assert len(names) == len(edges) + 1
         bounds = [-np.inf, *edges, np.inf]
         for value, code in zip(values, codes, strict=True):
@@ -42,12 +42,56 @@ class TestEncoding:
     def test_numeric_classes_are_sorted_by_value(self):
         assert AttributeSpec("job", "job").encode(pd.Series(["10", "9", "b", "a"]))[1] == ["9", "10", "a", "b"]
 
+    def test_impossible_numbers_are_missing_and_counted(self):
+        spec = AttributeSpec.from_mapping("age", {"bins": [30], "range": [5, 100]})
+        encoded = spec.encode(pd.Series(["20", "-1337", "244", "5", "100", "old", "", "-1"]))
+        assert encoded.codes.tolist() == [0, -1, -1, 0, 1, -1, -1, -1]
+        assert encoded.affected == {"impossible": 2, "unknown": 1}
+
+    def test_classes_can_be_merged(self):
+        spec = AttributeSpec.from_mapping("shape", {"merge": {"round": ["apple", "pear"]}})
+        encoded = spec.encode(pd.Series(["apple", "pear", "hourglass", ""]))
+        assert (encoded.codes.tolist(), encoded.classes) == ([1, 1, 0, -1], ["hourglass", "round"])
+        assert encoded.affected == {"merged": 2}
+
+    def test_merged_values_can_be_named_classes(self):
+        spec = AttributeSpec.from_mapping("g", {"merge": {"F": ["f", "female"]}, "classes": ["F", "M"]})
+        encoded = spec.encode(pd.Series(["female", "M", "F", "x"]))
+        assert encoded.codes.tolist() == [0, 1, 0, -1]
+        assert encoded.affected == {"merged": 1, "unknown": 1}
+
+    def test_users_of_a_small_class_are_missing_and_the_others_keep_their_names(self):
+        spec = AttributeSpec.from_mapping("job", {"min_class": 2})
+        encoded = spec.encode(pd.Series(["a", "b", "c", "c", "a", ""]))
+        assert (encoded.codes.tolist(), encoded.classes) == ([0, -1, 1, 1, 0, -1], ["a", "c"])
+        assert encoded.affected == {"small_class": 1}
+
+    @settings(deadline=None)
+    @given(st.lists(st.floats(0, 1e6), min_size=4, max_size=60), st.integers(2, 4))
+    def test_quantiles_make_ordered_classes_that_all_have_members(self, values, wanted):
+        spec = AttributeSpec.from_mapping("income", {"quantiles": wanted})
+        codes, names, _ = spec.encode(pd.Series([repr(v) for v in values]))
+        assert (codes >= 0).all()
+        assert len(set(codes)) == len(names) == len(set(names)) <= wanted
+        in_order = codes[np.argsort(values, kind="stable")]
+        assert (np.diff(in_order) >= 0).all()
+        if len(set(values)) == len(values):
+            sizes = np.bincount(codes)
+            assert sizes.max() - sizes.min() <= 2
+
     @pytest.mark.parametrize(
         ("entry", "message"),
         [
             ({"bins": [46, 35]}, "ascending"),
             ({"bins": [1], "names": ["a"]}, "one more than bins"),
             ({"binz": [1]}, "unknown entry 'binz'"),
+            ({"quantiles": 1}, "whole number >= 2"),
+            ({"quantiles": 3, "bins": [1]}, "bins and quantiles"),
+            ({"bins": [1], "merge": {"a": ["b"]}}, "bins and merge"),
+            ({"range": [9, 1]}, "two numbers"),
+            ({"min_class": -1}, "whole number >= 0"),
+            ({"merge": {"a": ["x"], "b": ["x"]}}, "in two classes"),
+            ({"merge": ["a"]}, "must be like"),
             ({"classes": [True, False]}, "quote"),
             ({"classes": ["F", "F"]}, "different texts"),
             ({"bins": [1], "names": ["a", "a"]}, "different texts"),
@@ -79,6 +123,17 @@ class TestLabels:
         assert gender[table.column("gender")[first]] == "M"
         assert gender[table.column("gender")[second]] == "F"
 
+    def test_of_a_user_with_several_lines_the_last_counts_and_who_contradicts_himself_is_counted(
+        self, make_config, tmp_path
+    ):
+        lines = [f"{u}\t{'MF'[u % 2]}" for u in range(12)] + ["0\tF", "1\tF"]
+        path = tmp_path / "x.user"
+        path.write_text("user_id:token\tgender:token\n" + "\n".join(lines))
+        ids = {str(u): u + 1 for u in range(12)}
+        table = read_labels(make_config(attributes=["gender"]), path, ids, 13)
+        assert table.counts("gender") == {"F": 7, "M": 5}
+        assert table.affected == {"gender": {"conflicting_users": 1}}
+
     def test_bins_can_be_given_in_the_configuration(self, make_config, ml100k):
         table = load_labels(make_config(attributes={"age": {"bins": [30], "names": ["young", "old"]}}), ml100k)
         assert list(table.counts("age")) == ["young", "old"]
@@ -91,7 +146,8 @@ class TestLabels:
             ({"age": {"bins": [200]}}, AttributeDataError, "nothing is left to tell apart"),
             ({"age": {"field": "birthday"}}, ConfigValueError, "column 'birthday'"),
             ({"age": 3}, ConfigValueError, "bins: "),
-            ({"gender": {"field": "age"}}, AttributeDataError, "Are columns swapped"),
+            ({"gender": {"field": "age"}}, AttributeDataError, "swapped. 'gender' has such values: .*field: gender"),
+            ({"age": {"field": "gender"}}, AttributeDataError, "'gender' .* possible number. Are columns swapped"),
         ],
     )
     def test_attributes_that_cannot_be_used_are_refused(self, make_config, ml100k, attributes, error, message):

@@ -1,0 +1,43 @@
+"""Folders of RecBole's atomic files, which appear whole or not at all."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from recbole_aia.errors import ConfigValueError
+
+
+def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
+    """Writes the files of a dataset into the folder ``out/name``, all or none.
+
+    Args:
+        out: the folder of datasets, made where it is missing.
+        name: the dataset.
+        fill: writes the files into the folder it is given, which is aside and renamed afterwards.
+
+    Returns:
+        ``out/name``. Where it has the same files with the same content, they stay as they are.
+
+    Raises:
+        ConfigValueError: the place holds something else, or cannot be written to.
+    """
+    place = out / name
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix=f".{name}.") as around:
+            aside = Path(around) / name
+            aside.mkdir()
+            fill(aside)
+            files = sorted(path.name for path in aside.iterdir())
+            if not place.exists():
+                os.replace(aside, place)
+            # The same files keep their time, by which a trained twin knows them.
+            elif len(filecmp.cmpfiles(place, aside, files, shallow=False)[0]) < len(files):
+                raise ConfigValueError(f"'{place}' holds something else. Remove it, or give another --out.")
+    except OSError as error:
+        raise ConfigValueError(f"cannot write to '{out}': {error.strerror}. Give another --out.") from error
+    return place

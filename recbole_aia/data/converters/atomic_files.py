@@ -1,0 +1,65 @@
+"""RecBole's atomic files, written fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_aia.data.converters.interactions import Interactions
+from recbole_aia.data.converters.tokens import written, written_value
+
+_ROWS = 2**19
+
+
+def write_interactions(path: Path, interactions: Interactions, users: list[str], items: list[str]) -> dict[str, int]:
+    """Writes an ``.inter`` file.
+
+    Args:
+        path: the file.
+        interactions: the interactions.
+        users: the users' ids, by number.
+        items: the items' ids, by number.
+
+    Returns:
+        How many ``users`` and ``items`` of these interactions had to be written in another way.
+    """
+    names, escaped = [], {}
+    ends = ["\t"] * (1 + len(interactions.numbers)) + ["\n"]
+    pairs = (("users", interactions.users, users), ("items", interactions.items, items))
+    for (what, codes, tokens), end in zip(pairs, ends, strict=False):
+        texts = list(map(written, tokens))
+        escaped[what] = sum(texts[code] != tokens[code] for code in np.flatnonzero(np.bincount(codes)).tolist())
+        names.append(np.array([f"{text}{end}".encode() for text in texts], dtype=object))
+    header = ["user_id:token", "item_id:token", *(f"{name}:float" for name in interactions.numbers)]
+    with path.open("wb") as file:
+        file.write("\t".join(header).encode() + b"\n")
+        for start in range(0, len(interactions), _ROWS):
+            part = interactions.where(slice(start, start + _ROWS))
+            columns = [_texts(column, end) for column, end in zip(part.numbers.values(), ends[2:], strict=True)]
+            # All texts in their order and one join: joining rows takes more than twice as long.
+            rows = np.column_stack([names[0][part.users], names[1][part.items], *columns])
+            file.write(b"".join(rows.ravel().tolist()))
+    return escaped
+
+
+def write_users(path: Path, frame: pd.DataFrame) -> None:
+    """Writes a ``.user`` file of ids and values; every column is a token, and what is missing is empty."""
+    users, *values = (frame[name].tolist() for name in frame.columns)
+    columns = [list(map(written, users)), *(list(map(written_value, column)) for column in values)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write("\t".join(f"{name}:token" for name in frame.columns) + "\n")
+        file.writelines("\t".join(row) + "\n" for row in zip(*columns, strict=True))
+
+
+def _texts(numbers: np.ndarray, end: str) -> np.ndarray:
+    """Numbers as encoded texts ``[n]``, without a decimal point where all are whole."""
+    whole = numbers.astype(np.int64)
+    if not (whole == numbers).all():
+        return np.array([f"{number}{end}".encode() for number in numbers.tolist()], dtype=object)
+    low, high = int(whole.min()), int(whole.max())
+    if high - low > numbers.size:
+        return np.array([f"{number}{end}".encode() for number in whole.tolist()], dtype=object)
+    # Ratings and plays are few different numbers: each is written once.
+    return np.array([f"{number}{end}".encode() for number in range(low, high + 1)], dtype=object)[whole - low]

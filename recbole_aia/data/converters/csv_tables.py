@@ -1,0 +1,107 @@
+"""Any dataset: a table of interactions and one of users, with a header each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_aia.data.converters.base import Converter
+from recbole_aia.data.converters.interactions import TIME
+from recbole_aia.data.converters.table import Table
+from recbole_aia.data.converters.values import Number, Time
+from recbole_aia.errors import ConfigValueError
+
+_SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
+
+
+@dataclass(frozen=True)
+class _Tables(Converter):
+    attributes_given: Mapping[str, Any] | None = None
+
+    def specifications(self) -> tuple[Mapping[str, Any], Sequence[str]]:
+        """The attributes that the command line names."""
+        given = self.attributes_given or {}
+        return given, list(given)
+
+
+def csv_tables(
+    name: str,
+    interactions: str,
+    users: str | None,
+    columns: Mapping[str, str | None],
+    attributes: Any,
+    separator: str = "comma",
+    encoding: str = "utf-8",
+) -> Converter:
+    """A converter for tables whose columns are given.
+
+    Args:
+        name: what the dataset is to be called.
+        interactions: the file's name.
+        users: the name of the users' file; ``None`` where the interactions hold the attributes.
+        columns: the columns ``user``, ``item``, and ``time`` and ``rating`` where there are such.
+        attributes: columns, or a mapping of names to specifications, as in a configuration.
+        separator: ``comma``, ``semicolon`` or ``tab``.
+        encoding: of both files.
+
+    Raises:
+        ConfigValueError: something that is not allowed.
+    """
+    _check_place(name, (interactions, users), encoding)
+    listed = [attributes] if isinstance(attributes, str) else attributes
+    if not isinstance(listed, list | dict) or not listed or not all(isinstance(entry, str) for entry in listed):
+        raise ConfigValueError(
+            f"attributes is {attributes!r}. It must be like [gender,age] or {{age: {{bins: [30, 50]}}}}."
+        )
+    specs = {entry: (listed[entry] if isinstance(listed, dict) else None) or {} for entry in listed}
+    fields = [str(spec.get("field", entry)) if isinstance(spec, dict) else entry for entry, spec in specs.items()]
+    _check_columns(fields, columns.get("rating"))
+    user, item, time, rating = (columns.get(column) for column in ("user", "item", "time", "rating"))
+    needed = [user, item, time, rating, *(fields if users is None else [])]
+    numbers: dict[str, Number | Time] = {rating: Number()} if rating else {}
+    if time:
+        numbers[time] = Time()
+    style: dict[str, Any] = {
+        "separator": _SEPARATORS[separator], "header": True, "encoding": encoding, "quotes": "doubled"
+    }  # fmt: skip
+    return _Tables(
+        name=name,
+        title="any tables",
+        source="Give the folder of both files as --raw, and their names.",
+        interactions=Table((interactions,), tuple(dict.fromkeys(filter(None, needed))), numbers=numbers, **style),
+        users=None if users is None else Table((users,), tuple(dict.fromkeys([str(user), *fields])), **style),
+        fields={field: field for field in fields},
+        merge={rating: "last"} if rating else {},
+        user=str(user),
+        item=str(item),
+        time=time or "",
+        key=str(user),
+        core=1,
+        labels="none",
+        attributes_given=specs,
+    )
+
+
+def _check_place(name: str, files: Sequence[str | None], encoding: str) -> None:
+    if not name.strip(".") or not all(character.isalnum() or character in "-_." for character in name):
+        raise ConfigValueError(f"name is {name!r}. It must consist of letters, digits, '-', '_' and '.'.")
+    for file in files:
+        if file is not None and (not file or Path(file).is_absolute() or ".." in Path(file).parts):
+            raise ConfigValueError(f"a file is {file!r}. Name one in the folder --raw.")
+    try:
+        "".encode(encoding)
+    except LookupError as error:
+        raise ConfigValueError(f"encoding is {encoding!r}, which is not known. Write utf-8 or latin-1, say.") from error
+
+
+def _check_columns(fields: Sequence[str], rating: str | None) -> None:
+    """Refuses names that the headers of atomic files cannot hold, or that stand there already."""
+    names = [(field, {"user_id"}) for field in fields]
+    names += [(rating, {"user_id", "item_id", TIME})] if rating else []
+    for name, taken in names:
+        if not name.strip() or name in taken or set(name) & set(":\t\r\n"):
+            raise ConfigValueError(
+                f"a column is called {name!r}, which means something else in RecBole's files. Rename it in the header."
+            )

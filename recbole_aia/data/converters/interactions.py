@@ -1,0 +1,134 @@
+"""Interactions while they are read: ids as numbers, repeated pairs as one, and the k-core of what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import ne
+from typing import Literal
+
+import numpy as np
+
+#: How the values of a repeated pair of user and item become one: their sum, or the last by time.
+Merge = Literal["sum", "last"]
+TIME = "timestamp"
+_ENOUGH = 2**23
+
+
+class Index(dict[str, int]):
+    """Numbers of tokens from 0, in the order of their appearance."""
+
+    def __missing__(self, token: str) -> int:
+        self[token] = number = len(self)
+        return number
+
+    def numbers(self, tokens: Iterable[str], count: int) -> np.ndarray:
+        """The numbers ``[count]`` of tokens, int32; new tokens get new ones."""
+        return np.fromiter(map(self.__getitem__, tokens), np.int32, count)
+
+    def numbers_of_runs(self, tokens: Sequence[str]) -> np.ndarray:
+        """The same where tokens often equal the one before: comparing is cheaper than looking up."""
+        new = np.fromiter(map(ne, tokens, tokens[1:]), bool, max(len(tokens) - 1, 0))
+        heads = np.append(0, np.flatnonzero(new) + 1) if tokens else new
+        found = self.numbers((tokens[k] for k in heads.tolist()), heads.size)
+        return np.repeat(found, np.diff(heads, append=len(tokens)))
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Pairs of users and items with values.
+
+    Attributes:
+        users: ``[n]`` int32.
+        items: ``[n]`` int32.
+        numbers: columns ``[n]`` float64.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    numbers: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def where(self, rows: np.ndarray | slice) -> Interactions:
+        """The interactions of a mask, of indices or of a range."""
+        return Interactions(self.users[rows], self.items[rows], {k: v[rows] for k, v in self.numbers.items()})
+
+    @classmethod
+    def joined(cls, parts: list[Interactions]) -> Interactions:
+        """Interactions one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        numbers = {name: np.concatenate([part.numbers[name] for part in parts]) for name in parts[0].numbers}
+        users, items = (np.concatenate([getattr(part, name) for part in parts]) for name in ("users", "items"))
+        return cls(users, items, numbers)
+
+
+class Collector:
+    """Takes interactions as they come and keeps one for each pair of user and item.
+
+    Args:
+        merge: how values of repeated pairs become one, by column. Of the time, the last counts.
+
+    Attributes:
+        repeated: interactions that became part of another one.
+    """
+
+    def __init__(self, merge: Mapping[str, Merge]) -> None:
+        self._merge = merge
+        self._parts: list[Interactions] = []
+        self._merged = self._waiting = 0
+        self.repeated = 0
+
+    def add(self, part: Interactions) -> None:
+        """Takes some interactions."""
+        self._parts.append(part)
+        self._waiting += len(part)
+        # Pairs are merged when as many are waiting as are merged already: every interaction is sorted a few times.
+        if self._waiting > max(_ENOUGH, self._merged):
+            self.all()
+
+    def all(self) -> Interactions:
+        """All interactions, in the order in which their pairs first appeared."""
+        everything = Interactions.joined(self._parts)
+        merged = merge_repeated(everything, self._merge)
+        self.repeated += len(everything) - len(merged)
+        self._parts, self._merged, self._waiting = [merged], len(merged), 0
+        return merged
+
+
+def merge_repeated(interactions: Interactions, merge: Mapping[str, Merge]) -> Interactions:
+    """One interaction for each pair of user and item; see :class:`Collector`."""
+    users, items, numbers = interactions.users, interactions.items, interactions.numbers
+    if not len(users):
+        return interactions
+    keys = users.astype(np.int64) * (int(items.max()) + 1) + items
+    ordered = np.sort(keys)
+    if (ordered[1:] != ordered[:-1]).all():
+        return interactions
+    del ordered
+    order = np.lexsort((numbers[TIME], keys)) if TIME in numbers else np.argsort(keys, kind="stable")
+    keys = keys[order]
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    ends = np.append(starts[1:], keys.size) - 1
+    merged = {
+        name: np.add.reduceat(column[order], starts) if merge.get(name) == "sum" else column[order[ends]]
+        for name, column in numbers.items()
+    }
+    first = np.minimum.reduceat(order, starts)
+    place = np.argsort(first)
+    kept = first[place]
+    return Interactions(users[kept], items[kept], {name: column[place] for name, column in merged.items()})
+
+
+def core(interactions: Interactions, least: int) -> np.ndarray:
+    """A mask ``[n]`` of the largest part in which every user and every item has ``least`` interactions or more."""
+    kept = np.ones(len(interactions), bool)
+    while kept.any():
+        before = kept.sum()
+        for codes in (interactions.users, interactions.items):
+            kept &= (np.bincount(codes[kept], minlength=int(codes.max()) + 1) >= least)[codes]
+        if kept.sum() == before:
+            break
+    return kept

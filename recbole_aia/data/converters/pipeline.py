@@ -1,0 +1,217 @@
+"""The way of every dataset: raw rows, checks, users, interactions, filters, atomic files with a summary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_aia.data.atomic import write_dataset
+from recbole_aia.data.converters.atomic_files import write_interactions, write_users
+from recbole_aia.data.converters.base import Converter, Labels
+from recbole_aia.data.converters.interactions import TIME, Collector, Index, Interactions, core
+from recbole_aia.data.converters.lines import find
+from recbole_aia.data.converters.profiles import Conflicts, Profiles
+from recbole_aia.data.converters.summary import Summary
+from recbole_aia.data.converters.table import Rows, Table, TableFile
+from recbole_aia.data.specs import AttributeSpec
+from recbole_aia.errors import ConfigValueError, RawDataError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen; ``None`` is the dataset's own choice.
+
+    Attributes:
+        core: the interactions that every user and item has at least, 1 or more.
+        labels: the labels that a user must have: ``every`` attribute's, ``some``, or ``none``.
+        conflicts: what counts where a user has several values: ``majority``, ``last`` or ``drop``.
+    """
+
+    core: int | None = None
+    labels: Labels | None = None
+    conflicts: Conflicts = "majority"
+
+
+def prepare(converter: Converter, raw: Path, out: Path, options: Options | None = None) -> Summary:
+    """Makes a dataset's atomic files of its raw files, all of them or none.
+
+    Args:
+        converter: the dataset.
+        raw: the folder with the raw files, or a folder above them.
+        out: the folder that gets the folder of the dataset.
+        options: what is chosen.
+
+    Returns:
+        What was read, dropped and kept; also written beside the data, as ``<name>.prepared.json``.
+
+    Raises:
+        RawDataError: a raw file is not there, damaged, or not what it should be; or nothing is left of it.
+        ConfigValueError: an option that is not allowed, or a place that cannot be written to.
+    """
+    preparation = _Preparation(converter, raw, options or Options())
+    interactions = preparation.interactions()
+    users = preparation.users_of(interactions)
+    summary = preparation.summary
+
+    def fill(folder: Path) -> None:
+        tokens = list(preparation.users), list(preparation.items)
+        summary.escaped = write_interactions(folder / f"{converter.name}.inter", interactions, *tokens)
+        write_users(folder / f"{converter.name}.user", users)
+        (folder / f"{converter.name}.prepared.json").write_text(summary.to_json(), "utf-8", "backslashreplace")
+
+    write_dataset(out, converter.name, fill)
+    return summary
+
+
+class _Preparation:
+    """One preparation, step by step: :meth:`interactions`, then :meth:`users_of`."""
+
+    def __init__(self, converter: Converter, raw: Path, options: Options) -> None:
+        self.converter, self.raw = converter, raw
+        self.core = converter.core if options.core is None else options.core
+        self.labels = options.labels or converter.labels
+        self.conflicts = options.conflicts
+        if self.core < 1:
+            raise ConfigValueError(f"core is {self.core}. It must be 1, which keeps all, or more.")
+        chosen = {"core": self.core, "labels": self.labels, "conflicts": self.conflicts}
+        self.summary = Summary(converter.name, chosen)
+        defined, attacked = converter.specifications()
+        self.specs = [AttributeSpec.from_mapping(name, entry) for name, entry in defined.items()]
+        self.attacked = [spec for spec in self.specs if spec.name in attacked]
+        self.users, self.items = Index(), Index()
+        self.profiles = Profiles(list(converter.fields))
+        self.frame = pd.DataFrame()
+        # Whether any interaction is of a user of the table of users; the line and the user of the first that is not.
+        self.met = False
+        self.first_stranger: tuple[int, int] | None = None
+
+    def interactions(self) -> Interactions:
+        """Reads both tables and applies all rules."""
+        file = self._file(self.converter.interactions)
+        labelled = None if self.converter.users is None else self._read_users(self.converter.users)
+        collector = Collector(self.converter.merge)
+        for rows in file:
+            collector.add(self._part(rows, labelled))
+        self.summary.read(file)
+        self._refuse_strangers(file)
+        kept = collector.all()
+        self._count("the same user and item again", collector.repeated)
+        if labelled is None:
+            labelled = self._label(file)
+            kept = self._where(kept, labelled[kept.users], "of users without a label")
+        kept = self._where(kept, core(kept, self.core), f"outside the {self.core}-core")
+        if not len(kept):
+            rules = ", ".join(f"{count:,} {rule}" for rule, count in self.summary.dropped.items())
+            raise RawDataError(f"nothing is left of '{file.path}' after the filters: {rules}. Give --core or --labels.")
+        return kept
+
+    def users_of(self, interactions: Interactions) -> pd.DataFrame:
+        """The users of interactions with their attributes; counts both."""
+        codes = np.flatnonzero(np.bincount(interactions.users))
+        table = len(self.frame)
+        frame = self.frame.reindex(codes).fillna("").reset_index(drop=True)
+        self.summary.absent = int(table - (codes < table).sum()) if self.converter.users is not None else 0
+        self.summary.kept = {
+            "interactions": len(interactions),
+            "users": codes.size,
+            "items": int((np.bincount(interactions.items) > 0).sum()),
+        }
+        for spec in self.specs:
+            encoded = spec.encode(frame[spec.field])
+            sizes = np.bincount(encoded.codes[encoded.codes >= 0], minlength=len(encoded.classes))
+            entry = {
+                "classes": dict(zip(encoded.classes, sizes.tolist(), strict=True)),
+                "missing": int((encoded.codes < 0).sum()),
+                "affected": encoded.affected,
+                "conflicts": self.summary.conflicts.get(spec.field, {}),
+            }
+            self.summary.attributes[spec.name] = {what: count for what, count in entry.items() if count != {}}
+        tokens = list(self.users)
+        frame.insert(0, "user_id", [tokens[code] for code in codes.tolist()])
+        return frame
+
+    def _file(self, table: Table) -> TableFile:
+        return TableFile(table, find(self.raw, table.files, self.converter.source))
+
+    def _read_users(self, table: Table) -> np.ndarray:
+        """Reads the table of users; a mask of those who may stay."""
+        file = self._file(table)
+        for rows in file:
+            ids = self.converter.ids(rows)
+            named = np.fromiter(map(bool, ids), bool, len(ids))
+            codes = self.users.numbers(filter(None, ids), int(named.sum()))
+            kept = rows.where(named)
+            self.profiles.add(codes, self.converter.attributes(kept), kept.lines)
+        self.summary.read(file)
+        return self._label(file)
+
+    def _label(self, file: TableFile) -> np.ndarray:
+        """Makes the frame of the users known so far; a mask ``[n_users]`` of those who may stay."""
+        for spec in self.specs:
+            self.profiles.check(spec, file.path)
+        self.frame, self.summary.conflicts = self.profiles.frame(len(self.users), self.specs, self.conflicts)
+        known = []
+        for spec in self.specs:
+            encoded = replace(spec, min_class=0).encode(self.frame[spec.field])
+            missing = encoded.codes < 0
+            # Nobody, whose rows are dropped, is among the users and has no label.
+            number = int(missing.sum()) - ("" in self.users)
+            self.summary.raw[spec.name] = {"missing": number, **encoded.affected}
+            if spec in self.attacked:
+                known.append(~missing)
+        if self.labels == "none" or not known:
+            return np.ones(len(self.users), bool)
+        number = np.sum(known, axis=0)
+        return np.asarray(number == len(known) if self.labels == "every" else number > 0)
+
+    def _part(self, rows: Rows, labelled: np.ndarray | None) -> Interactions:
+        """Interactions of some rows, without those that a rule drops at sight."""
+        events = self.converter.events(rows)
+        for rule, count in events.dropped.items():
+            self._count(rule, count)
+        rows, n = events.rows or rows, len(events.users)
+        users, items = self.users.numbers_of_runs(events.users), self.items.numbers(events.items, n)
+        named = np.ones(n, bool)
+        for index, codes, what in ((self.users, users, "a user"), (self.items, items, "an item")):
+            absent = named & (codes == index.get("", -1))
+            self._count(f"without {what}", int(absent.sum()))
+            named &= ~absent
+        part = Interactions(users, items, events.numbers).where(named)
+        if labelled is not None:
+            return self._of_known_users(part, rows.lines[named], labelled)
+        rows = rows.where(named)
+        self.profiles.add(part.users, self.converter.attributes(rows), rows.lines, part.numbers.get(TIME))
+        return part
+
+    def _of_known_users(self, part: Interactions, lines: np.ndarray, labelled: np.ndarray) -> Interactions:
+        known = part.users < len(labelled)
+        self.met = self.met or bool(known.any())
+        if self.first_stranger is None and not known.all():
+            stranger = int(np.argmin(known))
+            self.first_stranger = int(lines[stranger]), int(part.users[stranger])
+        if self.labels == "none":
+            return part
+        part = self._where(part, known, "of users who are not in the table of users")
+        return self._where(part, labelled[part.users], "of users without a label")
+
+    def _refuse_strangers(self, file: TableFile) -> None:
+        if self.met or self.first_stranger is None:
+            return
+        line, code = self.first_stranger
+        user = list(self.users)[code][:40]
+        raise RawDataError(
+            f"'{file.path}', line {line}: the user '{user}' is not in the table of users, nor is "
+            "any other. Are columns swapped, or do the files not belong together?"
+        )
+
+    def _where(self, part: Interactions, mask: np.ndarray, rule: str) -> Interactions:
+        """The interactions of a mask; counts the others."""
+        self._count(rule, int((~mask).sum()))
+        return part if mask.all() else part.where(mask)
+
+    def _count(self, rule: str, count: int) -> None:
+        if count:
+            self.summary.dropped[rule] += count

@@ -1,0 +1,224 @@
+"""The command ``recbole-aia prepare``: makes datasets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_aia.data import synthetic
+from recbole_aia.data.converters import CONFLICTS, CONVERTERS, LABELS, Converter, Labels, Options, csv_tables
+from recbole_aia.data.converters import prepare as convert
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.text import parse_value
+
+_SYNTHETIC_HELP = """\
+Generates interactions of two classes of users, a and b, who like different genres of items, and writes them
+as the dataset 'synthetic', whose attribute 'group' is the class. So the leak is known, and any size can be had.
+A user has from 5 interactions to half of the items; few users have many.
+
+  recbole-aia prepare synthetic --users 6000 --items 3500 --interactions 500000
+"""
+
+_RAW_HELP = """\
+{title}.
+
+Makes the dataset '{name}' of the raw files that its authors distribute, plain or gzip, and prints what was read, what
+was dropped and why, and the classes; the same as JSON stands beside the data in {name}.prepared.json.
+{source}
+
+  recbole-aia prepare {name} --raw DIR
+"""
+
+_CSV_HELP = """\
+Makes a dataset of any table of interactions and any table of users, each with a header, plain or gzip. Without --users
+the interactions hold the attributes. Everything is kept, unless --core or --labels says otherwise.
+
+  recbole-aia prepare csv --name shop --raw DIR --interactions orders.csv --users customers.csv \\
+    --user customer --item product --time ordered_at '--attributes={gender: , age: {bins: [30, 50], range: [5, 100]}}'
+"""
+
+
+def add_prepare(commands: argparse._SubParsersAction[Any]) -> None:
+    """Adds the command, with one of its own for each dataset, to those of the command line."""
+    parser = commands.add_parser(
+        "prepare",
+        help="make a dataset",
+        description="Makes a dataset that 'recbole-aia run' can take. Each has its own --help.",
+        allow_abbrev=False,
+    )
+    sources = parser.add_subparsers(dest="source", required=True, metavar="DATASET")
+    _add_synthetic(sources)
+    for converter in CONVERTERS.values():
+        _add_raw(sources, converter)
+    _add_csv(sources)
+
+
+def prepare(arguments: argparse.Namespace) -> int:
+    """Makes the dataset that the arguments ask for; returns the exit code.
+
+    Raises:
+        ConfigValueError: what is asked for is not possible.
+        RawDataError: raw files are missing, damaged, or not what they should be.
+    """
+    return _prepare_synthetic(arguments) if arguments.source == "synthetic" else _prepare_raw(arguments)
+
+
+def _add_raw(sources: argparse._SubParsersAction[Any], converter: Converter) -> None:
+    name = converter.name
+    parser = sources.add_parser(
+        name,
+        help=converter.title,
+        description=_RAW_HELP.format(name=name, title=converter.title, source=converter.source),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="the folder with the raw files")
+    _add_options(parser, name, converter.core, converter.labels)
+
+
+def _add_csv(sources: argparse._SubParsersAction[Any]) -> None:
+    parser = sources.add_parser(
+        "csv",
+        help="any interactions table and any user table",
+        description=_CSV_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for option, metavar, required, meaning in (
+        ("--name", "NAME", True, "what the dataset is to be called"),
+        ("--interactions", "FILE", True, "the table of interactions, in the folder --raw"),
+        ("--users", "FILE", False, "the table of users, in the folder --raw"),
+        ("--user", "COLUMN", True, "the column of users, in both tables"),
+        ("--item", "COLUMN", True, "the column of items"),
+        ("--time", "COLUMN", False, "the column of times: numbers or dates"),
+        ("--rating", "COLUMN", False, "the column of ratings; of a repeated pair the last counts"),
+        ("--attributes", "LIST", True, "columns such as [gender,age], or a mapping of names to specifications"),
+    ):
+        parser.add_argument(option, metavar=metavar, required=required, help=meaning)
+    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="the folder with the files")
+    separators = ("comma", "semicolon", "tab")
+    parser.add_argument("--separator", choices=separators, default="comma", help="between values (default: comma)")
+    parser.add_argument("--encoding", default="utf-8", metavar="NAME", help="of the files (default: utf-8)")
+    _add_options(parser, "NAME", 1, "none")
+
+
+def _add_options(parser: argparse.ArgumentParser, name: str, core: int, labels: Labels) -> None:
+    parser.add_argument(
+        "--core",
+        type=int,
+        metavar="N",
+        default=core,
+        help=f"interactions that every user and item has at least; 1 keeps all (default: {core})",
+    )
+    parser.add_argument(
+        "--labels",
+        choices=LABELS,
+        default=labels,
+        help=f"keep users with a label for every attacked attribute, for some, or all users (default: {labels})",
+    )
+    parser.add_argument(
+        "--conflicts",
+        choices=CONFLICTS,
+        default="majority",
+        help="what counts where rows give a user several values; drop: no value (default: majority)",
+    )
+    _add_out(parser, name)
+
+
+def _add_out(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("dataset"),
+        metavar="DIR",
+        help=f"the folder that gets the folder '{name}' (default: dataset)",
+    )
+
+
+def _prepare_raw(arguments: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    converter, further = CONVERTERS.get(arguments.source), ""
+    if converter is None:
+        converter, further = _csv_converter(arguments)
+    options = Options(arguments.core, arguments.labels, arguments.conflicts)
+    summary = convert(converter, arguments.raw, arguments.out, options)
+    print(summary.text() + "\n" + _written(summary.dataset, arguments.out, start) + further)
+    return 0
+
+
+def _csv_converter(arguments: argparse.Namespace) -> tuple[Converter, str]:
+    """The converter, and what a run needs to know besides, for there is no property file."""
+    columns = {name: getattr(arguments, name) for name in ("user", "item", "time", "rating")}
+    converter = csv_tables(
+        arguments.name,
+        arguments.interactions,
+        arguments.users,
+        columns,
+        parse_value(arguments.attributes),
+        arguments.separator,
+        arguments.encoding,
+    )
+    order = "TO" if arguments.time else "RO"
+    written = ["user_id", "item_id", *converter.merge, *(["timestamp"] if arguments.time else [])]
+    loaded = json.dumps(written, ensure_ascii=False)
+    split = f"{{split: {{LS: valid_and_test}}, group_by: user, order: {order}, mode: full}}"
+    settings = (f"--attributes={arguments.attributes}", f"--load_col={{inter: {loaded}}}")
+    return converter, "".join(f" {shlex.quote(word)}" for word in (*settings, f"--eval_args={split}"))
+
+
+def _written(name: str, out: Path, start: float) -> str:
+    return (
+        f"written to {out / name}/ in {time.perf_counter() - start:.1f} s. Next:\n\n"
+        f"  recbole-aia run --model=BPR --dataset={name} {shlex.quote(f'--data_path={out}')} --defense=raid"
+    )
+
+
+def _add_synthetic(sources: argparse._SubParsersAction[Any]) -> None:
+    parser = sources.add_parser(
+        "synthetic",
+        help="interactions of any size, with a planted attribute",
+        description=_SYNTHETIC_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--users", type=int, required=True, metavar="N", help="number of users, at least 20")
+    parser.add_argument("--items", type=int, required=True, metavar="N", help="number of items, each with a taker")
+    parser.add_argument(
+        "--interactions", type=int, required=True, metavar="N", help="number of different user-item pairs"
+    )
+    parser.add_argument(
+        "--leak",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="0 to 10, how far apart the classes' tastes are: 0 plants nothing, 3 is plain to see (default: 1.0)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default: 0)")
+    _add_out(parser, "synthetic")
+
+
+def _prepare_synthetic(arguments: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    sizes = arguments.users, arguments.items, arguments.interactions
+    try:
+        data = synthetic.generate(*sizes, leak=arguments.leak, seed=arguments.seed)
+        synthetic.write(data, arguments.out)
+    except MemoryError as error:
+        raise ConfigValueError(
+            "that is too much for this machine's memory. Ask for fewer users or interactions."
+        ) from error
+    classes = zip(synthetic.CLASSES, np.bincount(data.labels), strict=True)
+    activity = np.bincount(data.users)
+    print(
+        "users {:,}, items {:,}, interactions {:,}\n".format(*sizes)
+        + f"group: {', '.join(f'{name} {size:,}' for name, size in classes)}\n"
+        + f"interactions of a user: median {np.median(activity):,.0f}, most {activity.max():,}\n"
+        + _written(synthetic.NAME, arguments.out, start)
+    )
+    return 0
