@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,12 @@ def parse_arguments(arguments: Iterable[str]) -> dict[str, Any]:
             raise ConfigValueError(f"--{key} is given twice, as '{values[key]}' and as '{text}'. Keep one.")
         values[key] = text
     return parse_texts(values)
+
+
+def refuse_arguments(command: str, arguments: Sequence[str]) -> None:
+    """Raises :class:`ConfigValueError` where a command is given arguments that it does not know."""
+    if arguments:
+        raise ConfigValueError(f"unknown argument '{arguments[0]}'. See 'recbole-aia {command} --help'.")
 
 
 # Names and paths: a dataset called 1 and a folder called 2024 are no numbers.

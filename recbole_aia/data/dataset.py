@@ -13,7 +13,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 
 from recbole_aia.data.download import obtain
 from recbole_aia.data.loader import FastTrainDataLoader, WideFullSortEvalDataLoader
-from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.errors import ConfigValueError
 from recbole_aia.files import sha256_of
 
 

@@ -62,10 +62,10 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="load a checkpoint that RecBole pickled; such a file can run code, so know where it is from",
     )
+    parser.set_defaults(handle=_unlearn)
 
 
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Runs the command."""
+def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from recbole_aia import unlearn
 
     parse_arguments(rest)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_aia.text import refuse_arguments
+
 _HELP = """\
 Writes a trained or unlearned model for tools that know nothing of recbole-aia.
 
@@ -30,15 +32,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run, or a checkpoint of recbole-aia")
     parser.add_argument("--format", choices=["recbole"], default="recbole", help="whose format (default: recbole)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write; it must be new")
+    parser.set_defaults(handle=_export)
 
 
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Runs the command."""
-    from recbole_aia.errors import ConfigValueError
+def _export(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from recbole_aia.export import export_recbole
 
-    if rest:
-        raise ConfigValueError(f"unknown argument '{rest[0]}'. See 'recbole-aia export --help'.")
+    refuse_arguments(arguments.command, rest)
     export_recbole(arguments.run, arguments.out)
     print(f"written to {arguments.out}")
     return 0

@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from recbole_aia.data import synthetic
 from recbole_aia.data.converters import CONFLICTS, CONVERTERS, LABELS, Converter, Labels, Options, csv_tables
 from recbole_aia.data.converters import prepare as convert
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.text import parse_value
+from recbole_aia.text import parse_value, refuse_arguments
 
 _SYNTHETIC_HELP = """\
 Generates interactions of two classes of users, a and b, who like different genres of items, and writes them
@@ -44,14 +45,15 @@ the interactions hold the attributes. Everything is kept, unless --core or --lab
 """
 
 
-def add_prepare(commands: argparse._SubParsersAction[Any]) -> None:
-    """Adds the command, with one of its own for each dataset, to those of the command line."""
+def add_parser(commands: Any) -> None:
+    """Declares the command, with one of its own for each dataset."""
     parser = commands.add_parser(
         "prepare",
         help="make a dataset",
         description="Makes a dataset that 'recbole-aia run' can take. Each has its own --help.",
         allow_abbrev=False,
     )
+    parser.set_defaults(handle=_prepare)
     sources = parser.add_subparsers(dest="source", required=True, metavar="DATASET")
     _add_synthetic(sources)
     for converter in CONVERTERS.values():
@@ -59,13 +61,8 @@ def add_prepare(commands: argparse._SubParsersAction[Any]) -> None:
     _add_csv(sources)
 
 
-def prepare(arguments: argparse.Namespace) -> int:
-    """Makes the dataset that the arguments ask for; returns the exit code.
-
-    Raises:
-        ConfigValueError: what is asked for is not possible.
-        RawDataError: raw files are missing, damaged, or not what they should be.
-    """
+def _prepare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    refuse_arguments(f"prepare {arguments.source}", rest)
     return _prepare_synthetic(arguments) if arguments.source == "synthetic" else _prepare_raw(arguments)
 
 

@@ -1,0 +1,119 @@
+"""The command ``recbole-aia audit``."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.keys import KEYS
+from recbole_aia.text import parse_arguments
+
+_AUDIT_HELP = """\
+Measures what user embeddings give away. Attackers learn from some users' embeddings and labels (gender, age, ...)
+and then guess the labels of users they have not seen. Nothing is trained but the attackers, nothing is changed.
+
+  any system's embeddings:   recbole-aia audit --embeddings users.npy --labels users.csv
+  a run of recbole-aia:      recbole-aia audit runs/BPR-ml-100k-raid-seed2020-1a2b3c
+  a trained checkpoint:      recbole-aia audit --checkpoint saved/model.pth
+
+The table shows, for each attribute and attacker, the advantage: 0 is no better than guessing, 1 is certainty. An
+advantage below the floor in its row is what chance alone reaches, and no evidence of a leak. The worst case over
+the attackers and views is what counts. The exit code is 0, with --fail_above 1 where a worst case exceeds it, and 2
+where something is wrong with the input; 3 means that the program failed, and nothing about the leak.
+
+users.csv lists each user with the true class and how sure the strongest attacker is of it, so it is as confidential
+as the labels.
+"""
+
+_AUDIT_FILES = """\
+embeddings:
+  .npz      'embeddings' [users x dimensions], and 'user_tokens' with the users' names; recbole-aia's embeddings.npz
+  .csv .tsv a header, a column of users (called user_id or user, or first and not numeric), and numbers
+  .parquet  the same; needs pyarrow (pip install pyarrow)
+  .npy      rows only, no users: row i belongs to line i of the labels, and there must be as many
+
+labels:
+  Commas, semicolons or tabs, a header, a column of users (called user_id or user, or the first) and one line a user,
+  such as RecBole's .user files. Without --attributes, every column that can be attacked is.
+
+more settings, as --key=value (recbole-aia run --help lists them with their defaults):
+  '--attack_views=[served,top_k,scores,profile]' of a run or a checkpoint: vectors, recommendation lists, scores of
+  all items, and the interactions themselves, which are a ceiling and count in no worst case
+  '--attackers=[logistic,mlp]'  --attack_folds=5  --attack_repeats=2  --attack_permutations=200  --attack_jobs=1
+  --seed=2020  --show_progress=False  '--attributes={age: {bins: [30, 50]}}'
+  of a run or a checkpoint also any key of its configuration, such as --data_path=DIR for data that have moved
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Declares the command."""
+    parser = commands.add_parser(
+        "audit",
+        help="attack what is already there: embeddings of any system, a run, a checkpoint",
+        description=_AUDIT_HELP,
+        epilog=_AUDIT_FILES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        usage="recbole-aia audit (RUN | --checkpoint FILE | --embeddings FILE --labels FILE) [--key=value ...]",
+    )
+    parser.add_argument("run", nargs="?", type=Path, metavar="RUN", help="the folder of a run of recbole-aia")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="a checkpoint of recbole-aia or RecBole")
+    parser.add_argument("--embeddings", type=Path, metavar="FILE", help="user embeddings, one row a user")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="the users' attributes, for --embeddings")
+    parser.add_argument("--attributes", metavar="LIST", help="what to attack, such as [gender,age]")
+    parser.add_argument(
+        "--output_dir", type=Path, metavar="DIR", help="for results.json and users.csv (default: under runs/)"
+    )
+    parser.add_argument("--fail_above", type=float, metavar="X", help="exit code 1 when an advantage exceeds X")
+    parser.add_argument(
+        "--trust_checkpoint",
+        action="store_true",
+        help="load a checkpoint that RecBole pickled; such a file can run code, so know where it is from",
+    )
+    parser.add_argument("--config_files", nargs="+", type=Path, metavar="FILE", help="YAML files with settings")
+    parser.set_defaults(handle=_audit)
+
+
+def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from recbole_aia import audit, subjects
+
+    argv = [*rest, *([f"--attributes={arguments.attributes}"] if arguments.attributes is not None else [])]
+    files = arguments.config_files or []
+    _refuse_misspelt_options(parse_arguments(argv), list(vars(arguments)))
+    ways = {"RUN": arguments.run, "--checkpoint": arguments.checkpoint, "--embeddings": arguments.embeddings}
+    given = [name for name, path in ways.items() if path is not None]
+    if len(given) != 1:
+        what = f"{' and '.join(given)} are given" if given else "nothing is given"
+        raise ConfigValueError(f"{what} to audit. Give one of RUN, --checkpoint FILE, --embeddings FILE --labels FILE.")
+    if (arguments.labels is None) == (given == ["--embeddings"]):
+        raise ConfigValueError("--embeddings and --labels go together; a run and a checkpoint know their labels.")
+    if given == ["RUN"]:
+        subject = subjects.run_subject(arguments.run, files, argv)
+    elif given == ["--checkpoint"]:
+        subject = subjects.checkpoint_subject(arguments.checkpoint, arguments.trust_checkpoint, files, argv)
+    else:
+        subject = subjects.embeddings_subject(arguments.embeddings, arguments.labels, files, argv)
+    limit = arguments.fail_above
+    results = audit.audit(subject, arguments.output_dir, limit)
+    failures = audit.failures(results, 1.0 if limit is None else limit)
+    unguarded = {f"{row['attribute']}: {name}" for row in results["attacks"] for name in row["left_out"]}
+    if unguarded and limit is not None:
+        print(f"recbole-aia: not guarded, too few users: {', '.join(sorted(unguarded))}", file=sys.stderr)
+    if failures:
+        print(f"recbole-aia: above --fail_above {limit:g}: {'; '.join(failures)}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _refuse_misspelt_options(given: Mapping[str, Any], options: Sequence[str]) -> None:
+    """A gate that is misspelt would stand open: ``--key=value`` is otherwise taken for a setting."""
+    from recbole_aia.config import PRESENTATION_KEYS
+
+    for key in set(given) - set(options) - KEYS.keys() - PRESENTATION_KEYS:
+        close = difflib.get_close_matches(key.replace("-", "_"), options, n=1, cutoff=0.85)
+        if close:
+            raise ConfigValueError(f"unknown option --{key}. Did you mean --{close[0]}?")
