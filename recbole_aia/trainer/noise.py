@@ -25,8 +25,7 @@ class _Perturbation(PostTrainer):
             raise ConfigValueError(f"{self.defense} changes vectors, and a tower has none. Write --target=released.")
         target = VectorTarget(self.view, request.users, released=name == "released")
         noisy, details = self.perturbed(target.initial)
-        with torch.no_grad():
-            target.parameters[0].copy_(noisy)
+        target.place(noisy)
         target.finish()
         return details
 

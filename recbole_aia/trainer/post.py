@@ -164,8 +164,10 @@ class PostTrainer(DefenseTrainer):
             ConfigValueError: the loss is no longer finite.
         """
         config = self.config
-        rate = config["unlearn_learning_rate"] * target.scale()
-        optimizer = torch.optim.Adam(target.parameters, lr=rate)
+        optimizer = torch.optim.Adam(
+            {"params": [parameter], "lr": config["unlearn_learning_rate"] * scale}
+            for parameter, scale in zip(target.parameters, target.scales(), strict=True)
+        )
         plateau, step, converged = Plateau(config["unlearn_tolerance"], config["unlearn_patience"]), 0, False
         with only_moving(self.model, target):
             while step < config["unlearn_max_steps"] and not converged:

@@ -47,9 +47,9 @@ class Target(ABC):
     def finish(self) -> None:
         """Leaves the parameters in the model, with nothing cached."""
 
-    def scale(self) -> float:
-        """The standard deviation of what moves."""
-        return float(torch.cat([p.detach().flatten() for p in self.parameters]).std())
+    def scales(self) -> list[float]:
+        """The standard deviation of what moves, of each parameter."""
+        return [float(parameter.detach().std()) for parameter in self.parameters]
 
 
 class VectorTarget(Target):
@@ -58,35 +58,41 @@ class VectorTarget(Target):
     def __init__(self, view: UserEmbeddingView, users: Tensor, released: bool) -> None:
         super().__init__(view, users)
         self.holders = [view.release()] if released else list(view.tables())
-        start = torch.cat([holder.detach()[users] for holder in self.holders], dim=1)
-        self.initial = start
-        self._vectors = start.clone().requires_grad_()
-        self.parameters = [self._vectors]
+        # A copy for each table: NeuMF's two have scales of their own, and so have the steps that fit them.
+        self.parameters = [holder.detach()[users].requires_grad_() for holder in self.holders]
+        self.initial = self.embeddings().detach()
 
     def embeddings(self) -> Tensor:
         """See :meth:`Target.embeddings`."""
-        return self._vectors
+        return torch.cat(self.parameters, dim=1)
 
     def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
         """See :meth:`Target.pull_back`: the vectors are the parameters."""
-        return [gradient]
+        return self._by_table(gradient)
 
     def model_gradient(self, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
         """See :meth:`Target.model_gradient`."""
         self._write()
         value = loss()
-        parts = torch.autograd.grad(value, self.holders)
-        return value.detach(), [torch.cat([part[self.users] for part in parts], dim=1)]
+        return value.detach(), [part[self.users] for part in torch.autograd.grad(value, self.holders)]
+
+    @torch.no_grad()
+    def place(self, embeddings: Tensor) -> None:
+        """Sets the users' vectors, ``[n, d]``."""
+        for parameter, part in zip(self.parameters, self._by_table(embeddings), strict=True):
+            parameter.copy_(part)
 
     def finish(self) -> None:
         """See :meth:`Target.finish`."""
         self._write()
 
+    def _by_table(self, embeddings: Tensor) -> list[Tensor]:
+        return list(embeddings.split([holder.shape[1] for holder in self.holders], dim=1))
+
     @torch.no_grad()
     def _write(self) -> None:
-        parts = self._vectors.split([holder.shape[1] for holder in self.holders], dim=1)
-        for holder, part in zip(self.holders, parts, strict=True):
-            holder[self.users] = part
+        for holder, parameter in zip(self.holders, self.parameters, strict=True):
+            holder[self.users] = parameter
         self.view.clear_caches()
 
 
@@ -125,10 +131,11 @@ class ParameterTarget(Target):
         """See :meth:`Target.finish`."""
         self.view.clear_caches()
 
-    def scale(self) -> float:
-        """See :meth:`Target.scale`."""
-        rows = [p.detach() if self._rows is None else p.detach()[self._rows] for p in self.parameters]
-        return float(torch.cat([part.flatten() for part in rows]).std())
+    def scales(self) -> list[float]:
+        """See :meth:`Target.scales`."""
+        if self._rows is None:
+            return super().scales()
+        return [float(parameter.detach()[self._rows].std()) for parameter in self.parameters]
 
     def _asked(self, gradients: tuple[Tensor, ...]) -> list[Tensor]:
         """Gradients that are zero, and so leave an Adam step at zero, for everybody else."""
