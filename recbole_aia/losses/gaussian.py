@@ -15,6 +15,7 @@ CovarianceMethod = Literal["ledoit_wolf", "ridge", "full"]
 
 _RIDGE = 1e-2  # weight of the sphere in every covariance, of classes and of all users alike
 _CHUNK = 1 << 16  # users at a time, where a copy of all would cost memory
+_BYSTANDERS = 1 << 62  # the class of those who move for another attribute: part of all users, and not compared
 _FEWEST = 2  # users of a class that has a covariance at all
 
 
@@ -78,7 +79,8 @@ class ClassDivergence:
     .. math:: \mathcal L^{AU}_j = \sum_k \frac{N_k}{N}\,
         D_{KL}\bigl(\mathcal N(\mu_{j,k}, \Sigma_{j,k}) \,\|\, \mathcal N(\mu_j, \Sigma_j)\bigr)
 
-    Classes are those of the users who move; "all users" are they and the ``others`` who have a label. A covariance of
+    Classes are those of the users who move and asked for that attribute; "all users" are everybody who has a label,
+    those who moved for another attribute and the ``others`` included. A covariance of
     few users is mostly noise, which a descent would remove at the price of recommendations. So every class is shrunk
     towards all users, and all users towards a sphere, which classes that are alike stay through. The weights are
     estimated once, here: the loss stays the same function while users move. A step costs a product
@@ -86,11 +88,12 @@ class ClassDivergence:
 
     Args:
         embeddings: where the users are now, ``[n, d]``.
-        labels: ``[n, A]``, integers; negative where a user's label is not known.
+        labels: what is to be hidden, ``[n, A]``, integers; negative where there is nothing.
         covariance: ``ledoit_wolf`` estimates the weights; ``ridge`` leaves classes as they are and has 0.01 of the
             sphere everywhere; ``full`` shrinks nothing.
         others: embeddings of users who stay, ``[m, d]``.
         other_labels: their labels, ``[m, A]``.
+        known: the labels of those who move whether they are to be hidden or not, ``[n, A]``; ``labels`` where ``None``.
 
     Attributes:
         left_out: (attribute, class) of those with a single user, who has no covariance; that user does not count.
@@ -109,22 +112,32 @@ class ClassDivergence:
         covariance: CovarianceMethod = "ledoit_wolf",
         others: Tensor | None = None,
         other_labels: Tensor | None = None,
+        known: Tensor | None = None,
     ) -> None:
         others = embeddings[:0] if others is None else others
         other_labels = labels[:0] if other_labels is None else other_labels
         _check(embeddings, labels, others, other_labels)
         embeddings, others = embeddings.detach(), others.detach()
         classes, named, self.left_out = _classes(labels)
-        attributes, sizes = [a for a, _ in named], [len(users) for users in classes]
         taking_part = labels.clone()
         for a, k in self.left_out:
             taking_part[labels[:, a] == k, a] = -1
+        if known is not None:
+            bystanders = (labels < 0) & (known >= 0)
+            classes += [users.nonzero().squeeze(1) for users in bystanders.t() if users.any()]
+            named += [(a, _BYSTANDERS) for a, users in enumerate(bystanders.t()) if users.any()]
+            taking_part[bystanders] = _BYSTANDERS
+        attributes, sizes = [a for a, _ in named], [len(users) for users in classes]
         self._cells = Cells(taking_part.clamp_min(-1), named, embeddings)
         own = torch.tensor(attributes, device=embeddings.device)
         counts = F.one_hot(own).t().double() * torch.tensor(sizes, device=own.device)
         totals = counts.sum(1, keepdim=True) + (other_labels >= 0).sum(0).to(counts).unsqueeze(1)
-        weights = counts / counts.sum(1, keepdim=True)
+        asked = counts * torch.tensor([k != _BYSTANDERS for _, k in named], device=own.device)
+        weights = asked / asked.sum(1, keepdim=True)
         spheres, pools = _shrinkages(covariance, embeddings, classes, own, others, other_labels)
+        pools[[k == _BYSTANDERS for _, k in named]] = (
+            1.0  # their covariance is compared with nothing, and stays regular
+        )
         self._groups = _Groups(
             attributes=own,
             weights=weights,

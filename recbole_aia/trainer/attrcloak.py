@@ -68,8 +68,9 @@ class AttrCloakUnlearner(PostTrainer):
             others = self.view.served(request.others)
         try:
             divergence = ClassDivergence(
-                target.initial, request.labels, self.config["attrcloak_covariance"], others, request.other_labels
-            )
+                target.initial, request.labels, self.config["attrcloak_covariance"], others, request.other_labels,
+                request.known,
+            )  # fmt: skip
             divergence(target.initial)
         except ValueError as error:
             raise AttributeDataError(f"attrcloak cannot hide anything: {error}. Ask for more users.") from error

@@ -129,6 +129,28 @@ class TestClassDivergence:
         loss = ClassDivergence(movers, known[:50], "full", rest, known[50:])(movers)
         torch.testing.assert_close(loss[0], plain_loss(movers, column, everyone))
 
+    @pytest.mark.parametrize("covariance", ["full", "ledoit_wolf"])
+    @pytest.mark.parametrize("bystanders", [1, 30])
+    def test_users_who_move_for_another_attribute_are_part_of_everyone(self, covariance, bystanders):
+        embeddings, known = users(120, 3), labels(120, 2, 3)
+        asked = known.clone()
+        asked[:bystanders, 0] = -1
+        divergence = ClassDivergence(embeddings, asked, covariance, known=known)
+        moved = embeddings.clone().requires_grad_()
+        loss = divergence(moved)[0]
+        if covariance == "full":
+            torch.testing.assert_close(loss, plain_loss(embeddings[bystanders:], asked[bystanders:, 0], embeddings))
+        assert torch.autograd.grad(loss, moved)[0][:bystanders].abs().sum() > 0
+        assert torch.autograd.gradcheck(divergence, moved)
+
+    def test_classes_that_are_alike_have_next_to_no_loss(self):
+        embeddings = users(943, 32) @ torch.diag(torch.linspace(0.1, 2, 32, dtype=torch.float64))
+        known = labels(943, 21)
+        ours, raw = (ClassDivergence(embeddings, known, way)(embeddings) for way in ("ledoit_wolf", "ridge"))
+        assert ours < 0.1 * raw
+            embeddings
+        )
+
     def test_a_class_of_one_is_left_out_and_named(self):
         embeddings, known = users(20, 2), labels(20, 2, 3)
         known[:, 1] = known[:, 1].clamp(max=1)
