@@ -148,8 +148,6 @@ class TestClassDivergence:
         known = labels(943, 21)
         ours, raw = (ClassDivergence(embeddings, known, way)(embeddings) for way in ("ledoit_wolf", "ridge"))
         assert ours < 0.1 * raw
-            embeddings
-        )
 
     def test_a_class_of_one_is_left_out_and_named(self):
         embeddings, known = users(20, 2), labels(20, 2, 3)
