@@ -45,16 +45,17 @@ def divergence(trainer, labels, name="gender"):
     return float(ClassDivergence(served(trainer), labels.column(name)[1:, None], "ridge")(served(trainer)))
 
 
-class NoInteractions:
-    """A dataset whose users have names and whose interactions nobody may touch."""
+def guarded(dataset):
+    """The same dataset, whose users have names and whose interactions nobody may touch."""
 
-    def __init__(self, dataset):
-        self._dataset = dataset
+    def refuse(self, *_):
+        raise AssertionError("data-free unlearning has touched an interaction")
 
-    def __getattr__(self, name):
-        if name in ("inter_feat", "inter_num", "inter_matrix", "history_item_matrix", "build", "copy"):
-            raise AssertionError(f"data-free unlearning has touched {name}")
-        return getattr(self._dataset, name)
+    names = ("inter_feat", "inter_num", "inter_matrix", "history_item_matrix", "build", "copy")
+    twin = copy.copy(dataset)
+    del twin.inter_feat
+    twin.__class__ = type("Guarded", (type(dataset),), {name: property(refuse) for name in names})
+    return twin
 
 
 @pytest.mark.parametrize("mode", ["data_dependent", "data_free"])
@@ -120,9 +121,18 @@ def test_users_who_did_not_ask_are_bit_identical(make_config, ml100k):
         assert record["users"] == asked.tolist()
 
 
-def test_data_free_unlearning_touches_no_interaction(make_config, ml100k, monkeypatch):
-    trainer, _, labels = prepared(make_config, ml100k)
-    monkeypatch.setattr("recbole_aia.trainer.post.create_dataset", lambda _: NoInteractions(ml100k))
+@pytest.mark.parametrize("model", ["BPR", "NeuMF", "LightGCN", "DMF"])
+def test_data_free_unlearning_touches_no_interaction(make_config, ml100k, monkeypatch, model):
+    trainer, _, labels = prepared(make_config, ml100k, model)
+    if "released" in trainer.view.targets:
+        # What a graph or a tower makes of the interactions it holds is computed once, and then frozen.
+        trainer.view.release()
+        for held in ("norm_adj_matrix", "user_rows"):
+            monkeypatch.setattr(trainer.model, held, None, raising=False)
+    data = guarded(ml100k)
+    with pytest.raises(AssertionError, match="touched"):
+        data.inter_feat  # noqa: B018
+    monkeypatch.setattr("recbole_aia.trainer.post.create_dataset", lambda _: data)
     monkeypatch.setattr(trainer.model, "calculate_loss", lambda _: pytest.fail("the recommendation loss was computed"))
     before = divergence(trainer, labels)
     trainer.unlearn()
