@@ -9,7 +9,7 @@ from recbole_aia import AttackHook, AttributeInferenceEvaluator
 from recbole_aia.data import load_labels, prepare_loaders
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import build_model, scores_users
-from recbole_aia.trainer import TRAINERS, train, undefended_twin
+from recbole_aia.trainer import train, trainer_class, undefended_twin
 
 QUICK = {"attackers": ["logistic"], "attack_permutations": 20, "attack_jobs": 1, "attributes": ["gender"]}
 
@@ -44,7 +44,7 @@ def test_training_is_the_same_bit_by_bit_with_and_without_it(model, defense, mak
 def trainer(make_config, ml100k):
     config = make_config("BPR", defense="none", epochs=4, **QUICK)
     parts = prepare_loaders(config, copy.deepcopy(ml100k), scores_users=scores_users(config))
-    trainer = TRAINERS["none"](config, build_model(config, parts[0].dataset))
+    trainer = trainer_class(config)(config, build_model(config, parts[0].dataset))
     trainer.after_epoch = AttackHook(trainer, load_labels(config, parts[0].dataset), every=2)
     trainer.fit(parts[0], show_progress=False)
     return trainer

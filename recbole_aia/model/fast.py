@@ -53,6 +53,11 @@ def restore(model: Any, state: Mapping[str, Any], path: str | Path) -> None:
             "or dataset, or the dataset's files or the settings have changed since. Give what it was trained with."
         ) from error
     others = state.get("other_parameter") or {}
+    if others.get("released_users") is not None and not hasattr(model, "released_users"):
+        raise CheckpointError(
+            f"the users of '{path}' are released, and stock {type(model).__name__} has no place for them. "
+            "Leave fast: False out."
+        )
     model.load_other_parameter({k: v.to(model.device) if isinstance(v, Tensor) else v for k, v in others.items()})
     # What a model has cached is left behind: it is computed when it is asked for.
     UserEmbeddingView(model).clear_caches()

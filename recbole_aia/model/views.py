@@ -90,8 +90,8 @@ class UserEmbeddingView:
     def release(self) -> Tensor:
         """Freezes the served vectors of all users, which score from then on; see :attr:`released`.
 
-        A graph model's items are frozen with them, and its table of users, which would still give away what the
-        released users no longer do, is emptied. A tower stays in the model as it is.
+        A graph model's items are frozen with them. Its tables are emptied, of items too: from frozen items, their table
+        and the interactions, that of users could be solved for. A tower stays in the model as it is.
 
         Raises:
             UnsupportedModelError: the model serves its table, or cannot take vectors back.
@@ -194,9 +194,14 @@ class GraphView(UserEmbeddingView):
         """See :meth:`UserEmbeddingView.served`."""
         return F.embedding(self._ids(users), self.model.forward()[0])
 
+    def tables(self) -> list[nn.Parameter]:
+        """See :meth:`UserEmbeddingView.tables`; none of a model that serves released vectors."""
+        return super().tables() if self.released is None else []
+
     def _freeze(self) -> None:
         self.model.released_items = self.model.forward()[1].clone()
         self.model.user_embedding.weight.zero_()
+        self.model.item_embedding.weight.zero_()
 
     def _items(self) -> Tensor:
         return self.model.forward()[1]  # type: ignore[no-any-return]

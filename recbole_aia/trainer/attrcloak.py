@@ -59,11 +59,14 @@ class AttrCloakUnlearner(PostTrainer):
         self._check_finite(before.sum())
         details = self.descend(target, gradients)
         with torch.no_grad():
-            after = divergence(target.embeddings())
+            after = self.checked(lambda: divergence(target.embeddings()))
         divergences = {name: [float(a), float(b)] for name, a, b in zip(request.names, before, after, strict=True)}
         return {"mode": mode, **details, "weights": weigh.record(), "divergence": divergences}
 
     def _divergence(self, target: Target, request: Request) -> ClassDivergence:
+        for name, column in zip(request.names, request.labels.t(), strict=True):
+            if column[column >= 0].bincount().max() < 2:
+                raise AttributeDataError(f"no two of those who asked are of one class of '{name}'. Ask for more users.")
         with torch.no_grad():
             others = self.view.served(request.others)
         try:
@@ -72,8 +75,6 @@ class AttrCloakUnlearner(PostTrainer):
                 request.known,
             )  # fmt: skip
             divergence(target.initial)
-        except ValueError as error:
-            raise AttributeDataError(f"attrcloak cannot hide anything: {error}. Ask for more users.") from error
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise ConfigValueError(
                 "attrcloak: a covariance is singular, as that of fewer users than dimensions is. "
@@ -108,8 +109,9 @@ class Weighting:
         """The combination of two gradients, each a list of tensors."""
         if self.units is None:
             self.units = self._units(privacy, utility)
-        privacy = [part / self.units[0] for part in privacy]
-        utility = [part / self.units[1] for part in utility]
+        if self.units != (1.0, 1.0):
+            privacy = [part / self.units[0] for part in privacy]
+            utility = [part / self.units[1] for part in utility]
         if self.name == "fixed":
             weight = privacy[0].new_tensor(self.fixed)
         else:

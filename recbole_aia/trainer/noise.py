@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,15 +24,19 @@ class _Perturbation(PostTrainer):
         name = target_name(self.view, self.config["target"])
         if name == "tower":
             raise ConfigValueError(f"{self.defense} changes vectors, and a tower has none. Write --target=released.")
+        self.refuse_target(name)
         target = VectorTarget(self.view, request.users, released=name == "released")
         noisy, details = self.perturbed(target.initial)
         target.place(noisy)
         target.finish()
         return details
 
+    def refuse_target(self, name: str) -> None:
+        """Raises :class:`ConfigValueError` for a target whose noise would not do what it says."""
+
+    @abstractmethod
     def perturbed(self, vectors: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """Noisy vectors ``[n, d]``, and what the record should say."""
-        raise NotImplementedError
 
 
 class NoiseTrainer(_Perturbation):
@@ -64,6 +69,14 @@ class DPTrainer(_Perturbation):
     def check(cls, config: Any, attributes: Sequence[str]) -> None:
         """See :meth:`DefenseTrainer.check`."""
         _scale(config)
+
+    def refuse_target(self, name: str) -> None:
+        """See :meth:`_Perturbation.refuse_target`: a graph serves more of a user than a noisy row of its table."""
+        if name == "table" and "released" in self.view.targets:
+            raise ConfigValueError(
+                f"{type(self.model).__name__} adds a user's items to the table's noisy row, without noise, and serves "
+                "the sum: nothing would be guaranteed. Leave target out."
+            )
 
     def perturbed(self, vectors: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """See :meth:`_Perturbation.perturbed`."""

@@ -6,7 +6,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from recbole_aia.trainer.targets import Target, intact_on_error, make_target, on
 
 __all__ = ["Gradients", "Plateau", "PostTrainer", "Request"]
 
+Result = TypeVar("Result")
 _CHECK = 10  # steps between two looks at the loss
 
 #: A monitored loss, and the gradients of a target's parameters.
@@ -171,7 +172,7 @@ class PostTrainer(DefenseTrainer):
         plateau, step, converged = Plateau(config["unlearn_tolerance"], config["unlearn_patience"]), 0, False
         with only_moving(self.model, target):
             while step < config["unlearn_max_steps"] and not converged:
-                loss, moves = self._checked(gradients)
+                loss, moves = self.checked(gradients)
                 for parameter, move in zip(target.parameters, moves, strict=True):
                     parameter.grad = move
                 optimizer.step()
@@ -184,9 +185,10 @@ class PostTrainer(DefenseTrainer):
             target.finish()
         return {"steps": step, "converged": converged}
 
-    def _checked(self, gradients: Gradients) -> tuple[Tensor, list[Tensor]]:
+    def checked(self, compute: Callable[[], Result]) -> Result:
+        """What ``compute`` returns; raises :class:`ConfigValueError` where a covariance has become singular."""
         try:
-            return gradients()
+            return compute()
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise ConfigValueError(
                 f"{self.defense}: a covariance has become singular. Lower unlearn_learning_rate, or write "

@@ -21,6 +21,7 @@ from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
 from recbole_aia.config import PRESENTATION_KEYS
 from recbole_aia.data import interactions_digest, prepare_loaders
+from recbole_aia.errors import ConfigValueError
 from recbole_aia.files import write_whole
 from recbole_aia.keys import KEYS
 from recbole_aia.model import build_model, restore, scores_users
@@ -76,6 +77,11 @@ def train(
     trainer, (train_data, valid_data, test_data) = _prepared(config, dataset)
     if config["defense"] != "none" and (origin := config["init_checkpoint"] or start):
         restore(trainer.model, load_checkpoint(origin), origin)
+    if trainer.stage != "post" and trainer.view.released is not None:
+        raise ConfigValueError(
+            f"the users of '{config['init_checkpoint']}' are released, and training would not move them. "
+            "Use a defense after training, or an earlier checkpoint."
+        )
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.unlink(missing_ok=True)
     trainer.saved_model_file = str(checkpoint)
