@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_aia.commands.options import refuse_misspelt_options
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.text import parse_arguments
 
@@ -52,7 +53,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--attributes", metavar="LIST", help="what to hide, such as [gender,age]")
     parser.add_argument("--users", metavar="WHO", help="who asks (default: everybody)")
     parser.add_argument(
-        "--mode", choices=["data_dependent", "data_free"], help="attrcloak, with or without interactions"
+        "--mode", choices=["data_dependent", "data_free"], help="of attrcloak: with interactions (default), or without"
     )
     parser.add_argument("--add", action="store_true", help="add a request to the ledger in DIR")
     parser.add_argument("--withdraw", type=int, metavar="N", help="withdraw request N")
@@ -68,7 +69,7 @@ def add_parser(commands: Any) -> None:
 def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from recbole_aia import unlearn
 
-    parse_arguments(rest)
+    refuse_misspelt_options(parse_arguments(rest), list(vars(arguments)))
     ways = {
         "--checkpoint": arguments.checkpoint is not None,
         "--add": arguments.add,
@@ -81,6 +82,8 @@ def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         raise ConfigValueError(f"{what}. Give one of {', '.join(ways)}.")
     if (arguments.attributes is None) == (given[0] in ("--checkpoint", "--add")):
         raise ConfigValueError("--checkpoint and --add need --attributes=[...], what to hide; others take none.")
+    if arguments.users is not None and given[0] not in ("--checkpoint", "--add"):
+        raise ConfigValueError(f"--users says who makes a request, and {given[0]} makes none. Leave it out.")
     if given[0] != "--checkpoint" and (rest or arguments.defense or arguments.mode or arguments.trust_checkpoint):
         raise ConfigValueError(f"{given[0]} keeps the settings that the ledger began with. Leave the others out.")
     if given == ["--list"]:
