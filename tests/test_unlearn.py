@@ -391,10 +391,11 @@ def test_the_last_request_of_a_base_that_names_no_attributes_can_be_withdrawn(sm
     assert set(json.loads(Path("safe/results.json").read_text())["worst_case"]) == {"age"}
 
 
-def test_a_request_that_cannot_stand_alone_is_named_when_another_is_withdrawn(small, capsys):
+@pytest.mark.parametrize("defense", ["attrcloak", "u2u"])
+def test_a_request_that_cannot_stand_alone_is_named_when_another_is_withdrawn(small, defense, capsys):
     base = small("BPR")
     Path("one.txt").write_text("7\n")
-    begin(base, "attrcloak", Asked("[gender]"), Path("safe"), argv=QUICK)
+    begin(base, defense, Asked("[gender]"), Path("safe"), argv=QUICK)
     add(Path("safe"), Asked("[gender]", "random:0.5"))
     add(Path("safe"), Asked("[gender, age]", "random:0.5"))
     add(Path("safe"), Asked("[age]", "one.txt"))

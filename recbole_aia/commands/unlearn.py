@@ -24,15 +24,21 @@ Requests are kept in a ledger, and the protected model is made from the first ch
   recbole-aia unlearn --output_dir safe --withdraw 1
   recbole-aia unlearn --output_dir safe --list
 
-A withdrawn request leaves nothing behind: the model is bit by bit the one that never had it.
+A withdrawn request leaves nothing behind: the model is bit by bit the one that never had it, on a CPU and with the
+same versions of recbole-aia and torch, which the ledger names; otherwise up to rounding.
+
+LightGCN, NGCF and DMF serve released vectors then, for which vanilla RecBole has no place. To have a model that
+'recbole-aia export' writes, begin with --target=table (LightGCN, NGCF) or --target=tower (DMF).
 """
 
 _FILES = """\
 users:   a text file with a user in each line, or core:0.1, edge:0.1, random:0.1: a tenth of all, by activity
 output:  embeddings.npz (vectors by user, to be served elsewhere), results.json, config.yaml, run.log;
          checkpoint.pth (ours: plain data), ledger.json: who asked for what is in both, so keep them to yourself;
-         base.pth: a --trust_checkpoint as plain data
-more settings, as --key=value: those of the defense and of the attack, see recbole-aia run --help
+         base.pth: a --trust_checkpoint as plain data, and so the unprotected model: keep it to yourself too.
+         Any other checkpoint is named in the ledger by its absolute path, so leave it there
+more settings, as --key=value: those of the defense and of the attack, see recbole-aia run --help; those of the attack
+are the checkpoint's own otherwise, and so is what is attacked: '--attack_views=[served,table]', say
 """
 
 
