@@ -28,7 +28,7 @@ def export_recbole(path: Path, out: Path) -> None:
         out: the file to write.
 
     Raises:
-        ConfigValueError: there is such a file already.
+        ConfigValueError: there is such a file already, or it cannot be written.
         CheckpointError: it cannot be read, or holds released users, for which RecBole's models have no place.
     """
     if out.exists():
@@ -44,15 +44,20 @@ def export_recbole(path: Path, out: Path) -> None:
         )
     stock = {
         "config": _stock_config(run.config),
-        "epoch": state["epoch"],
-        "cur_step": state["cur_step"],
-        "best_valid_score": state["best_valid_score"],
+        # The base of an unlearning has nothing of its training.
+        "epoch": state.get("epoch", 0),
+        "cur_step": state.get("cur_step", 0),
+        "best_valid_score": state.get("best_valid_score", float("-inf")),
         "state_dict": state["state_dict"],
         # What its models cache of earlier scores, they compute when they are asked.
         "other_parameter": None,
-        "optimizer": state["optimizer"],
+        "optimizer": state.get("optimizer") or torch.optim.Adam(run.model.parameters()).state_dict(),
     }
-    write_whole(out, lambda aside: torch.save(stock, aside, pickle_protocol=4))
+    try:
+        write_whole(out, lambda aside: torch.save(stock, aside, pickle_protocol=4))
+    except (OSError, RuntimeError) as error:  # RuntimeError: torch's, where it cannot open the file or the disk is full
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise ConfigValueError(f"cannot write '{out}': {reason}. Give another --out.") from error
 
 
 class _WithoutCommandLine(Config):  # type: ignore[misc]

@@ -48,6 +48,7 @@ class Ledger:
         arguments: the settings it began with, as ``--key=value``.
         requests: those that stand.
         next_id: the number of the next request.
+        versions: those of recbole-aia and torch with which the model was made.
     """
 
     base: str
@@ -57,6 +58,7 @@ class Ledger:
     arguments: tuple[str, ...] = ()
     requests: tuple[Entry, ...] = ()
     next_id: int = 1
+    versions: dict[str, str] = field(default_factory=dict)
     schema: str = field(default=_SCHEMA)
 
     @classmethod
@@ -68,18 +70,31 @@ class Ledger:
         """
         path = folder / FILE
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = dict(json.loads(path.read_text(encoding="utf-8")))
             entries = tuple(Entry(**entry) for entry in values.pop("requests"))
             ledger = cls(**{**values, "arguments": tuple(values["arguments"])}, requests=entries)
+            if not ledger._is_well_formed():
+                raise TypeError("a value of another type")
         except OSError as error:
             raise ConfigValueError(
                 f"there is no ledger in '{folder}'. Give the --output_dir of an unlearning, or begin with --checkpoint."
             ) from error
-        except (ValueError, TypeError, KeyError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ConfigValueError(f"'{path}' is not a ledger. Restore the file.") from error
         if ledger.schema != _SCHEMA:
             raise ConfigValueError(f"'{path}' has the schema {ledger.schema}, not {_SCHEMA}. Use another version.")
         return ledger
+
+    def _is_well_formed(self) -> bool:
+        """Whether everything is of its type; somebody may have edited the file."""
+        texts = [self.base, self.sha256, self.data, self.defense, *self.arguments]
+        texts += [text for pair in self.versions.items() for text in pair]
+        lists = True
+        for entry in self.requests:
+            lists &= isinstance(entry.attributes, dict) and isinstance(entry.users, list | None)
+            texts += [entry.when, *entry.attributes, *(entry.users or ())]
+        numbers = [self.next_id, *(entry.id for entry in self.requests)]
+        return lists and all(isinstance(n, int) for n in numbers) and all(isinstance(text, str) for text in texts)
 
     def write(self, folder: Path) -> None:
         """Writes the ledger into a folder."""

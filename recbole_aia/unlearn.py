@@ -6,7 +6,8 @@ import copy
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,30 @@ from recbole_aia.compat import checkpoint_state, plain
 from recbole_aia.config import AIAConfig, defense_keys
 from recbole_aia.data import LabelTable, files_digest, interactions_by_user, prepare_loaders
 from recbole_aia.data.askers import find_users
-from recbole_aia.errors import AttributeDataError, CheckpointError, ConfigValueError
+from recbole_aia.errors import AIAError, AttributeDataError, CheckpointError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.files import written_together
+from recbole_aia.keys import CEILING
 from recbole_aia.ledger import FILE, Ledger, sha256
 from recbole_aia.model import scores_users
+from recbole_aia.model.exposures import FloatArray, exposure_names, vector_exposures
 from recbole_aia.quick_start import run_log, run_results, tables, write_config, write_embeddings
 from recbole_aia.report import write_results
-from recbole_aia.runs import LoadedRun, bring_back, checkpoint_file, make_folder, plain_state, read_state, saved_config
+from recbole_aia.runs import (
+    LoadedRun,
+    bring_back,
+    checkpoint_file,
+    exposed,
+    make_folder,
+    plain_state,
+    read_state,
+    saved_config,
+)
 from recbole_aia.text import parse_arguments, parse_value
 from recbole_aia.trainer import PostTrainer, Trained, trainer_class
 from recbole_aia.trainer.requests import Wish, who_asked
 from recbole_aia.trainer.run import snapshot
+from recbole_aia.version import __version__
 
 _BASE = "base.pth"
 _FILES = (FILE, "checkpoint.pth", "results.json", "embeddings.npz", "config.yaml", "run.log", _BASE)
@@ -50,9 +63,16 @@ class Asked:
         """Specifications by name."""
         value = parse_value(self.attributes)
         names = [value] if isinstance(value, str) else value
-        if not names or not (isinstance(names, dict) or all(isinstance(name, str) for name in names)):
+        if not (names and isinstance(names, list | dict) and all(isinstance(name, str) for name in names)):
             raise ConfigValueError(f"--attributes={self.attributes} names nothing. Write '--attributes=[gender]', say.")
-        return dict(names) if isinstance(names, dict) else dict.fromkeys(names)
+        specs = names if isinstance(names, dict) else dict.fromkeys(names)
+        try:
+            return dict(json.loads(json.dumps(specs)))  # as the ledger gives them back
+        except (TypeError, ValueError) as error:
+            raise ConfigValueError(
+                f"--attributes={self.attributes} holds something else than texts and numbers, such as a date. "
+                "Write '--attributes={age: {bins: [30]}}', say."
+            ) from error
 
 
 def begin(
@@ -97,7 +117,8 @@ def add(folder: Path, asked: Asked) -> dict[str, Any]:
 
 def withdraw(folder: Path, number: int) -> dict[str, Any]:
     """Withdraws a request: the model becomes bit by bit what it would be had the request never been made."""
-    return _rebuild(standing(folder).withdrawn(number), folder, None)
+    ledger = standing(folder)
+    return _rebuild(ledger.withdrawn(number), folder, None, before=ledger)
 
 
 def standing(folder: Path) -> Ledger:
@@ -117,28 +138,59 @@ def standing(folder: Path) -> Ledger:
             "was not finished. --add and --withdraw make it anew.",
             file=sys.stderr,
         )
+    if ledger.versions and ledger.versions != _versions():
+        made, here = (", ".join(f"{name} {v}" for name, v in each.items()) for each in (ledger.versions, _versions()))
+        print(
+            f"warning: the model was made with {made}, and this is {here}: what --add and --withdraw make is the same "
+            "only up to rounding.",
+            file=sys.stderr,
+        )
     return ledger
 
 
+def _versions() -> dict[str, str]:
+    return {"recbole-aia": __version__, "torch": str(torch.__version__)}
+
+
 def _rebuild(
-    ledger: Ledger, folder: Path, asked: Asked | None, trusted: dict[str, Any] | None = None
+    ledger: Ledger,
+    folder: Path,
+    asked: Asked | None,
+    trusted: dict[str, Any] | None = None,
+    before: Ledger | None = None,
 ) -> dict[str, Any]:
-    """Makes the protected model from a ledger and a request more; ``trusted`` is a base that is not a file yet."""
+    """Makes the protected model from a ledger and a request more.
+
+    Args:
+        ledger: without the request.
+        folder: of the ledger.
+        asked: the request.
+        trusted: a base that is not a file yet.
+        before: the ledger as it was, where a request is withdrawn.
+    """
     if trusted is None:
         ledger.check_base(folder / ledger.base)
     state = read_state(folder / ledger.base) if trusted is None else trusted
-    ledger, run, trainer = _loaded(ledger, folder, asked, state)
+    ledger, run, trainer = _loaded(ledger, folder, asked, state, {} if before is None else before.attributes())
+    ledger = replace(ledger, versions=_versions())
+    exposure_names(run.config["attack_views"])
     labels, evaluator = trainer.load_labels(run.dataset), AttributeInferenceEvaluator(run.config)
     trainer.check(run.config, labels.names)
+    wishes = _wishes(ledger, run.dataset)
     for reason in evaluator.targets(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
-    make_folder(folder)
-    with written_together(folder, FILE) as aside:
+    with _made(folder), written_together(folder, FILE) as aside:
         if trusted is not None:
             torch.save(trusted, aside / _BASE)
             ledger = replace(ledger, sha256=sha256(aside / _BASE))
-        with run_log(run.config, folder):
-            results, after = _protected(run, trainer, _wishes(ledger, run.dataset), labels, evaluator)
+        # The log too: a failure leaves what was there, and the caller says what it was.
+        with run_log(run.config, aside):
+            try:
+                results, after = _protected(run, trainer, wishes, labels, evaluator)
+            except AIAError as error:
+                if before is None or not wishes:
+                    raise
+                raise type(error)(_blocked(ledger, wishes, labels, error)) from error
         torch.save({**checkpoint_state(trainer, 0), "ledger": ledger.digest()}, aside / "checkpoint.pth")
         tokens = np.asarray(run.dataset.field2id_token[run.dataset.uid_field][1:], dtype=np.str_)
         write_embeddings(aside / "embeddings.npz", tokens, interactions_by_user(run.dataset), after)
@@ -149,27 +201,60 @@ def _rebuild(
     return results
 
 
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A folder to write to; where that fails, it is gone again if it was not there."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    make_folder(folder)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for each in new:
+                each.rmdir()
+        raise
+
+
+def _blocked(ledger: Ledger, wishes: Sequence[Wish], labels: LabelTable, error: AIAError) -> str:
+    """Says which of the requests that would remain are of too few users, or of users too much alike."""
+    few = set()
+    for name in {name for wish in wishes for name in wish.attributes}:
+        asked = torch.zeros(len(labels.labels), dtype=torch.bool)
+        for wish in wishes:
+            if name in wish.attributes:
+                asked[slice(None) if wish.users is None else wish.users] = True
+        own = labels.column(name)[asked & (labels.column(name) >= 0)]
+        sizes = own.unique(return_counts=True)[1]
+        if not len(sizes) or (int(sizes.max()) < 2 if ledger.defense == "attrcloak" else len(sizes) < 2):
+            few.add(name)
+    blocking = [entry.id for entry in ledger.requests if few & set(entry.attributes)]
+    ids = blocking or [entry.id for entry in ledger.requests]
+    which = f"request {ids[0]}" if len(ids) == 1 else f"requests {', '.join(map(str, ids))}"
+    return f"without it, {which} cannot be served; withdraw {'that' if len(ids) == 1 else 'those'} first. {error}"
+
+
 def _loaded(
-    ledger: Ledger, folder: Path, asked: Asked | None, state: Mapping[str, Any]
+    ledger: Ledger, folder: Path, asked: Asked | None, state: Mapping[str, Any], earlier: Mapping[str, Any]
 ) -> tuple[Ledger, LoadedRun, PostTrainer]:
     """The ledger with the new request, the base model and its trainer."""
     base, planned = folder / ledger.base, ledger if asked is None else ledger.added(asked.specs(), None)
-    config = _config(planned, state, base)
+    config = _config(planned, state, base, planned.attributes())
+    if not config["attributes"]:
+        config = _config(planned, state, base, earlier)  # something has to be attacked
     trainer = _trainer_class(config, planned)
-    data = files_digest(config)
     if ledger.data:
-        ledger.check_data(data)
+        ledger.check_data(files_digest(config))
     run = bring_back(state, base, config)
     if asked is not None:
         # Users are found in the dataset that the base's configuration names.
         users = None if asked.users is None else find_users(asked.users, run.dataset, config["seed"])
         ledger = ledger.added(asked.specs(), users)
-    return replace(ledger, data=data), run, trainer(config, run.model)
+    # Now the files are there, also those of a dataset that downloads itself.
+    return replace(ledger, data=ledger.data or files_digest(config)), run, trainer(config, run.model)
 
 
-def _config(ledger: Ledger, state: Mapping[str, Any], base: Path) -> AIAConfig:
+def _config(ledger: Ledger, state: Mapping[str, Any], base: Path, names: Mapping[str, Any]) -> AIAConfig:
     """The base's configuration, with the ledger's defense and its defaults in place of those of the base's."""
-    names = ledger.attributes()
     argv = [*ledger.arguments, f"--defense={ledger.defense}"]
     argv += [f"--attributes={json.dumps(names)}"] if names else []
     return saved_config(state, base, argv=argv, without=defense_keys())
@@ -202,28 +287,42 @@ def _protected(
     init_seed(config["seed"], config["reproducibility"])
     train_data, _, test_data = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
     before = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
+    notes: list[str] = []
+    views = {"undefended": _views(run, before, notes)}
     start = time.perf_counter()
     records = trainer.serve(wishes, labels, train_data if trainer.uses_interactions else None) if wishes else []
     seconds = {"unlearn": time.perf_counter() - start}
     after = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
+    views["defended"] = {name: seen for name, seen in _views(run, after, notes).items() if name != CEILING}
     trainer.view.clear_caches()
     states, start = {"undefended": before, "defended": after}, time.perf_counter()
     report = AttackReport.concat(
-        evaluator.evaluate(each.served.numpy(), labels.columns(), class_names=labels.classes, state=state)
-        for state, each in states.items()
+        evaluator.evaluate(vectors, labels.columns(), class_names=labels.classes, state=state, view=view)
+        for state, seen in views.items()
+        for view, vectors in seen.items()
     )
     seconds["attack"] = time.perf_counter() - start
     asked = {name: who_asked(trainer.history, name, dataset.user_num).numpy() for name in labels.names}
-    notes = [f"guarantee: {record['guarantee']}" for record in records[:1] if "guarantee" in record]
-    results = run_results(config, dataset, labels, states, report, seconds, [*notes, *_few(asked, labels)])
-    results["groups"] = _groups(asked, report)
+    notes += [f"guarantee: {record['guarantee']}" for record in records[:1] if "guarantee" in record]
+    notes += _few(asked, labels)
+    results = run_results(config, dataset, labels, states, report, seconds, list(dict.fromkeys(notes)))
+    results["groups"] = _groups(asked, report, views["undefended"].keys() & views["defended"].keys())
     # Who asked is for the ledger and the checkpoint, which later requests need, and for nobody else.
     unlearned = ({**record, "users": record["users"] and len(record["users"])} for record in trainer.history)
     results["unlearned"] = plain(list(unlearned))
     return results, after
 
 
-def _groups(asked: Mapping[str, np.ndarray], report: AttackReport) -> list[dict[str, Any]]:
+def _views(run: LoadedRun, now: Trained, notes: list[str]) -> dict[str, FloatArray]:
+    """What is attacked of the model as it is now, by the key ``attack_views``; what is to be said of it is noted."""
+    names = exposure_names(run.config["attack_views"])
+    table = None if now.table is None else now.table.numpy()
+    views, said = vector_exposures(names, now.served.numpy(), table)
+    notes += said
+    return views | exposed(names, run.config, run.model, run.training)
+
+
+def _groups(asked: Mapping[str, np.ndarray], report: AttackReport, views: Collection[str]) -> list[dict[str, Any]]:
     """What attackers gain among those who asked for an attribute and those who did not, where there are both."""
     return [
         {"users": users, **row}
@@ -231,6 +330,7 @@ def _groups(asked: Mapping[str, np.ndarray], report: AttackReport) -> list[dict[
         if mask.any() and not mask.all()
         for users, group in (("asked", mask), ("did_not_ask", ~mask))
         for row in report.where(attribute=name).among(group)
+        if row["view"] in views
     ]
 
 
@@ -248,11 +348,13 @@ def _few(asked: Mapping[str, np.ndarray], labels: LabelTable) -> list[str]:
 
 def _wishes(ledger: Ledger, dataset: Any) -> list[Wish]:
     ids = dataset.field2token_id[dataset.uid_field]
-    return [
-        Wish(
-            list(entry.attributes),
-            None if entry.users is None else torch.tensor([int(ids[name]) for name in entry.users]),
-            entry.when,
-        )
-        for entry in ledger.requests
-    ]
+    wishes = []
+    for entry in ledger.requests:
+        for name in entry.users or ():
+            if not ids.get(name):
+                raise ConfigValueError(
+                    f"request {entry.id} in {FILE} names '{name}', who is no user of the data. Restore the file."
+                )
+        users = None if entry.users is None else torch.tensor([int(ids[name]) for name in entry.users]).long()
+        wishes.append(Wish(list(entry.attributes), users, entry.when))
+    return wishes

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from recbole_aia import load_run, run_recbole_aia
+from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.cli import main
+from recbole_aia.runs import plain_state
 
 FAST = ["--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--attack_permutations=20"]
 
@@ -83,3 +85,19 @@ def test_predictions_are_the_best_items_that_a_user_was_not_trained_on(run):
     best = everything.topk(5)
     assert items[6].tolist() == loaded.dataset.field2id_token["item_id"][best.indices.numpy()].tolist()
     assert np.allclose(scores[6], best.values.numpy(), atol=1e-5)
+
+
+def test_the_base_of_an_unlearning_is_a_model_too(run):
+    state = load_checkpoint(run / "checkpoint.pth")
+    torch.save(plain_state(state, run), "base.pth")
+    assert main(["export", "base.pth", "--out", "model.pth"]) == 0
+    stock = torch.load("model.pth", weights_only=False)
+    assert stock["epoch"] == stock["cur_step"] == 0
+    torch.optim.Adam(load_run(run).model.parameters()).load_state_dict(stock["optimizer"])
+
+
+def test_a_file_that_cannot_be_written_is_one_line(run, capsys):
+    assert main(["export", str(run), "--out", "/proc/model.pth"]) == 2
+    error = capsys.readouterr().err
+    assert "cannot write '/proc/model.pth'" in error
+    assert error.count("\n") == 1

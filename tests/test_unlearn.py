@@ -9,11 +9,13 @@ import torch
 
 from recbole_aia import AIAConfig, AttrCloakUnlearner, load_run, run_recbole_aia
 from recbole_aia.cli import main
-from recbole_aia.data import create_dataset
+from recbole_aia.data import LabelTable, create_dataset
+from recbole_aia.ledger import Ledger
 from recbole_aia.model import build_model
 from recbole_aia.report import results_schema
 from recbole_aia.runs import training_split
 from recbole_aia.trainer import UndefendedTrainer
+from recbole_aia.trainer.requests import Wish, make_request
 from recbole_aia.unlearn import Asked, add, begin, withdraw
 
 FAST = ["--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--attack_permutations=20"]
@@ -43,12 +45,12 @@ def small(ml100k, tmp_path):
         kept = [line for line in lines if int(line.split("\t")[0]) <= 300]
         (tmp_path / "mine" / f"mine.{kind}").write_text("\n".join([head, *kept[:: 5 if kind == "inter" else 1], ""]))
 
-    def build(model):
+    def build(model, **more):
         values = {"embedding_size": 8, "mf_embedding_size": 8, "mlp_embedding_size": 8, "mlp_hidden_size": [8]}
         values |= {"n_layers": 1, "init_std": 0.1, "gpu_id": "", "show_progress": False, "data_path": str(tmp_path)}
         values |= {"attribute_specs": {"age": {"field": "age", "bins": [30]}}, "attributes": ["gender"]}
         config = AIAConfig(
-            model, "mine", config_dict={**values, "load_col": {"inter": ["user_id", "item_id"]}}, argv=[]
+            model, "mine", config_dict={**values, **more, "load_col": {"inter": ["user_id", "item_id"]}}, argv=[]
         )
         training = training_split(config, create_dataset(config), config["seed"])
         trainer = UndefendedTrainer(config, build_model(config, training))
@@ -181,8 +183,7 @@ class TestLedger:
             patch.setattr("recbole_aia.unlearn.write_results", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 withdraw(Path("safe"), 1)
-        before.pop("run.log")
-        assert before.items() <= contents("safe").items()
+        assert contents("safe") == before
         replace = os.replace
         with monkeypatch.context() as patch:
             patch.setattr("os.replace", lambda a, b: 1 / 0 if Path(b) == Path("safe/ledger.json") else replace(a, b))
@@ -299,9 +300,22 @@ def test_the_guarantee_of_dp_is_printed_and_its_noise_is_drawn_once(base, capsys
         (["--checkpoint", "x.pth"], "need --attributes"),
         (["--checkpoint", "x.pth", "--attributes=[gender]"], "'x.pth' cannot be read"),
         (["--list"], "there is no ledger"),
+        (["--list", "--users", "strangers.txt"], "--list makes none"),
+        (["--withdraw", "1", "--users", "strangers.txt"], "--withdraw makes none"),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--user=strangers.txt"], "Did you mean --users?"),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--modes=data_free"], "Did you mean --mode?"),
         (["--withdraw", "1"], "there is no ledger"),
         (["--add", "--attributes=[age]", "--seed=1"], "keeps the settings"),
         (["--checkpoint", "BASE", "--attributes=[]"], "names nothing"),
+        (["--checkpoint", "BASE", "--attributes=5"], "names nothing"),
+        (["--checkpoint", "BASE", "--attributes=true"], "names nothing"),
+        (["--checkpoint", "BASE", "--attributes=2020-01-01"], "names nothing"),
+        (["--checkpoint", "BASE", "--attributes={5: {bins: [3]}}"], "names nothing"),
+        (["--checkpoint", "BASE", "--attributes={age: 2020-01-01}"], "such as a date"),
+        (["--checkpoint", "BASE", "--attributes={age: {2020-01-01: [3]}}"], "such as a date"),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "empty.txt"], "nobody"),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "edge:0.0001"], "cannot hide anything"),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--attack_views=[sreved]"], "Did you mean served"),
         (["--checkpoint", "BASE", "--attributes=[gendr]"], "Did you mean 'gender'"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "nobody.txt"], "nobody.txt cannot be read"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "core:2"], "cannot be drawn"),
@@ -320,12 +334,13 @@ def test_the_guarantee_of_dp_is_printed_and_its_noise_is_drawn_once(base, capsys
 )
 def test_a_mistake_is_one_line_and_writes_nothing(base, arguments, message, capsys, tmp_path):
     Path("strangers.txt").write_text("1\nstranger\n")
+    Path("empty.txt").write_text("\n")
     arguments = [str(base) if word == "BASE" else word for word in arguments]
     assert main(["unlearn", "--output_dir", "safe", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
-    assert not Path("safe").exists() or not list(Path("safe").iterdir())
+    assert not Path("safe").exists()
 
 
 def test_a_folder_that_holds_something_is_not_overwritten(base, capsys):
@@ -341,3 +356,103 @@ def test_a_ledger_that_cannot_be_withdrawn_from_says_what_stands(small, capsys):
     begin(base, "attrcloak", Asked("[gender]"), Path("safe"), argv=QUICK)
     assert main(["unlearn", "--output_dir", "safe", "--withdraw", "7"]) == 2
     assert "Those that stand: 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["null", "3", '"text"', "[]", "[[1, 2]]", "{}"])
+def test_a_file_that_is_no_ledger_is_named_in_one_line(content, capsys):
+    Path("safe").mkdir()
+    Path("safe/ledger.json").write_text(content)
+    assert main(["unlearn", "--output_dir", "safe", "--list"]) == 2
+    assert "'safe/ledger.json' is not a ledger" in capsys.readouterr().err
+
+
+def test_a_ledger_that_was_edited_is_refused_in_one_line(small, capsys):
+    base = small("BPR")
+    begin(base, "noise", Asked("[gender]", "random:0.1"), Path("safe"), argv=QUICK)
+    ledger = json.loads(Path("safe/ledger.json").read_text())
+    (entry,) = ledger["requests"]
+    stranger = {**ledger, "requests": [{**entry, "users": ["stranger"]}]}
+    Path("safe/ledger.json").write_text(json.dumps(stranger))
+    assert main(["unlearn", "--output_dir", "safe", "--add", "--attributes=[age]"]) == 2
+    assert "request 1 in ledger.json names 'stranger'" in capsys.readouterr().err
+    for wrong in ({"users": [5]}, {"users": "abc"}, {"attributes": ["gender"]}, {"id": "1"}):
+        Path("safe/ledger.json").write_text(json.dumps({**ledger, "requests": [{**entry, **wrong}]}))
+        assert main(["unlearn", "--output_dir", "safe", "--list"]) == 2
+        assert "is not a ledger" in capsys.readouterr().err
+
+
+def test_the_last_request_of_a_base_that_names_no_attributes_can_be_withdrawn(small):
+    base = small("BPR", attributes=None)
+    begin(base, "noise", Asked("{gender: {classes: [M, F]}}"), Path("safe"), argv=QUICK)
+    withdraw(Path("safe"), 1)
+    assert same(tensors("safe"), torch.load(base, weights_only=True)["state_dict"])
+    assert set(json.loads(Path("safe/results.json").read_text())["worst_case"]) == {"gender"}
+    add(Path("safe"), Asked("[age]"))
+    assert set(json.loads(Path("safe/results.json").read_text())["worst_case"]) == {"age"}
+
+
+@pytest.mark.parametrize("defense", ["attrcloak", "u2u"])
+def test_a_request_that_cannot_stand_alone_is_named_when_another_is_withdrawn(small, defense, capsys):
+    base = small("BPR")
+    Path("one.txt").write_text("7\n")
+    begin(base, defense, Asked("[gender]"), Path("safe"), argv=QUICK)
+    add(Path("safe"), Asked("[gender]", "random:0.5"))
+    add(Path("safe"), Asked("[gender, age]", "random:0.5"))
+    add(Path("safe"), Asked("[age]", "one.txt"))
+    withdraw(Path("safe"), 1)
+    withdraw(Path("safe"), 2)
+    before = contents("safe")
+    capsys.readouterr()
+    assert main(["unlearn", "--output_dir", "safe", "--withdraw", "3"]) == 2
+    error = capsys.readouterr().err
+    assert "request 4 cannot be served; withdraw that first" in error
+    assert error.count("\n") == 1
+    assert contents("safe") == before
+
+
+def test_what_was_hidden_earlier_does_not_block_a_request_for_something_else(caplog):
+    labels = LabelTable(
+        torch.tensor([[-1, -1], [0, 0], [1, 1], [1, 0], [0, 1]]), ("a", "b"), {"a": ["x", "y"], "b": ["x", "y"]}
+    )
+    history = [{"attributes": ["b"], "users": [1, 2]}]
+    request = make_request([Wish(["a"], torch.tensor([1, 2, 3, 4]))], history, labels, "cpu")
+    assert request.names == ("a",)
+    assert "b, hidden earlier, may come back" in caplog.text
+    for again in ([{"attributes": ["b"], "users": [1, 3]}], [{"attributes": ["b"], "users": None}]):
+        assert make_request([Wish(["a"])], again, labels, "cpu").names == ("a", "b")
+    assert make_request([Wish(["b"], torch.tensor([1, 2]))], [], labels, "cpu").names == ("b",)
+
+
+def test_a_model_made_with_other_versions_is_said_to_be_the_same_up_to_rounding(small, capsys):
+    begin(small("BPR"), "noise", Asked("[gender]"), Path("safe"), argv=QUICK)
+    ledger = Ledger.read(Path("safe"))
+    assert ledger.versions["torch"] == torch.__version__
+    main(["unlearn", "--output_dir", "safe", "--list"])
+    assert "rounding" not in capsys.readouterr().err
+    other = Path("safe/ledger.json").read_text().replace(f'"{torch.__version__}"', '"1.0"')
+    Path("safe/ledger.json").write_text(other)
+    main(["unlearn", "--output_dir", "safe", "--list"])
+    assert "torch 1.0, and this is recbole-aia" in capsys.readouterr().err
+    add(Path("safe"), Asked("[age]"))
+    assert Ledger.read(Path("safe")).versions == ledger.versions
+
+
+def test_a_dataset_that_comes_only_when_it_is_read_is_the_one_that_the_ledger_knows(small, monkeypatch, tmp_path):
+    base = small("BPR")
+    (tmp_path / "mine").rename(tmp_path / "away")
+    monkeypatch.setattr(
+        "recbole_aia.data.dataset.obtain", lambda _, folder: (tmp_path / "away").rename(tmp_path / folder.name)
+    )
+    begin(base, "noise", Asked("[gender]"), Path("safe"), argv=QUICK)
+    assert main(["unlearn", "--output_dir", "safe", "--withdraw", "1"]) == 0
+
+
+def test_what_the_attacker_sees_can_be_chosen(small):
+    views = "--attack_views=[served,table,top_k,profile]"
+    argv = [*QUICK, views, "--target=table", "--attack_folds=2"]
+    results = begin(small("LightGCN"), "noise", Asked("[gender]", "random:0.5"), Path("safe"), argv=argv)
+    seen = {(row["state"], row["view"]) for row in results["attacks"]}
+    assert seen == {(state, view) for state in ("undefended", "defended") for view in ("served", "table", "top_k")} | {
+        ("undefended", "profile")
+    }
+    assert {row["view"] for row in results["groups"]} == {"served", "table", "top_k"}

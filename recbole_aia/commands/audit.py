@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_aia.commands.options import refuse_misspelt_options
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.keys import KEYS
 from recbole_aia.text import parse_arguments
 
 _AUDIT_HELP = """\
@@ -84,7 +83,7 @@ def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
     argv = [*rest, *([f"--attributes={arguments.attributes}"] if arguments.attributes is not None else [])]
     files = arguments.config_files or []
-    _refuse_misspelt_options(parse_arguments(argv), list(vars(arguments)))
+    refuse_misspelt_options(parse_arguments(argv), list(vars(arguments)))
     ways = {"RUN": arguments.run, "--checkpoint": arguments.checkpoint, "--embeddings": arguments.embeddings}
     given = [name for name, path in ways.items() if path is not None]
     if len(given) != 1:
@@ -107,13 +106,3 @@ def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if failures:
         print(f"recbole-aia: above --fail_above {limit:g}: {'; '.join(failures)}", file=sys.stderr)
     return 1 if failures else 0
-
-
-def _refuse_misspelt_options(given: Mapping[str, Any], options: Sequence[str]) -> None:
-    """A gate that is misspelt would stand open: ``--key=value`` is otherwise taken for a setting."""
-    from recbole_aia.config import PRESENTATION_KEYS
-
-    for key in set(given) - set(options) - KEYS.keys() - PRESENTATION_KEYS:
-        close = difflib.get_close_matches(key.replace("-", "_"), options, n=1, cutoff=0.85)
-        if close:
-            raise ConfigValueError(f"unknown option --{key}. Did you mean --{close[0]}?")

@@ -17,6 +17,9 @@ Writes a trained or unlearned model for tools that know nothing of recbole-aia.
 The file is what RecBole saves itself: recbole.quick_start.load_data_and_model opens it. It holds pickled objects, so
 give it only to those who trust you. (From torch 2.6 on RecBole 1.2.1 opens no checkpoint, its own neither, unless
 TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 is set.) Vectors by user, for any system, are in embeddings.npz beside a checkpoint.
+
+RecBole has no place for released vectors, which LightGCN, NGCF and DMF serve after unlearning by default. Unlearn with
+--target=table (LightGCN, NGCF) or --target=tower (DMF) to export them.
 """
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_aia.commands.options import refuse_misspelt_options
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.text import parse_arguments
 
@@ -23,15 +24,21 @@ Requests are kept in a ledger, and the protected model is made from the first ch
   recbole-aia unlearn --output_dir safe --withdraw 1
   recbole-aia unlearn --output_dir safe --list
 
-A withdrawn request leaves nothing behind: the model is bit by bit the one that never had it.
+A withdrawn request leaves nothing behind: the model is bit by bit the one that never had it, on a CPU and with the
+same versions of recbole-aia and torch, which the ledger names; otherwise up to rounding.
+
+LightGCN, NGCF and DMF serve released vectors then, for which vanilla RecBole has no place. To have a model that
+'recbole-aia export' writes, begin with --target=table (LightGCN, NGCF) or --target=tower (DMF).
 """
 
 _FILES = """\
 users:   a text file with a user in each line, or core:0.1, edge:0.1, random:0.1: a tenth of all, by activity
 output:  embeddings.npz (vectors by user, to be served elsewhere), results.json, config.yaml, run.log;
          checkpoint.pth (ours: plain data), ledger.json: who asked for what is in both, so keep them to yourself;
-         base.pth: a --trust_checkpoint as plain data
-more settings, as --key=value: those of the defense and of the attack, see recbole-aia run --help
+         base.pth: a --trust_checkpoint as plain data, and so the unprotected model: keep it to yourself too.
+         Any other checkpoint is named in the ledger by its absolute path, so leave it there
+more settings, as --key=value: those of the defense and of the attack, see recbole-aia run --help; those of the attack
+are the checkpoint's own otherwise, and so is what is attacked: '--attack_views=[served,table]', say
 """
 
 
@@ -52,7 +59,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--attributes", metavar="LIST", help="what to hide, such as [gender,age]")
     parser.add_argument("--users", metavar="WHO", help="who asks (default: everybody)")
     parser.add_argument(
-        "--mode", choices=["data_dependent", "data_free"], help="attrcloak, with or without interactions"
+        "--mode", choices=["data_dependent", "data_free"], help="of attrcloak: with interactions (default), or without"
     )
     parser.add_argument("--add", action="store_true", help="add a request to the ledger in DIR")
     parser.add_argument("--withdraw", type=int, metavar="N", help="withdraw request N")
@@ -68,7 +75,7 @@ def add_parser(commands: Any) -> None:
 def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from recbole_aia import unlearn
 
-    parse_arguments(rest)
+    refuse_misspelt_options(parse_arguments(rest), list(vars(arguments)))
     ways = {
         "--checkpoint": arguments.checkpoint is not None,
         "--add": arguments.add,
@@ -81,6 +88,8 @@ def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         raise ConfigValueError(f"{what}. Give one of {', '.join(ways)}.")
     if (arguments.attributes is None) == (given[0] in ("--checkpoint", "--add")):
         raise ConfigValueError("--checkpoint and --add need --attributes=[...], what to hide; others take none.")
+    if arguments.users is not None and given[0] not in ("--checkpoint", "--add"):
+        raise ConfigValueError(f"--users says who makes a request, and {given[0]} makes none. Leave it out.")
     if given[0] != "--checkpoint" and (rest or arguments.defense or arguments.mode or arguments.trust_checkpoint):
         raise ConfigValueError(f"{given[0]} keeps the settings that the ledger began with. Leave the others out.")
     if given == ["--list"]:

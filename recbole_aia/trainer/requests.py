@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from logging import getLogger
 from typing import Any, NamedTuple
 
 import torch
@@ -70,11 +71,20 @@ def make_request(
         who = everyone if wish.users is None else wish.users
         for name in set(wish.attributes) & set(labels.names):
             hidden[who, labels.names.index(name)] = labels.column(name)[who]
-    kept = (hidden[asked] >= 0).any(0).nonzero().squeeze(1)
+    wanted = {name for wish in wishes for name in wish.attributes}
+    kept = [column for column, name in enumerate(labels.names) if _serves(hidden[asked, column], name in wanted)]
     names = tuple(labels.names[column] for column in kept)
     missing = [name for wish in wishes for name in wish.attributes if name not in names]
     if missing:
         raise AttributeDataError(f"none of the {len(asked)} users has a label of '{missing[0]}'. Leave it out.")
+    left = [
+        name for column, name in enumerate(labels.names) if name not in names and (hidden[asked, column] >= 0).any()
+    ]
+    if left:
+        getLogger().warning(
+            f"{', '.join(left)}, hidden earlier, may come back for those who ask now: too few of them have a class in "
+            "common. Nobody asks for it now."
+        )
     others = everyone[~torch.isin(everyone, asked)]
     return Request(
         users=asked.to(device),
@@ -85,6 +95,15 @@ def make_request(
         names=names,
         classes={name: labels.classes[name] for name in names},
     )
+
+
+def _serves(column: Tensor, wanted: bool) -> bool:
+    """Whether an attribute can be hidden of users with these labels; one that nobody wants now must not get in the way.
+
+    ``column`` is ``[n]``, -1 where there is nothing to hide.
+    """
+    sizes = column[column >= 0].bincount()
+    return len(sizes) > 0 and (wanted or int(sizes.max()) > 1)
 
 
 def who_asked(history: Sequence[Mapping[str, Any]], name: str, n_users: int) -> Tensor:
