@@ -210,7 +210,7 @@ def write_embeddings(path: Path, tokens: np.ndarray, activity: np.ndarray, train
     A table beside released vectors stays out: it is the one that they were to replace.
     """
     arrays = {"user_tokens": tokens, "embeddings": trained.served.numpy().astype(np.float32), "interactions": activity}
-    if trained.table is not None and not trained.released:
+    if trained.table is not None:
         arrays["table"] = trained.table.numpy().astype(np.float32)
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -170,7 +170,8 @@ class PostTrainer(DefenseTrainer):
             for parameter, scale in zip(target.parameters, target.scales(), strict=True)
         )
         plateau, step, converged = Plateau(config["unlearn_tolerance"], config["unlearn_patience"]), 0, False
-        with only_moving(self.model, target):
+        # RecBole's fit leaves anomaly detection on, which makes an error of torch's of a loss that is not finite.
+        with only_moving(self.model, target), torch.autograd.set_detect_anomaly(False):
             while step < config["unlearn_max_steps"] and not converged:
                 loss, moves = self.checked(gradients)
                 for parameter, move in zip(target.parameters, moves, strict=True):

@@ -39,12 +39,12 @@ class Trained:
 
     Attributes:
         served: the vectors that produce the scores, of all users but the padding user, ``[n_users - 1, d]``.
-        table: the raw parameters of the same users, ``[n_users - 1, d']``, or ``None``.
+        table: the raw parameters of the same users, ``[n_users - 1, d']``, or ``None``
+            where there are none, as of a model that serves released vectors.
         valid_result: RecBole's validation metrics of the state that is kept.
         test_result: its test metrics.
         seconds: training time, evaluation excluded from neither.
         interactions: digest of the training interactions.
-        released: whether the served vectors are frozen ones, beside which the table stands as it was before.
     """
 
     served: Tensor
@@ -53,7 +53,6 @@ class Trained:
     test_result: dict[str, float]
     seconds: float
     interactions: str
-    released: bool = False
 
 
 #: Given a trainer, what it shall call after each epoch.
@@ -136,7 +135,6 @@ def snapshot(
         test_result=_floats(test_result),
         seconds=seconds,
         interactions=interactions_digest(train_data),
-        released=view.released is not None,
     )
 
 
