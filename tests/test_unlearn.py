@@ -314,7 +314,7 @@ def test_the_guarantee_of_dp_is_printed_and_its_noise_is_drawn_once(base, capsys
         (["--checkpoint", "BASE", "--attributes={age: 2020-01-01}"], "such as a date"),
         (["--checkpoint", "BASE", "--attributes={age: {2020-01-01: [3]}}"], "such as a date"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "empty.txt"], "nobody"),
-        (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "edge:0.0001"], "cannot hide anything"),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "edge:0.0001"], "no two of those who asked"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--attack_views=[sreved]"], "Did you mean served"),
         (["--checkpoint", "BASE", "--attributes=[gendr]"], "Did you mean 'gender'"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "nobody.txt"], "nobody.txt cannot be read"),
