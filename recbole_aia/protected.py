@@ -1,0 +1,96 @@
+"""A model before and after the requests of a ledger: attacked, evaluated, and who asked told apart."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from recbole.utils import init_seed
+
+from recbole_aia.compat import plain
+from recbole_aia.data import LabelTable, prepare_loaders
+from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
+from recbole_aia.keys import CEILING
+from recbole_aia.model import scores_users
+from recbole_aia.model.exposures import FloatArray, exposure_names, vector_exposures
+from recbole_aia.quick_start import run_results
+from recbole_aia.runs import LoadedRun, exposed
+from recbole_aia.trainer import PostTrainer, Trained
+from recbole_aia.trainer.requests import Wish, who_asked
+from recbole_aia.trainer.run import snapshot
+
+_FEW = 100  # users of a class who ask, below which what is hidden of them is little more than a guess
+
+
+def protected(
+    run: LoadedRun,
+    trainer: PostTrainer,
+    wishes: Sequence[Wish],
+    labels: LabelTable,
+    evaluator: AttributeInferenceEvaluator,
+) -> tuple[dict[str, Any], Trained]:
+    """Serves the requests; the content of results.json, and the model as it is then."""
+    config, dataset = run.config, run.dataset
+    init_seed(config["seed"], config["reproducibility"])
+    train_data, _, test_data = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
+    before = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
+    notes: list[str] = []
+    views = {"undefended": _views(run, before, notes)}
+    start = time.perf_counter()
+    records = trainer.serve(wishes, labels, train_data if trainer.uses_interactions else None) if wishes else []
+    seconds = {"unlearn": time.perf_counter() - start}
+    after = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
+    views["defended"] = {name: seen for name, seen in _views(run, after, notes).items() if name != CEILING}
+    trainer.view.clear_caches()
+    states, start = {"undefended": before, "defended": after}, time.perf_counter()
+    report = AttackReport.concat(
+        evaluator.evaluate(vectors, labels.columns(), class_names=labels.classes, state=state, view=view)
+        for state, seen in views.items()
+        for view, vectors in seen.items()
+    )
+    seconds["attack"] = time.perf_counter() - start
+    asked = {name: who_asked(trainer.history, name, dataset.user_num).numpy() for name in labels.names}
+    notes += [f"guarantee: {record['guarantee']}" for record in records[:1] if "guarantee" in record]
+    notes += _few(asked, labels)
+    results = run_results(config, dataset, labels, states, report, seconds, list(dict.fromkeys(notes)))
+    results["groups"] = _groups(asked, report, views["undefended"].keys() & views["defended"].keys())
+    # Who asked is for the ledger and the checkpoint, which later requests need, and for nobody else.
+    unlearned = ({**record, "users": record["users"] and len(record["users"])} for record in trainer.history)
+    results["unlearned"] = plain(list(unlearned))
+    return results, after
+
+
+def _views(run: LoadedRun, now: Trained, notes: list[str]) -> dict[str, FloatArray]:
+    """What is attacked of the model as it is now, by the key ``attack_views``; what is to be said of it is noted."""
+    names = exposure_names(run.config["attack_views"])
+    table = None if now.table is None else now.table.numpy()
+    views, said = vector_exposures(names, now.served.numpy(), table)
+    notes += said
+    return views | exposed(names, run.config, run.model, run.training)
+
+
+def _groups(asked: Mapping[str, np.ndarray], report: AttackReport, views: Collection[str]) -> list[dict[str, Any]]:
+    """What attackers gain among those who asked for an attribute and those who did not, where there are both."""
+    return [
+        {"users": users, **row}
+        for name, mask in asked.items()
+        if mask.any() and not mask.all()
+        for users, group in (("asked", mask), ("did_not_ask", ~mask))
+        for row in report.where(attribute=name).among(group)
+        if row["view"] in views
+    ]
+
+
+def _few(asked: Mapping[str, np.ndarray], labels: LabelTable) -> list[str]:
+    """A note on each attribute of which few of a class ask to be hidden."""
+    notes = []
+    for name, column in labels.columns().items():
+        own, names = column[asked[name] & (column >= 0)], labels.classes[name]
+        counts = zip(names, np.bincount(own, minlength=len(names)), strict=True)
+        few = [f"{label} {count}" for label, count in counts if count < _FEW]
+        if few and asked[name].any() and not asked[name].all():
+            notes.append(f"few who asked, {name} {', '.join(few)}: what is hidden of them is uncertain")
+    return notes
