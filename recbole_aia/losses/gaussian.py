@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._moments import Cells, class_moments
+from ._moments import Cells, check_movers, class_moments
 
 CovarianceMethod = Literal["ledoit_wolf", "ridge", "full"]
 
@@ -116,7 +116,7 @@ class ClassDivergence:
     ) -> None:
         others = embeddings[:0] if others is None else others
         other_labels = labels[:0] if other_labels is None else other_labels
-        _check(embeddings, labels, others, other_labels)
+        check_movers(embeddings, labels, others, other_labels)
         embeddings, others = embeddings.detach(), others.detach()
         classes, named, self.left_out = _classes(labels)
         taking_part = labels.clone()
@@ -284,12 +284,3 @@ def _shrinkages(
             for k in members:
                 pools[k] = ledoit_wolf_shrinkage(embeddings[classes[k]], target)
     return spheres, pools
-
-
-def _check(embeddings: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor) -> None:
-    shapes = [tuple(t.shape) for t in (embeddings, labels, others, other_labels)]
-    fits = embeddings.ndim == labels.ndim == others.ndim == other_labels.ndim == 2
-    if not fits or shapes[0][0] != shapes[1][0] or shapes[2][0] != shapes[3][0]:
-        raise ValueError(f"embeddings and labels of shapes {shapes} disagree, expected [n, d], [n, A], [m, d], [m, A]")
-    if shapes[0][1] != shapes[2][1] or shapes[1][1] != shapes[3][1]:
-        raise ValueError(f"users who move and others disagree in shapes {shapes}: widths d and A must be the same")

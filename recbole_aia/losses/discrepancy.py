@@ -1,0 +1,303 @@
+"""How far classes of users are from random groups of their sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from recbole_aia.losses._moments import Cells, check_movers, class_moments
+
+_BANDWIDTHS = (2.0, 1.0, 0.5)  # of Gaussian kernels, in units of d, half the mean squared distance of two users
+_FREQUENCIES = 64  # random Fourier features of a Gaussian kernel
+EXACT_USERS = 2048  # up to which Gaussian kernels are computed between all pairs of users
+_NODES = ((0.7420, 0.9082), (2.3344, 0.0918))  # frequencies and weights: Gauss-Hermite quadrature with four nodes
+_FLOOR = 0.01  # smallest eigenvalue that is whitened, relative to their mean
+_RIDGES = (1.0, 0.1)  # of bases between the two, for the linear kernel: shares of the mean eigenvalue
+_NULL_USERS = 1024  # drawn for the spread of the statistics under permuted labels
+_FEWEST = 5  # members of a class that is judged on its own
+_FLAT = 1e-6  # a standard deviation relative to the largest
+_CHUNK = 32_768
+
+#: What is compared, in the order of :class:`ClassDiscrepancy`'s rows: a kernel in a basis.
+STATISTICS = (
+    *(
+        f"{kernel}, {basis}"
+        for basis in ("standardized", "whitened")
+        for kernel in ("linear", "quadratic", *(f"Gaussian {b:g}" for b in _BANDWIDTHS), "dimensions")
+    ),
+    *(f"linear, whitened by ridge {ridge:g}" for ridge in _RIDGES),
+)
+
+
+class ClassDiscrepancy:
+    r"""Unbiased squared mean discrepancies of each class from the rest, in standard deviations of permuted labels.
+
+    .. math:: z_{s,k} = \frac{1}{\sigma_{s,k}} \Bigl(
+        \operatorname*{mean}_{i \ne j \in k} K_s + \operatorname*{mean}_{i \ne j \notin k} K_s
+        - 2 \operatorname*{mean}_{i \in k, j \notin k} K_s \Bigr), \qquad
+        \sigma_{s,k} = \Bigl(\tfrac1{n_k} + \tfrac1{n - n_k}\Bigr) \sqrt{2 \operatorname*{mean}_{i \ne j} \tilde K_s^2}
+
+    Under permuted labels :math:`z` has mean 0 and standard deviation 1, whatever the kernel, the class or the
+    number of users. Above 0 a class stands apart. Below 0 it has been matched more closely than a random group of its
+    size would be: users then look least like those of their own class, which an attacker who knows reads backwards.
+
+    Kernels, each in the basis of standardized dimensions and in that of whitened users: linear (means), quadratic
+    (second moments), Gaussian of three bandwidths by random Fourier features, and a mean of Gaussian kernels of
+    single dimensions. A call costs ``O(n d (d + D))`` for D features; nothing is ``n x n``.
+
+    Args:
+        embeddings: where the users are now, ``[n, d]``. Bases, bandwidths and :math:`\sigma` are taken from here: the
+            statistics stay the same functions while users move.
+        labels: what is to be hidden, ``[n, A]``, integers; negative where there is nothing.
+        others: embeddings of users who stay, ``[m, d]``; part of "the rest".
+        other_labels: their labels, ``[m, A]``; who has none is not part of that attribute's rest.
+        known: the labels of those who move whether they are to be hidden or not, ``[n, A]``; ``labels`` where ``None``.
+        seed: of the random features.
+
+    Attributes:
+        classes: (attribute, labels) of each column. Classes of fewer than five users are judged together, as one.
+
+    Raises:
+        ValueError: shapes disagree, or no class can be told from a rest.
+
+    Source:
+        Gretton et al. (2012), eq. 3 for the unbiased estimate; Rahimi and Recht (2007) for the features. That its
+        zero under permuted labels is where a defense has to stop is ours.
+    """
+
+    def __init__(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        others: Tensor | None = None,
+        other_labels: Tensor | None = None,
+        known: Tensor | None = None,
+        seed: int = 0,
+        exact_users: int = EXACT_USERS,
+    ) -> None:
+        others = embeddings[:0] if others is None else others
+        other_labels = labels[:0] if other_labels is None else other_labels
+        check_movers(embeddings, labels, others, other_labels)
+        everyone = torch.cat([embeddings, others]).detach()
+        self.center, self.scale = everyone.mean(0), everyone.std(0)
+        everyone = self._standardized(everyone)
+        moving, self._others = everyone.split([len(embeddings), len(others)])
+        generator = torch.Generator().manual_seed(seed)
+        exact = len(everyone) <= exact_users
+        identity, white, *self._bands = _bases(everyone)
+        self._metrics = [_Metric(basis, exact, generator) for basis in (identity, white)]
+        self._groups = _Groups(labels, other_labels, known, moving)
+        self._staying = self._sums(self._others, self._groups.staying)
+        self.classes = self._groups.classes
+        drawn = everyone[torch.randperm(len(everyone), generator=generator)[:_NULL_USERS].to(everyone.device)]
+        spreads = [_spread(gram) for metric in self._metrics for gram in metric.grams(drawn)]
+        spreads += [_spread(turned @ turned.t()) for turned in (drawn.double() @ band for band in self._bands)]
+        self._deviations = torch.stack(spreads).unsqueeze(1) * self._groups.inverse_sizes
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """The statistics of users at ``embeddings [n, d]``: ``[S, C]``, differentiable, S as :data:`STATISTICS`."""
+        users, groups = self._standardized(embeddings), self._groups
+        moving = (*groups.moments(users), _summed(self._waves, users, groups.members))
+        firsts, seconds, waves = (torch.cat(pair) for pair in zip(moving, self._staying, strict=True))
+        values = []
+        for metric, part in zip(self._metrics, waves.chunk(2, dim=1), strict=True):
+            values += [groups.discrepancies(*sums) for sums in metric.kernels(firsts, seconds, part, groups.counts)]
+            if metric.exact:
+                grams = metric.gaussians(torch.cat([users, self._others]))
+                values[-1:-1] = [groups.discrepancies(groups.products(gram), groups.counts) for gram in grams]
+        values += [groups.discrepancies(*_linear(band, firsts, seconds)) for band in self._bands]
+        return (torch.stack(values) / self._deviations).to(embeddings.dtype)
+
+    def _standardized(self, embeddings: Tensor) -> Tensor:
+        # Towers have dimensions that are the same for all users: they say nothing, and stay.
+        flat = self.scale <= _FLAT * self.scale.max()
+        return (embeddings - self.center) * self.scale.reciprocal().masked_fill(flat, 0.0)
+
+    def _waves(self, users: Tensor) -> Tensor:
+        return torch.cat([metric.waves(users) for metric in self._metrics], dim=1)
+
+    @torch.no_grad()
+    def _sums(self, users: Tensor, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums of users, of their squares and of their waves in groups ``[A, n]``."""
+        seconds = torch.stack([(users * member.unsqueeze(1)).t() @ users for member in members])
+        return (members @ users).double(), seconds.double(), _summed(self._waves, users, members)
+
+
+class _Metric:
+    """A basis in which users are compared, and the kernels in that basis."""
+
+    def __init__(self, basis: Tensor, exact: bool, generator: torch.Generator) -> None:
+        width = len(basis)
+        self.basis, self.exact = basis, exact
+        self._frequencies = torch.randn(width, _FREQUENCIES, generator=generator).to(basis) / width**0.5
+        self._nodes = basis.new_tensor([node for node, _ in _NODES])
+        self._amplitudes = basis.new_tensor([weight / width for _, weight in _NODES]).sqrt().repeat(width)
+        self._widths = [] if exact else [2 * _FREQUENCIES] * len(_BANDWIDTHS)
+        self._widths.append(2 * len(self._amplitudes))
+
+    def waves(self, users: Tensor) -> Tensor:
+        r"""Features ``[n, D]`` of single dimensions and, unless exact, of the Gaussian kernels; of each the norm is 1.
+
+        The last column is :math:`|x|^4`, the quadratic kernel of a user and itself.
+        """
+        turned, waves = users @ self.basis, list[Tensor]()
+        if not self.exact:
+            phases = turned @ self._frequencies
+            for b in _BANDWIDTHS:
+                waves += [(phases / b**0.5).cos() / _FREQUENCIES**0.5, (phases / b**0.5).sin() / _FREQUENCIES**0.5]
+        single = (turned.unsqueeze(2) * self._nodes).flatten(1)
+        fourth = turned.square().sum(1, keepdim=True).square()
+        return torch.cat([*waves, single.cos() * self._amplitudes, single.sin() * self._amplitudes, fourth], dim=1)
+
+    def kernels(
+        self, firsts: Tensor, seconds: Tensor, waves: Tensor, counts: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of every kernel that is a product of sums: the products of groups ``[G, G]``, and its diagonal in each.
+
+        Args:
+            firsts: sums of users, ``[G, d]``.
+            seconds: sums of their squares, ``[G, d, d]``.
+            waves: sums of :meth:`waves`, ``[G, D]``.
+            counts: numbers of users, ``[G]``.
+        """
+        basis = self.basis.to(firsts)
+        yield _linear(basis, firsts, seconds)
+        yield _squared((basis.t() @ seconds @ basis).flatten(1)), waves[:, -1]
+        for part in waves[:, :-1].split(self._widths, dim=1):
+            yield _squared(part), counts
+
+    def gaussians(self, users: Tensor) -> Iterator[Tensor]:
+        r"""The Gaussian kernels :math:`\exp(-|x - y|^2 / 2bd)` between ``users [n, d]``, ``[n, n]``, as b is halved."""
+        turned = users @ self.basis
+        norms = turned.square().sum(1)
+        distances = (norms + norms.unsqueeze(1) - 2 * turned @ turned.t()).clamp_min(0)
+        gram = torch.exp(-distances / (2 * _BANDWIDTHS[0] * users.shape[1]))
+        yield gram
+        for _ in _BANDWIDTHS[1:]:
+            gram = gram.square()
+            yield gram
+
+    def grams(self, users: Tensor) -> Iterator[Tensor]:
+        """Every kernel between ``users [n, d]``, in the order of :data:`STATISTICS` and in double precision."""
+        turned, waves = (users @ self.basis).double(), self.waves(users).double()
+        linear = turned @ turned.t()
+        yield linear
+        yield linear.square()
+        if self.exact:
+            yield from (gram.double() for gram in self.gaussians(users))
+        for part in waves[:, :-1].split(self._widths, dim=1):
+            yield part @ part.t()
+
+
+class _Groups:
+    """Groups of those who move: the classes of each attribute, its small ones together, and its bystanders."""
+
+    def __init__(self, labels: Tensor, other_labels: Tensor, known: Tensor | None, users: Tensor) -> None:
+        codes, named = _grouped(labels, labels if known is None else known)
+        n_attributes = labels.shape[1]
+        owners = torch.tensor([a for a, _, _ in named], device=users.device)
+        self._cells = Cells(codes, [(a, code) for a, code, _ in named], users)
+        #: Who is in each group, ``[G, n]``; those who stay are a group of each attribute after them.
+        self.members = torch.stack([codes[:, a] == code for a, code, _ in named]).to(users)
+        self.staying = (other_labels >= 0).t().to(users)
+        self.counts = torch.cat([self.members.sum(1), self.staying.sum(1)]).double()
+        belongs = [F.one_hot(owners, n_attributes).t(), torch.eye(n_attributes).to(owners)]
+        self._populations = torch.cat(belongs, dim=1).double()
+        sizes, totals = self.counts[: len(named)], (self._populations @ self.counts)[owners]
+        judged = torch.tensor([bool(members) for _, _, members in named], device=users.device)
+        self._judged = (judged & (sizes > 1) & (totals - sizes > 1)).nonzero().squeeze(1)
+        if not len(self._judged):
+            raise ValueError("no attribute has a class of two users and two users outside it")
+        self._owners, self._sizes = owners[self._judged], sizes[self._judged]
+        self._rests = totals[self._judged] - self._sizes
+        self.inverse_sizes = 1 / self._sizes + 1 / self._rests
+        self.classes = [(named[i][0], named[i][2]) for i in self._judged.tolist()]
+
+    def moments(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums of users and of their squares in every group, ``[G, d]`` and ``[G, d, d]``, about the origin."""
+        means, seconds = class_moments(users, self._cells)
+        center, counts = self._cells.center.double(), self.counts[: len(means)].view(-1, 1)
+        means, seconds = means.double(), seconds.double()
+        cross = means.unsqueeze(2) * center
+        seconds = seconds + cross + cross.transpose(1, 2) + center.unsqueeze(1) * center
+        return (means + center) * counts, seconds * counts.unsqueeze(2)
+
+    def products(self, gram: Tensor) -> Tensor:
+        """Sums of a kernel between all users, those who stay last, over pairs of groups: ``[G + A, G + A]``."""
+        everyone = torch.block_diag(self.members, self.staying)
+        return (everyone @ gram @ everyone.t()).double()
+
+    def discrepancies(self, products: Tensor, traces: Tensor) -> Tensor:
+        """Of every judged class, ``[C]``.
+
+        Args:
+            products: sums of a kernel over pairs of users of two groups, ``[G + A, G + A]``.
+            traces: of it over the users of a group and themselves, ``[G + A]``.
+        """
+        own, own_trace = products.diagonal()[self._judged], traces[self._judged]
+        population, trace = self._populations[self._owners], (self._populations @ traces)[self._owners]
+        mixed = (population * products[self._judged]).sum(1)
+        everyone = ((population @ products) * population).sum(1)
+        n, m = self._sizes, self._rests
+        inside = (own - own_trace) / (n * (n - 1))
+        outside = (everyone - 2 * mixed + own - (trace - own_trace)) / (m * (m - 1))
+        return inside + outside - 2 * (mixed - own) / (n * m)
+
+
+def _grouped(labels: Tensor, known: Tensor) -> tuple[Tensor, list[tuple[int, int, tuple[int, ...]]]]:
+    """The group of each user ``[n, A]``, -1 for none; and (attribute, group, its labels) of each group."""
+    codes, named = torch.full_like(labels, -1), list[tuple[int, int, tuple[int, ...]]]()
+    for a, column in enumerate(labels.t()):
+        values, sizes = column[column >= 0].unique(return_counts=True)
+        large = [(int(value),) for value in values[sizes >= _FEWEST]]
+        small = tuple(values[sizes < _FEWEST].tolist())
+        for code, members in enumerate([*large, small] if small else large):
+            codes[torch.isin(column, column.new_tensor(members)), a] = code
+            named.append((a, code, members))
+        bystanders = (column < 0) & (known[:, a] >= 0)
+        if bystanders.any():
+            codes[bystanders, a] = len(large) + 1
+            named.append((a, len(large) + 1, ()))
+    return codes, named
+
+
+def _bases(users: Tensor) -> list[Tensor]:
+    """The identity, the basis in which users are white but for their smallest eigenvalues, and what lies between."""
+    values, vectors = torch.linalg.eigh(users.double().t().cov(correction=0))
+    mean = values.mean()
+    white = vectors * values.clamp_min(_FLOOR * float(mean)).rsqrt()
+    bands = [vectors * (values + ridge * mean).rsqrt() for ridge in _RIDGES]
+    return [torch.eye(users.shape[1]).to(users), white.to(users), *bands]
+
+
+def _linear(basis: Tensor, firsts: Tensor, seconds: Tensor) -> tuple[Tensor, Tensor]:
+    """The linear kernel in a basis, see :meth:`_Metric.kernels`."""
+    return _squared(firsts @ basis), (seconds * (basis @ basis.t())).sum((1, 2))
+
+
+def _squared(vectors: Tensor) -> Tensor:
+    return vectors @ vectors.t()
+
+
+def _spread(kernel: Tensor) -> Tensor:
+    r""":math:`(2 \operatorname{mean}_{i \ne j} \tilde K^2)^{1/2}` of a kernel ``[n, n]``, centered."""
+    means, n = kernel.mean(0), len(kernel)
+    centered = kernel - means - means.unsqueeze(1) + means.mean()
+    off_diagonal = centered.square().sum() - centered.diagonal().square().sum()
+    return (2 * off_diagonal / (n * (n - 1))).sqrt()
+
+
+def _summed(function: Callable[[Tensor], Tensor], users: Tensor, members: Tensor) -> Tensor:
+    """Sums of a function's rows over groups ``[G, n]``, in double precision; chunks are computed again backward."""
+
+    def part(rows: Tensor, weights: Tensor) -> Tensor:
+        return (weights @ function(rows)).double()
+
+    if len(users) <= _CHUNK:
+        return part(users, members)
+    chunks = zip(users.split(_CHUNK), members.split(_CHUNK, dim=1), strict=True)
+    return torch.stack([checkpoint(part, *chunk, use_reentrant=False) for chunk in chunks]).sum(0)
