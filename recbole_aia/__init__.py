@@ -11,7 +11,7 @@ from recbole_aia.hook import AttackHook  # noqa: E402
 from recbole_aia.model import UserEmbeddingView, register_view  # noqa: E402
 from recbole_aia.quick_start import run_recbole_aia  # noqa: E402
 from recbole_aia.runs import load_run  # noqa: E402
-from recbole_aia.trainer import AttrCloakUnlearner, RAIDTrainer  # noqa: E402
+from recbole_aia.trainer import AttrCloakUnlearner, CalibratedTrainer, CalibratedUnlearner, RAIDTrainer  # noqa: E402
 from recbole_aia.version import __version__  # noqa: E402
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "AttrCloakUnlearner",
     "AttackHook",
     "AttributeInferenceEvaluator",
+    "CalibratedTrainer",
+    "CalibratedUnlearner",
     "RAIDTrainer",
     "UserEmbeddingView",
     "__version__",

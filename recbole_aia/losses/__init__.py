@@ -1,5 +1,6 @@
 """Losses of the defenses: pure tensor functions on embeddings and labels."""
 
+from .alignment import Alignment, Movable, align, aligned
 from .attribute_unlearning import distribution_to_distribution, rank_margin, user_to_user
 from .barycenter import (
     Barycenter,
@@ -9,16 +10,23 @@ from .barycenter import (
 )
 from .coupling import Coupling, CouplingMethod, solve_coupling
 from .defensive import defensive_loss
+from .discrepancy import EXACT_USERS, ClassDiscrepancy
 from .gaussian import ClassDivergence, CovarianceMethod, gaussian_kl, ledoit_wolf_shrinkage
 from .mechanisms import analytic_gaussian_scale, clip_rows, laplace_scale
 from .weighting import min_norm_weight
 
 __all__ = [
+    "EXACT_USERS",
+    "Alignment",
     "Barycenter",
+    "ClassDiscrepancy",
     "ClassDivergence",
     "Coupling",
     "CouplingMethod",
     "CovarianceMethod",
+    "Movable",
+    "align",
+    "aligned",
     "analytic_gaussian_scale",
     "barycenter_weights",
     "clip_rows",

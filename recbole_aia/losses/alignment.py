@@ -1,8 +1,9 @@
-"""The shortest way that takes classes of users to where random groups of their sizes stand."""
+"""The way that takes classes of users to where random groups of their sizes stand, and no further."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -10,54 +11,102 @@ from torch import Tensor
 from recbole_aia.losses.discrepancy import ClassDiscrepancy
 
 _ENOUGH = 0.5  # standard deviations of permuted labels within which every statistic is at chance
-_STRIDE = 0.03  # longest step, root mean square over users and dimensions in standard deviations
+_STRIDE = 0.03  # longest step, root mean square over all that moves, in its standard deviations
+
+
+class Movable(Protocol):
+    """What moves users: tensors, the users' vectors as a function of them, and how a gradient goes back."""
+
+    parameters: list[Tensor]
+
+    def embeddings(self) -> Tensor:
+        """The vectors ``[n, d]``, differentiable."""
+
+    def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
+        """Gradients of the parameters that belong to a gradient of :meth:`embeddings`."""
+
+    def scales(self) -> Sequence[Tensor | float]:
+        """The unit in which each parameter moves."""
 
 
 class Alignment(NamedTuple):
-    """Where users have come to.
+    """How a descent went.
 
     Attributes:
-        embeddings: ``[n, d]``.
-        before: the largest absolute statistic of :class:`ClassDiscrepancy` where they were.
-        after: and where they are.
-        steps: steps taken.
+        before: the largest absolute statistic of :class:`ClassDiscrepancy` at the start.
+        after: and at the end.
+        steps: that were taken.
     """
 
-    embeddings: Tensor
     before: float
     after: float
     steps: int
 
 
-def align(embeddings: Tensor, discrepancy: ClassDiscrepancy, max_steps: int = 100) -> Alignment:
+def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100) -> Alignment:
     r"""Moves users until no class can be told from a random group of its size, and no further.
 
-    Gradient descent on :math:`f = \sum_{s,k} z_{s,k}^2` in units of each dimension's standard deviation, with
-    Polyak's step :math:`f / \lVert \nabla f \rVert^2`, for the least value is known to be zero. Statistics below chance
-    are brought back like those above it, and there is no weight to choose: all are in the same unit.
+    Gradient descent on :math:`f = \sum_{s,k} z_{s,k}^2` in units of standard deviations, with Polyak's
+    step :math:`f / \lVert \nabla f \rVert^2`: the least value is known to be zero. Statistics below chance are
+    brought back like those above it, and there is no weight to choose: all are in the same unit.
 
-    The path matters, for what a user has moved tells its class as well. Gradient descent moves users only where
-    the statistics say, and least among what was tried: L-BFGS comes as far in a third of the time, on paths so much
-    longer that an attacker reads them.
+    The way matters, for what a user has moved tells its class as well. Plain descent moves users only as far as the
+    statistics say; on the longer ways of L-BFGS, or of Adam, which moves everybody alike, forests read the difference.
 
     Args:
-        embeddings: where users are, ``[n, d]``.
+        target: what moves, in place.
         discrepancy: the statistics, of these users.
         max_steps: steps at most; it ends before where all statistics are within half a standard deviation.
     """
-    start, unit = embeddings.detach(), discrepancy.scale
-    reach = _STRIDE * (len(start) * start.shape[1]) ** 0.5
-    moves, before, after, step = torch.zeros_like(start), 0.0, 0.0, 0
+    units = target.scales()
+    reach = _STRIDE * sum(parameter.numel() for parameter in target.parameters) ** 0.5
+    before, step = None, 0
     while True:
-        moves.requires_grad_()
-        scores = discrepancy(start + moves * unit)
+        here = target.embeddings()
+        leaf = here.detach().requires_grad_()
+        scores = discrepancy(leaf)
         after = float(scores.detach().abs().max())
-        before = before if step else after
-        moved = start + moves.detach() * unit
+        before = after if before is None else before
         if step == max_steps or after <= _ENOUGH:
-            return Alignment(moved, before, after, step)
+            return Alignment(before, after, step)
         loss = scores.square().sum()
-        (slope,) = torch.autograd.grad(loss, moves)
-        length = float(slope.norm())
-        moves = moves.detach() - min(float(loss.detach()) / length**2, reach / length) * slope
+        slopes = target.pull_back(here, torch.autograd.grad(loss, leaf)[0])
+        slopes = [slope * unit for slope, unit in zip(slopes, units, strict=True)]
+        square = sum(float(slope.square().sum()) for slope in slopes)
+        if not square:
+            return Alignment(before, after, step)
+        length = min(float(loss.detach()) / square, reach / square**0.5)
+        with torch.no_grad():
+            for parameter, slope, unit in zip(target.parameters, slopes, units, strict=True):
+                parameter -= length * unit * slope
         step += 1
+
+
+class Vectors:
+    """Users' own vectors as what moves; entries that are exactly zero, as silent units of a tower are, stay.
+
+    Moved, they would be the one thing that a forest needs to see.
+    """
+
+    def __init__(self, embeddings: Tensor) -> None:
+        self.parameters = [embeddings.detach().clone()]
+        self._free = self.parameters[0] != 0
+
+    def embeddings(self) -> Tensor:
+        """See :meth:`Movable.embeddings`."""
+        return self.parameters[0]
+
+    def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
+        """See :meth:`Movable.pull_back`."""
+        return [gradient * self._free]
+
+    def scales(self) -> list[Tensor]:
+        """See :meth:`Movable.scales`: the standard deviation of each dimension."""
+        return [self.parameters[0].std(0)]
+
+
+def aligned(embeddings: Tensor, discrepancy: ClassDiscrepancy, max_steps: int = 100) -> tuple[Tensor, Alignment]:
+    """Where :func:`align` takes users at ``embeddings [n, d]``, and how."""
+    vectors = Vectors(embeddings)
+    outcome = align(vectors, discrepancy, max_steps)
+    return vectors.parameters[0], outcome

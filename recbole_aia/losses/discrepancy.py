@@ -11,7 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 from recbole_aia.losses._moments import Cells, check_movers, class_moments
 
-_BANDWIDTHS = (2.0, 1.0, 0.5)  # of Gaussian kernels, in units of d, half the mean squared distance of two users
+# Bandwidths of Gaussian kernels, in units of d, half the mean squared distance of two users, each half the one before.
+_BANDWIDTHS = (2.0, 1.0, 0.5)
+_FINE = (0.25, 0.125)  # what forests see; random features are too coarse for these
 _FREQUENCIES = 64  # random Fourier features of a Gaussian kernel
 EXACT_USERS = 2048  # up to which Gaussian kernels are computed between all pairs of users
 _NODES = ((0.7420, 0.9082), (2.3344, 0.0918))  # frequencies and weights: Gauss-Hermite quadrature with four nodes
@@ -21,16 +23,6 @@ _NULL_USERS = 1024  # drawn for the spread of the statistics under permuted labe
 _FEWEST = 5  # members of a class that is judged on its own
 _FLAT = 1e-6  # a standard deviation relative to the largest
 _CHUNK = 32_768
-
-#: What is compared, in the order of :class:`ClassDiscrepancy`'s rows: a kernel in a basis.
-STATISTICS = (
-    *(
-        f"{kernel}, {basis}"
-        for basis in ("standardized", "whitened")
-        for kernel in ("linear", "quadratic", *(f"Gaussian {b:g}" for b in _BANDWIDTHS), "dimensions")
-    ),
-    *(f"linear, whitened by ridge {ridge:g}" for ridge in _RIDGES),
-)
 
 
 class ClassDiscrepancy:
@@ -46,8 +38,9 @@ class ClassDiscrepancy:
     size would be: users then look least like those of their own class, which an attacker who knows reads backwards.
 
     Kernels, each in the basis of standardized dimensions and in that of whitened users: linear (means), quadratic
-    (second moments), Gaussian of three bandwidths by random Fourier features, and a mean of Gaussian kernels of
-    single dimensions. A call costs ``O(n d (d + D))`` for D features; nothing is ``n x n``.
+    (second moments), Gaussian of several bandwidths, and a mean of Gaussian kernels of single dimensions; linear ones
+    also in two bases in between. Up to ``exact_users`` users the Gaussian kernels are exact, in ``O(n^2 d)``. Above
+    that, they are random Fourier features, without the two finest; a call then costs ``O(n d (d + D))`` for D features.
 
     Args:
         embeddings: where the users are now, ``[n, d]``. Bases, bandwidths and :math:`\sigma` are taken from here: the
@@ -57,6 +50,7 @@ class ClassDiscrepancy:
         other_labels: their labels, ``[m, A]``; who has none is not part of that attribute's rest.
         known: the labels of those who move whether they are to be hidden or not, ``[n, A]``; ``labels`` where ``None``.
         seed: of the random features.
+        exact_users: up to this many, pairs of users are compared one by one.
 
     Attributes:
         classes: (attribute, labels) of each column. Classes of fewer than five users are judged together, as one.
@@ -73,6 +67,7 @@ class ClassDiscrepancy:
         self,
         embeddings: Tensor,
         labels: Tensor,
+        *,
         others: Tensor | None = None,
         other_labels: Tensor | None = None,
         known: Tensor | None = None,
@@ -99,7 +94,7 @@ class ClassDiscrepancy:
         self._deviations = torch.stack(spreads).unsqueeze(1) * self._groups.inverse_sizes
 
     def __call__(self, embeddings: Tensor) -> Tensor:
-        """The statistics of users at ``embeddings [n, d]``: ``[S, C]``, differentiable, S as :data:`STATISTICS`."""
+        """The statistics of users at ``embeddings [n, d]``: ``[S, C]``, differentiable."""
         users, groups = self._standardized(embeddings), self._groups
         moving = (*groups.moments(users), _summed(self._waves, users, groups.members))
         firsts, seconds, waves = (torch.cat(pair) for pair in zip(moving, self._staying, strict=True))
@@ -177,12 +172,12 @@ class _Metric:
         distances = (norms + norms.unsqueeze(1) - 2 * turned @ turned.t()).clamp_min(0)
         gram = torch.exp(-distances / (2 * _BANDWIDTHS[0] * users.shape[1]))
         yield gram
-        for _ in _BANDWIDTHS[1:]:
+        for _ in (*_BANDWIDTHS[1:], *_FINE):
             gram = gram.square()
             yield gram
 
     def grams(self, users: Tensor) -> Iterator[Tensor]:
-        """Every kernel between ``users [n, d]``, in the order of :data:`STATISTICS` and in double precision."""
+        """Every kernel between ``users [n, d]``, in the order of the statistics and in double precision."""
         turned, waves = (users @ self.basis).double(), self.waves(users).double()
         linear = turned @ turned.t()
         yield linear
@@ -245,7 +240,8 @@ class _Groups:
         n, m = self._sizes, self._rests
         inside = (own - own_trace) / (n * (n - 1))
         outside = (everyone - 2 * mixed + own - (trace - own_trace)) / (m * (m - 1))
-        return inside + outside - 2 * (mixed - own) / (n * m)
+        apart: Tensor = inside + outside - 2 * (mixed - own) / (n * m)
+        return apart
 
 
 def _grouped(labels: Tensor, known: Tensor) -> tuple[Tensor, list[tuple[int, int, tuple[int, ...]]]]:

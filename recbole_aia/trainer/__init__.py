@@ -2,6 +2,7 @@
 
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer, LossTerm, Phase, UndefendedTrainer
+from recbole_aia.trainer.calibrated import CalibratedTrainer, CalibratedUnlearner
 from recbole_aia.trainer.post import PostTrainer
 from recbole_aia.trainer.raid import RAIDTrainer
 from recbole_aia.trainer.registry import TRAINERS, stage_of, trainer_class
@@ -10,6 +11,8 @@ from recbole_aia.trainer.run import Trained, starting_point, train, undefended_t
 __all__ = [
     "TRAINERS",
     "AttrCloakUnlearner",
+    "CalibratedTrainer",
+    "CalibratedUnlearner",
     "DefenseTrainer",
     "LossTerm",
     "Phase",

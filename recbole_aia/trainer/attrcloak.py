@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import ClassDivergence, min_norm_weight
 from recbole_aia.trainer.post import PostTrainer, Request
+from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import Target
 
 
@@ -129,21 +129,6 @@ class Weighting:
         return [float(weights[0]), float(weights.mean()), float(weights[-1])]
 
 
-class Recommendation:
-    """Retention by the model's own loss on batches of interactions of those who asked, epoch after epoch."""
-
-    def __init__(self, trainer: AttrCloakUnlearner, target: Target, train_data: Any) -> None:
-        self.trainer, self.target = trainer, target
-        asked = torch.zeros(trainer.model.n_users, dtype=torch.bool)
-        asked[target.users.cpu()] = True
-        self.batches = _endless(train_data, trainer.model.USER_ID, asked)
-
-    def gradient(self, embeddings: Tensor) -> list[Tensor]:
-        """The gradient on the next batch."""
-        interaction = next(self.batches).to(self.trainer.device)
-        return self.target.model_gradient(lambda: self.trainer._recommendation_loss(interaction))[1]
-
-
 class Displacement:
     r"""Retention without data: :math:`\sum_i \lVert em_i - em'_i \rVert^2`, in units that do not depend on the model.
 
@@ -172,16 +157,3 @@ def _value_and_slope(divergence: ClassDivergence, embeddings: Tensor) -> tuple[T
 
 def _length(gradient: list[Tensor]) -> float:
     return float(torch.stack([part.square().sum() for part in gradient]).sum().sqrt())
-
-
-def _endless(train_data: Any, user_field: str, asked: Tensor) -> Iterator[Any]:
-    """Batches without the interactions of others, and no empty ones."""
-    everybody, found = bool(asked[1:].all()), True
-    while found:
-        found = False
-        for interaction in train_data:
-            rows = None if everybody else asked[interaction[user_field]]
-            if rows is None or rows.any():
-                found = True
-                yield interaction if rows is None else interaction[rows]
-    raise AttributeDataError("none of those who asked has a training interaction. Write --attrcloak_mode=data_free.")

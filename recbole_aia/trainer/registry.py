@@ -7,6 +7,7 @@ from typing import Any
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
+from recbole_aia.trainer.calibrated import CalibratedTrainer, CalibratedUnlearner
 from recbole_aia.trainer.noise import DPTrainer, NoiseTrainer
 from recbole_aia.trainer.pairs import D2DTrainer, D2DUnlearner, U2UTrainer, U2UUnlearner
 from recbole_aia.trainer.raid import RAIDPostTrainer, RAIDTrainer
@@ -15,6 +16,8 @@ from recbole_aia.trainer.raid import RAIDPostTrainer, RAIDTrainer
 TRAINERS: dict[str, dict[str, type[DefenseTrainer]]] = {}
 for _trainer in (
     UndefendedTrainer,
+    CalibratedTrainer,
+    CalibratedUnlearner,
     RAIDTrainer,
     RAIDPostTrainer,
     AttrCloakUnlearner,

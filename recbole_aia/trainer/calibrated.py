@@ -1,0 +1,212 @@
+"""Calibrated alignment: classes of users are taken to where random groups of their sizes stand, and no further."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.losses import Alignment, ClassDiscrepancy, align, aligned
+from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.trainer.post import PostTrainer
+from recbole_aia.trainer.requests import Request
+from recbole_aia.trainer.retention import Recommendation
+from recbole_aia.trainer.targets import Target, VectorTarget, make_target
+
+_LEAST_EPOCHS = 4  # of the defended phase, where training has as many
+_EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
+_FEW_USERS = 2048
+_INDIRECT = 3  # times as many steps where what moves is not the users themselves
+_PULLS = 100  # steps of an epoch in which a tower is pulled, about
+_PULL_USERS = 1024  # drawn for such a step
+_PULLS_A_DRAW = 20
+
+
+class CalibratedTrainer(DefenseTrainer):
+    """Trains undefended, then in turns: an epoch of recommendation, and the alignment of users.
+
+    The alignment (:func:`~recbole_aia.losses.align`) ends where all classes look like random groups of their sizes:
+    an attacker is at chance, and not below it, where answers can be read backwards. In between, items and layers
+    learn to recommend to aligned users, who are aligned once more after the last epoch. Users of a graph model move
+    by its table. A tower has no user of its own to move, and is pulled in training (:class:`TowerPull`).
+
+    Source:
+        Ours; :class:`~recbole_aia.losses.ClassDiscrepancy` says why chance is where it stops.
+    """
+
+    defense = "calibrated"
+
+    @classmethod
+    def check(cls, config: Any, attributes: Sequence[str]) -> None:
+        """See :meth:`DefenseTrainer.check`."""
+        defended_epochs(config)
+
+    def phases(self) -> list[Phase]:
+        """One: which epochs are defended, :meth:`_train_epoch` knows."""
+        self.defended = defended_epochs(self.config)
+        self.pull: TowerPull | None = None
+        return [Phase(self.config["epochs"])]
+
+    def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
+        defended = epoch_idx >= self.epochs - self.defended
+        if defended and self.view.tower() and self.pull is None:
+            self.pull = TowerPull(self, len(train_data))
+        losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        if defended and self.pull is None:
+            self._align(last=epoch_idx + 1 == self.epochs)
+        return losses
+
+    def _align(self, last: bool) -> None:
+        users = (self.labels.labels >= 0).any(1).nonzero().squeeze(1)
+        labels = self.labels.labels[users].to(self.device)
+        target = make_target(self.view, users.to(self.device), "table")
+        steps = self.config["calibrated_steps"]
+        if not last:
+            steps = min(steps, max(_EPOCH_STEPS // 4, _EPOCH_STEPS * _FEW_USERS // len(users)), _EPOCH_STEPS)
+        self.model.eval()
+        outcome = move(target, ClassDiscrepancy(target.initial, labels, **statistics_of(self.config)), steps)
+        if not last or outcome.after > 1:
+            self.logger.info(f"calibrated: {outcome}")
+
+    def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
+        loss = super()._losses(interaction)
+        return loss if self.pull is None else (loss, self.pull(loss))  # type: ignore[return-value, arg-type]
+
+    def _loss_names(self) -> list[str]:
+        return ["rec", "calibrated"]
+
+
+class TowerPull:
+    """Adds to a tower's gradient that of the statistics, as long as the recommendation's and shorter near chance.
+
+    The statistics are those of users drawn now and then. Their gradient is scaled to the length of that of the
+    recommendation loss, times their root mean square, which is 1 under permuted labels, where that is less than 1.
+    """
+
+    def __init__(self, trainer: CalibratedTrainer, n_steps: int) -> None:
+        self.trainer, self.every, self.step = trainer, max(1, n_steps // _PULLS), 0
+        self.known = (trainer.labels.labels >= 0).any(1).nonzero().squeeze(1)
+        self.generator = torch.Generator().manual_seed(int(trainer.config["seed"]))
+
+    def __call__(self, recommendation: Tensor) -> Tensor:
+        """The statistics' root mean square, a scalar with that gradient; 0 in steps without a pull."""
+        self.step += 1
+        if self.step % self.every:
+            return torch.zeros_like(recommendation)
+        if (self.step // self.every - 1) % _PULLS_A_DRAW == 0:
+            self._draw()
+        parameters = self.trainer.view.tower()
+        size = self.discrepancy(self.trainer.view.served(self.users)).square().mean().sqrt()
+        pulls = torch.autograd.grad(size, parameters)
+        own = torch.autograd.grad(recommendation, parameters, retain_graph=True)
+        weight = self.every * size.detach().clamp_max(1) * _length(own) / _length(pulls)
+        linear = sum(((weight * pull) * p).sum() for pull, p in zip(pulls, parameters, strict=True))
+        return size.detach() + linear - linear.detach()  # type: ignore[union-attr]
+
+    @torch.no_grad()
+    def _draw(self) -> None:
+        trainer = self.trainer
+        users = self.known[torch.randperm(len(self.known), generator=self.generator)[:_PULL_USERS]]
+        self.users, labels = users.to(trainer.device), trainer.labels.labels[users].to(trainer.device)
+        settings = {**statistics_of(trainer.config), "seed": self.step}
+        self.discrepancy = ClassDiscrepancy(trainer.view.served(self.users), labels, **settings)
+
+
+class CalibratedUnlearner(PostTrainer):
+    """Aligns users of a trained model, without interactions or, epoch by epoch, with them.
+
+    With interactions users learn between two alignments, and nothing else does. A tower is what moves by default:
+    moved one by one, users whom its units are silent for keep what the silence says.
+    """
+
+    defense = "calibrated"
+
+    @property
+    def uses_interactions(self) -> bool:
+        """See :attr:`PostTrainer.uses_interactions`; by the key ``calibrated_mode``."""
+        return bool(self.config["calibrated_mode"] == "data_dependent")
+
+    def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
+        """See :meth:`PostTrainer.edit`; with ``train_data`` data-dependent, without data-free."""
+        target = self.target(request)
+        with torch.no_grad():
+            others = self.view.served(request.others)
+        try:
+            discrepancy = ClassDiscrepancy(
+                target.initial,
+                request.labels,
+                others=others,
+                other_labels=request.other_labels,
+                known=request.known,
+                **statistics_of(self.config),
+            )
+        except ValueError as error:
+            raise AttributeDataError(f"those who asked cannot be aligned: {error}. Ask for more users.") from error
+        steps, details = self.config["calibrated_steps"], {"mode": "data_free"}
+        outcome = move(target, discrepancy, steps)
+        if train_data is not None:
+            details = {"mode": "data_dependent"}
+            for _ in range(self.config["calibrated_post_epochs"]):
+                self._recommend(target, train_data)
+                outcome = Alignment(outcome.before, *move(target, discrepancy, steps)[1:])
+        self._check_finite(target.embeddings().detach().sum())
+        return {**details, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
+
+    def target(self, request: Request) -> Target:
+        """See :meth:`PostTrainer.target`; a tower before released vectors, where everybody asks."""
+        name = self.config["target"]
+        everybody = len(request.users) == len(self.view.users)
+        if name is None and self.view.tower() and self.view.released is None and everybody:
+            name = "tower"
+        return make_target(self.view, request.users, name)
+
+    def _recommend(self, target: Target, train_data: Any) -> None:
+        """An epoch of recommendation in which only the target moves."""
+        groups = zip(target.parameters, target.scales(), strict=True)
+        rate = self.config["unlearn_learning_rate"]
+        optimizer = torch.optim.Adam({"params": [parameter], "lr": rate * scale} for parameter, scale in groups)
+        retention = Recommendation(self, target, train_data)
+        for _ in range(len(train_data)):
+            for parameter, slope in zip(target.parameters, retention.gradient(target.initial), strict=True):
+                parameter.grad = slope
+            optimizer.step()
+        for parameter in target.parameters:
+            parameter.grad = None
+
+
+def move(target: Target, discrepancy: ClassDiscrepancy, steps: int) -> Alignment:
+    """Aligns what a target moves, in the model."""
+    if isinstance(target, VectorTarget):
+        embeddings, outcome = aligned(target.embeddings(), discrepancy, steps)
+        target.place(embeddings)
+    else:
+        # What is shared by users moves them less directly.
+        outcome = align(target, discrepancy, _INDIRECT * steps)
+    target.finish()
+    return outcome
+
+
+def defended_epochs(config: Any) -> int:
+    """How many epochs at the end are defended: ``calibrated_epochs``, or a fifth of all and at least four.
+
+    Raises:
+        ConfigValueError: there are more than ``epochs``.
+    """
+    total, asked = config["epochs"], config["calibrated_epochs"]
+    if asked is None:
+        return min(total, max(_LEAST_EPOCHS, total // 5))  # type: ignore[no-any-return]
+    if asked > total:
+        raise ConfigValueError(f"calibrated_epochs is {asked}, more than epochs, {total}. Raise epochs or lower it.")
+    return int(asked)
+
+
+def statistics_of(config: Any) -> dict[str, Any]:
+    """Settings of :class:`ClassDiscrepancy`."""
+    return {"seed": int(config["seed"]), "exact_users": int(config["calibrated_exact_users"])}
+
+
+def _length(gradients: Sequence[Tensor]) -> Tensor:
+    return torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()

@@ -1,0 +1,43 @@
+"""What keeps recommendations while users move: the model's own loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_aia.errors import AttributeDataError
+from recbole_aia.trainer.post import PostTrainer
+from recbole_aia.trainer.targets import Target
+
+
+class Recommendation:
+    """Retention by the model's own loss on batches of interactions of those who asked, epoch after epoch."""
+
+    def __init__(self, trainer: PostTrainer, target: Target, train_data: Any) -> None:
+        self.trainer, self.target = trainer, target
+        asked = torch.zeros(trainer.model.n_users, dtype=torch.bool)
+        asked[target.users.cpu()] = True
+        self.batches = _endless(train_data, trainer.model.USER_ID, asked)
+
+    def gradient(self, embeddings: Tensor) -> list[Tensor]:
+        """The gradient on the next batch."""
+        interaction = next(self.batches).to(self.trainer.device)
+        return self.target.model_gradient(lambda: self.trainer._recommendation_loss(interaction))[1]
+
+
+def _endless(train_data: Any, user_field: str, asked: Tensor) -> Iterator[Any]:
+    """Batches without the interactions of others, and no empty ones."""
+    everybody, found = bool(asked[1:].all()), True
+    while found:
+        found = False
+        for interaction in train_data:
+            rows = None if everybody else asked[interaction[user_field]]
+            if rows is None or rows.any():
+                found = True
+                yield interaction if rows is None else interaction[rows]
+    raise AttributeDataError(
+        "none of those who asked has a training interaction. Unlearn without interactions (data_free)."
+    )
