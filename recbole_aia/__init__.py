@@ -5,6 +5,7 @@ from recbole_aia import compat
 # Before anything of RecBole is imported, and so that a user's own RecBole code works after `import recbole_aia`.
 compat.apply()
 
+from recbole_aia.arrays import protect  # noqa: E402
 from recbole_aia.config import AIAConfig  # noqa: E402
 from recbole_aia.evaluator import AttributeInferenceEvaluator  # noqa: E402
 from recbole_aia.hook import AttackHook  # noqa: E402
@@ -25,6 +26,7 @@ __all__ = [
     "UserEmbeddingView",
     "__version__",
     "load_run",
+    "protect",
     "register_view",
     "run_recbole_aia",
 ]

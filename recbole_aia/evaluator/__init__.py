@@ -1,7 +1,8 @@
 """Attribute inference attacks on user embeddings, and how sure their results are."""
 
 from recbole_aia.evaluator.attackers import Attacker, register_attacker, registered_attackers
-from recbole_aia.evaluator.evaluator import AttributeInferenceEvaluator
+from recbole_aia.evaluator.evaluator import AttributeInferenceEvaluator, checked_embeddings
+from recbole_aia.evaluator.labels import encode_labels, label_columns
 from recbole_aia.evaluator.report import AttackReport, coverage
 from recbole_aia.evaluator.settings import AttackSettings
 
@@ -10,7 +11,10 @@ __all__ = [
     "AttackSettings",
     "Attacker",
     "AttributeInferenceEvaluator",
+    "checked_embeddings",
     "coverage",
+    "encode_labels",
+    "label_columns",
     "register_attacker",
     "registered_attackers",
 ]

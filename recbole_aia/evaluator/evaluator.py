@@ -108,7 +108,7 @@ class AttributeInferenceEvaluator:
             AttributeDataError: embeddings or labels that cannot be attacked.
         """
         settings = self.settings
-        points = _checked(embeddings)
+        points = checked_embeddings(embeddings)
         targets, skipped = self.targets(labels, len(points), class_names)
         offered = registered_attackers()
         results = cross_validate(
@@ -128,7 +128,8 @@ class AttributeInferenceEvaluator:
         return AttackReport(rows, [evidence for _, evidence in answers], skipped)
 
 
-def _checked(embeddings: Any) -> FloatArray:
+def checked_embeddings(embeddings: Any) -> FloatArray:
+    """Embeddings as an array of float64, ``[n_users, d]``; raises :class:`AttributeDataError` where they are none."""
     try:
         points = np.ascontiguousarray(embeddings, dtype=np.float64)
     except (TypeError, ValueError) as error:

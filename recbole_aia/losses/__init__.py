@@ -13,6 +13,7 @@ from .defensive import defensive_loss
 from .discrepancy import EXACT_USERS, ClassDiscrepancy
 from .gaussian import ClassDivergence, CovarianceMethod, gaussian_kl, ledoit_wolf_shrinkage
 from .mechanisms import analytic_gaussian_scale, clip_rows, laplace_scale
+from .transport import transport
 from .weighting import min_norm_weight
 
 __all__ = [
@@ -40,5 +41,6 @@ __all__ = [
     "penalized_barycenter",
     "rank_margin",
     "solve_coupling",
+    "transport",
     "user_to_user",
 ]

@@ -78,7 +78,7 @@ def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100) 
         length = min(float(loss.detach()) / square, reach / square**0.5)
         with torch.no_grad():
             for parameter, slope, unit in zip(target.parameters, slopes, units, strict=True):
-                parameter -= length * unit * slope
+                parameter.sub_(slope * unit, alpha=length)
         step += 1
 
 

@@ -224,7 +224,8 @@ class _Groups:
     def products(self, gram: Tensor) -> Tensor:
         """Sums of a kernel between all users, those who stay last, over pairs of groups: ``[G + A, G + A]``."""
         everyone = torch.block_diag(self.members, self.staying)
-        return (everyone @ gram @ everyone.t()).double()
+        sums: Tensor = (everyone @ gram @ everyone.t()).double()
+        return sums
 
     def discrepancies(self, products: Tensor, traces: Tensor) -> Tensor:
         """Of every judged class, ``[C]``.

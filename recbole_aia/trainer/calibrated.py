@@ -56,7 +56,7 @@ class CalibratedTrainer(DefenseTrainer):
             self.pull = TowerPull(self, len(train_data))
         losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         if defended and self.pull is None:
-            self._align(last=epoch_idx + 1 == self.epochs)
+            self._align(epoch_idx + 1 == self.epochs)
         return losses
 
     def _align(self, last: bool) -> None:

@@ -1,0 +1,161 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_aia.losses import ClassDiscrepancy
+
+
+def users(n, d, seed=0, dtype=torch.float64):
+    """Heavy tails and a covariance: nothing that the null may rest on."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(d, d, generator=generator, dtype=dtype)
+    return torch.randn(n, d, generator=generator, dtype=dtype) @ mixing * (0.3 + torch.rand(n, 1, generator=generator))
+
+
+def labels(n, *sizes, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.randint(k, (n,), generator=generator) for k in sizes], dim=1)
+
+
+def leaky(n=400, d=8, lift=1.0):
+    known = labels(n, 2)
+    embeddings = users(n, d)
+    return embeddings + lift * known * embeddings.std(0), known
+
+
+def plain(kernel, members):
+    """The unbiased estimate written out, pair by pair."""
+    inside, outside = kernel[members][:, members], kernel[~members][:, ~members]
+    n, m = len(inside), len(outside)
+    own = (inside.sum() - inside.diagonal().sum()) / (n * (n - 1))
+    rest = (outside.sum() - outside.diagonal().sum()) / (m * (m - 1))
+    return own + rest - 2 * kernel[members][:, ~members].mean()
+
+
+class TestStatistics:
+    def test_they_are_the_unbiased_estimate_of_their_kernel(self):
+        embeddings, known = leaky()
+        scores = ClassDiscrepancy(embeddings, known)(embeddings)
+        standard = (embeddings - embeddings.mean(0)) / embeddings.std(0)
+        linear = standard @ standard.t()
+        expected = torch.stack([plain(kernel, known[:, 0] == 1) for kernel in (linear, linear.square())])
+        # The unit is known for itself: it is the same for all labels.
+        other = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(1))]
+        again = ClassDiscrepancy(embeddings, other)(embeddings)
+        reference = torch.stack([plain(kernel, other[:, 0] == 1) for kernel in (linear, linear.square())])
+        sizes = [1 / float(k.sum()) + 1 / float((1 - k).sum()) for k in (known, other)]
+        torch.testing.assert_close(scores[:2, 1] / again[:2, 1] * sizes[0] / sizes[1], expected / reference)
+
+    @pytest.mark.parametrize("exact_users", [0, 2048])
+    def test_permuted_labels_have_mean_zero_and_deviation_one(self, exact_users):
+        embeddings, known = users(160, 4), labels(160, 2, 4)
+        draws = []
+        for seed in range(60):
+            order = torch.randperm(160, generator=torch.Generator().manual_seed(seed))
+            draws.append(ClassDiscrepancy(embeddings, known[order], exact_users=exact_users)(embeddings))
+        scores = torch.stack(draws)
+        assert scores.mean(0).abs().max() < 0.55  # about four standard errors
+        assert scores.std(0).min() > 0.6
+        assert scores.std(0).max() < 1.6
+
+    def test_a_leak_stands_far_above_chance(self):
+        embeddings, known = leaky()
+        assert ClassDiscrepancy(embeddings, known)(embeddings).max() > 10
+
+    def test_classes_matched_exactly_stand_below_chance(self):
+        embeddings, known = leaky()
+        for k in (0, 1):
+            embeddings[known[:, 0] == k] -= embeddings[known[:, 0] == k].mean(0)
+        linear = ClassDiscrepancy(embeddings, known)(embeddings)[0]
+        assert linear.max() < -1
+
+    def test_random_features_agree_with_all_pairs(self):
+        embeddings, known = leaky()
+        exact = ClassDiscrepancy(embeddings, known)(embeddings)
+        rough = ClassDiscrepancy(embeddings, known, exact_users=0)(embeddings)
+        # Linear, quadratic and the three Gaussians they share, in the basis of standardized dimensions.
+        torch.testing.assert_close(rough[:5], exact[:5], rtol=0.25, atol=0.5)
+
+    def test_chunks_give_what_one_pass_gives(self, monkeypatch):
+        embeddings, known = leaky(lift=0.3)
+        whole = ClassDiscrepancy(embeddings, known, exact_users=0)
+        monkeypatch.setattr("recbole_aia.losses.discrepancy._CHUNK", 64)
+        parts = [embeddings.clone().requires_grad_() for _ in range(2)]
+        values = [whole(parts[0]), ClassDiscrepancy(embeddings, known, exact_users=0)(parts[1])]
+        torch.testing.assert_close(*values)
+        gradients = [torch.autograd.grad(v.square().sum(), p)[0] for v, p in zip(values, parts, strict=True)]
+        torch.testing.assert_close(*gradients)
+
+    @pytest.mark.parametrize("exact_users", [0, 2048])
+    def test_the_gradient_is_that_of_the_value(self, exact_users):
+        embeddings, known = users(24, 2), labels(24, 2)
+        discrepancy = ClassDiscrepancy(embeddings, known, exact_users=exact_users)
+        assert torch.autograd.gradcheck(discrepancy, embeddings.requires_grad_(), eps=1e-6, atol=1e-4)
+
+    @given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100), shift=st.floats(-5, 5))
+    @settings(max_examples=15, deadline=None)
+    def test_units_and_origin_of_embeddings_do_not_matter(self, seed, scale, shift):
+        embeddings, known = users(120, 4, seed), labels(120, 3, seed=seed)
+        here = ClassDiscrepancy(embeddings, known)(embeddings)
+        moved = scale * (embeddings + shift)
+        torch.testing.assert_close(ClassDiscrepancy(moved, known)(moved), here, rtol=1e-4, atol=1e-4)
+
+    def test_a_dimension_that_is_the_same_for_all_says_nothing(self):
+        embeddings, known = leaky()
+        embeddings[:, 2] = 3.0
+        leaf = embeddings.requires_grad_()
+        scores = ClassDiscrepancy(embeddings, known)(leaf)
+        (slope,) = torch.autograd.grad(scores.square().sum(), leaf)
+        assert scores.isfinite().all()
+        assert not slope[:, 2].any()
+
+
+class TestClasses:
+    def test_small_classes_are_judged_together(self):
+        known = torch.zeros(200, 1, dtype=torch.long)
+        known[:3], known[3:5], known[5:60] = 1, 2, 3
+        assert ClassDiscrepancy(users(200, 4), known).classes == [(0, (0,)), (0, (3,)), (0, (1, 2))]
+
+    def test_a_single_user_of_a_class_is_not_judged(self):
+        known = torch.zeros(100, 1, dtype=torch.long)
+        known[0], known[1:50] = 1, 2
+        assert ClassDiscrepancy(users(100, 4), known).classes == [(0, (0,)), (0, (2,))]
+
+    def test_who_has_no_label_takes_no_part(self):
+        embeddings, known = leaky()
+        known[:100] = -1
+        leaf = embeddings.clone().requires_grad_()
+        scores = ClassDiscrepancy(embeddings, known)(leaf)
+        assert not torch.autograd.grad(scores.square().sum(), leaf)[0][:100].any()
+
+    @pytest.mark.parametrize("exact_users", [0, 2048])
+    def test_those_who_stay_are_part_of_the_rest(self, exact_users):
+        embeddings, known = leaky()
+        everybody = ClassDiscrepancy(embeddings, known, exact_users=exact_users)
+        some = ClassDiscrepancy(
+            embeddings[:300], known[:300], others=embeddings[300:], other_labels=known[300:], exact_users=exact_users
+        )
+        # The rest of a class: the movers outside it and all who stay.
+        asked = known.clone()
+        asked[300:] = 7
+        joined = ClassDiscrepancy(embeddings, asked, exact_users=exact_users)(embeddings)
+        torch.testing.assert_close(some(embeddings[:300]), joined[:, :2])
+        assert everybody.classes == some.classes
+
+    def test_who_did_not_ask_is_part_of_the_rest(self):
+        embeddings, known = leaky()
+        asked = known.clone()
+        asked[:100] = -1
+        some = ClassDiscrepancy(embeddings, asked, known=known)
+        merged = asked.clone()
+        merged[:100] = 7
+        torch.testing.assert_close(some(embeddings), ClassDiscrepancy(embeddings, merged)(embeddings)[:, :2])
+
+    def test_an_attribute_of_one_class_is_refused(self):
+        with pytest.raises(ValueError, match="two users outside"):
+            ClassDiscrepancy(users(50, 3), torch.zeros(50, 1, dtype=torch.long))
+
+    def test_shapes_that_disagree_are_refused(self):
+        with pytest.raises(ValueError, match="disagree"):
+            ClassDiscrepancy(users(50, 3), labels(40, 2))

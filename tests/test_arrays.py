@@ -1,0 +1,67 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from recbole_aia import protect
+from recbole_aia.errors import AttributeDataError
+from recbole_aia.losses import ClassDiscrepancy
+
+
+@pytest.fixture(scope="module")
+def leaking():
+    rng = np.random.default_rng(0)
+    gender = rng.choice(["F", "M"], 400)
+    embeddings = rng.normal(size=(400, 6))
+    embeddings[:, 0] += 1.5 * (gender == "F")
+    return embeddings, gender
+
+
+def farthest(embeddings, reference, gender):
+    codes = torch.as_tensor((gender == "F").astype(int))[:, None]
+    return float(ClassDiscrepancy(torch.tensor(reference), codes)(torch.tensor(embeddings)).abs().max())
+
+
+def test_what_comes_out_is_at_chance(leaking):
+    embeddings, gender = leaking
+    assert farthest(embeddings, embeddings, gender) > 10
+    assert farthest(protect(embeddings, gender), embeddings, gender) < 1
+
+
+def test_labels_come_as_people_have_them(leaking):
+    embeddings, gender = leaking
+    as_array = protect(embeddings, gender, max_steps=5)
+    for labels in ({"gender": gender}, pd.DataFrame({"gender": gender}), list(gender)):
+        np.testing.assert_array_equal(protect(embeddings, labels, max_steps=5), as_array)
+
+
+def test_the_same_seed_gives_the_same_vectors_of_the_same_type(leaking):
+    embeddings, gender = leaking
+    once, again = (protect(embeddings.astype(np.float32), gender, max_steps=5, seed=7) for _ in range(2))
+    assert once.dtype == np.float32
+    np.testing.assert_array_equal(once, again)
+
+
+def test_users_without_a_label_stay(leaking):
+    embeddings, gender = leaking
+    known = np.where(np.arange(400) < 40, "", gender)
+    np.testing.assert_allclose(protect(embeddings, known, max_steps=5)[:40], embeddings[:40], rtol=1e-6)
+
+
+def test_many_users_are_transported_first(leaking, monkeypatch):
+    embeddings, gender = leaking
+    monkeypatch.setattr("recbole_aia.arrays._TRANSPORT_USERS", 100)
+    assert farthest(protect(embeddings, gender, max_steps=1), embeddings, gender) < 5
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "words"),
+    [
+        (np.full((10, 2), np.nan), ["a", "b"] * 5, "not finite"),
+        (np.zeros((10, 2)), ["a", "b"], "labels"),
+        (np.eye(10), ["a"] * 10, "class"),
+    ],
+)
+def test_what_cannot_be_protected_is_refused(embeddings, labels, words):
+    with pytest.raises(AttributeDataError, match=words):
+        protect(embeddings, labels)

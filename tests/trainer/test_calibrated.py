@@ -1,0 +1,126 @@
+import copy
+
+import pytest
+import torch
+
+from recbole_aia import CalibratedTrainer, CalibratedUnlearner
+from recbole_aia.data import load_labels, prepare_loaders
+from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.losses import ClassDiscrepancy
+from recbole_aia.model import build_model
+
+SMALL = {"n_layers": 1, "hidden_size_list": [16], "mf_embedding_size": 8, "mlp_embedding_size": 8}
+QUICK = {
+    "defense": "calibrated",
+    "init_std": 0.1,
+    "embedding_size": 16,
+    "calibrated_steps": 20,
+    "calibrated_exact_users": 0,
+    **SMALL,
+}
+TOWER = {
+    "user_embedding_size": 16,
+    "item_embedding_size": 16,
+    "user_hidden_size_list": [16],
+    "item_hidden_size_list": [16],
+}
+
+
+def prepared(kind, make_config, ml100k, model="BPR", **values):
+    """A trainer of a model whose genders stand apart where users have tables, its loaders, and the labels."""
+    config = make_config(model, **{**QUICK, **values})
+    loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+    torch.manual_seed(0)
+    trainer = kind(config, build_model(config, loaders[0].dataset))
+    labels = load_labels(config, ml100k)
+    with torch.no_grad():
+        for table in trainer.view.tables():
+            table[1:] += 0.2 * labels.column("gender")[1:, None]
+    return trainer, loaders, labels
+
+
+@torch.no_grad()
+def served(trainer):
+    trainer.view.clear_caches()
+    return trainer.view.served().clone()
+
+
+def statistics(trainer, labels):
+    here = served(trainer)
+    return ClassDiscrepancy(here, labels.labels[1:], exact_users=0)(here).abs()
+
+
+class TestAfterTraining:
+    @pytest.mark.parametrize("model", ["BPR", "NeuMF", "LightGCN"])
+    def test_users_come_to_chance_without_interactions(self, model, make_config, ml100k):
+        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, model)
+        assert statistics(trainer, labels).max() > 10
+        record = trainer.unlearn(labels=labels)
+        assert statistics(trainer, labels).mean() < 2
+        assert record["mode"] == "data_free"
+        assert record["statistics"][1] < record["statistics"][0]
+
+    def test_a_tower_moves_and_not_its_users_one_by_one(self, make_config, ml100k):
+        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, "DMF", calibrated_steps=1, **TOWER)
+        before = [parameter.detach().clone() for parameter in trainer.view.tower()]
+        trainer.unlearn(labels=labels)
+        assert any(not torch.equal(a, b) for a, b in zip(before, trainer.view.tower(), strict=True))
+        assert trainer.view.released is None
+
+    def test_with_interactions_users_end_aligned_and_items_stay(self, make_config, ml100k):
+        values = {"calibrated_mode": "data_dependent", "calibrated_post_epochs": 1, "train_batch_size": 16384}
+        trainer, loaders, labels = prepared(CalibratedUnlearner, make_config, ml100k, **values)
+        items = trainer.view._items().clone()
+        record = trainer.unlearn(loaders[0], labels=labels)
+        assert record["mode"] == "data_dependent"
+        assert statistics(trainer, labels).mean() < 2
+        assert torch.equal(items, trainer.view._items())
+
+    def test_who_did_not_ask_comes_out_bit_identical(self, make_config, ml100k):
+        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k)
+        before = served(trainer)
+        trainer.unlearn(labels=labels, users=torch.arange(1, 400))
+        after = served(trainer)
+        assert torch.equal(before[399:], after[399:])
+        assert not torch.equal(before[:399], after[:399])
+
+    def test_users_of_whom_no_class_can_be_told_from_a_rest_are_refused(self, make_config, ml100k):
+        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k)
+        with pytest.raises(AttributeDataError, match="cannot be aligned"):
+            trainer.unlearn(labels=labels, users=[1])
+
+
+class TestInTraining:
+    @pytest.mark.parametrize("model", ["BPR", "LightGCN"])
+    def test_the_kept_state_is_at_chance(self, model, make_config, ml100k):
+        values = {"epochs": 2, "calibrated_epochs": 1, "train_batch_size": 16384, "attributes": ["gender", "age"]}
+        trainer, loaders, labels = prepared(CalibratedTrainer, make_config, ml100k, model, **values)
+        trainer.fit(loaders[0], saved=False)
+        assert statistics(trainer, labels).mean() < 2
+
+    def test_only_the_last_epochs_are_defended(self, make_config, ml100k):
+        values = {"epochs": 3, "calibrated_epochs": 2, "train_batch_size": 65536}
+        trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, **values)
+        calls = []
+        trainer._align = calls.append
+        trainer.fit(loaders[0], saved=False)
+        assert calls == [False, True]
+
+    def test_a_tower_is_pulled_as_hard_as_recommendation_pulls(self, make_config, ml100k):
+        values = {"epochs": 1, "train_batch_size": 16384, "calibrated_epochs": 1, **TOWER}
+        trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, "DMF", **values)
+        trainer.fit(loaders[0], saved=False)
+        assert trainer.pull.step == len(loaders[0])
+        tower = trainer.view.tower()
+        batch = next(iter(loaders[0])).to(trainer.device)
+        trainer.pull.step = 0
+        recommendation = trainer.model.calculate_loss(batch)
+        size = trainer.pull(recommendation)
+        own, pull = (torch.autograd.grad(loss, tower, retain_graph=True) for loss in (recommendation, size))
+        lengths = [float(torch.cat([part.flatten() for part in g]).norm()) for g in (own, pull)]
+        assert lengths[1] == pytest.approx(min(1, size.item()) * lengths[0], rel=1e-3)
+
+    def test_more_defended_epochs_than_epochs_are_refused(self, make_config):
+        config = make_config("BPR", defense="calibrated", epochs=3, calibrated_epochs=4)
+        with pytest.raises(ConfigValueError, match="calibrated_epochs is 4"):
+            CalibratedTrainer.check(config, ["gender"])
