@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.attacks import FULL, QUICK, attack_suite
 from benchmarks.attrcloak import attrcloak
+from benchmarks.calibrated import calibrated_overhead, protecting
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
 from benchmarks.prepare import prepare_lines
 from benchmarks.raid import raid_overhead
@@ -31,6 +32,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "loader": lambda quick: loader(*_sized(quick, 5, 7)),
     "lightgcn_epoch": lambda quick: lightgcn_epoch(*_sized(quick, 1, 3)),
     "raid_overhead": lambda quick: raid_overhead(*_sized(quick, 1, 5)),
+    "calibrated_overhead": lambda quick: calibrated_overhead(*_sized(quick, 1, 5)),
+    "protect": protecting,
     "attrcloak": attrcloak,
     "attack_suite": lambda quick: attack_suite(QUICK if quick else FULL),
     "scale": scale,

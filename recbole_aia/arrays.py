@@ -12,7 +12,7 @@ from recbole_aia.evaluator import checked_embeddings, encode_labels, label_colum
 from recbole_aia.losses import EXACT_USERS, ClassDiscrepancy, aligned, transport
 
 _STEPS = 100  # of the descent for few users
-_LEAST_STEPS = 4
+_LEAST_STEPS = 1
 _STEP_USERS = 100_000  # users times steps, where there are more than few: about two seconds on two cores
 _TRANSPORT_USERS = 10_000  # from which on classes are transported first: their moments are then nearly free of noise
 _SILENT = 0.01  # share of zeros from which on they are a tower's silent units, which an affine map would wake

@@ -54,9 +54,10 @@ class TestAfterTraining:
     @pytest.mark.parametrize("model", ["BPR", "NeuMF", "LightGCN"])
     def test_users_come_to_chance_without_interactions(self, model, make_config, ml100k):
         trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, model)
-        assert statistics(trainer, labels).max() > 10
+        before = statistics(trainer, labels).max()
         record = trainer.unlearn(labels=labels)
-        assert statistics(trainer, labels).mean() < 2
+        assert before > 10
+        assert statistics(trainer, labels).max() < 0.2 * before
         assert record["mode"] == "data_free"
         assert record["statistics"][1] < record["statistics"][0]
 
@@ -70,10 +71,10 @@ class TestAfterTraining:
     def test_with_interactions_users_end_aligned_and_items_stay(self, make_config, ml100k):
         values = {"calibrated_mode": "data_dependent", "calibrated_post_epochs": 1, "train_batch_size": 16384}
         trainer, loaders, labels = prepared(CalibratedUnlearner, make_config, ml100k, **values)
-        items = trainer.view._items().clone()
+        items, before = trainer.view._items().clone(), statistics(trainer, labels).max()
         record = trainer.unlearn(loaders[0], labels=labels)
         assert record["mode"] == "data_dependent"
-        assert statistics(trainer, labels).mean() < 2
+        assert statistics(trainer, labels).max() < 0.2 * before
         assert torch.equal(items, trainer.view._items())
 
     def test_who_did_not_ask_comes_out_bit_identical(self, make_config, ml100k):
@@ -95,8 +96,9 @@ class TestInTraining:
     def test_the_kept_state_is_at_chance(self, model, make_config, ml100k):
         values = {"epochs": 2, "calibrated_epochs": 1, "train_batch_size": 16384, "attributes": ["gender", "age"]}
         trainer, loaders, labels = prepared(CalibratedTrainer, make_config, ml100k, model, **values)
+        before = statistics(trainer, labels).max()
         trainer.fit(loaders[0], saved=False)
-        assert statistics(trainer, labels).mean() < 2
+        assert statistics(trainer, labels).max() < 0.2 * before
 
     def test_only_the_last_epochs_are_defended(self, make_config, ml100k):
         values = {"epochs": 3, "calibrated_epochs": 2, "train_batch_size": 65536}

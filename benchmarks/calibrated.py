@@ -1,0 +1,70 @@
+"""What calibrated alignment adds to an epoch, and what protecting a matrix of embeddings takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole.utils import init_seed
+
+from benchmarks.attrcloak import population
+from benchmarks.measure import interleaved, overhead, seconds
+from benchmarks.raid import Stretch
+from benchmarks.setting import Shape, config, loaders
+from recbole_aia import protect
+from recbole_aia.data import load_labels
+from recbole_aia.model import build_model
+from recbole_aia.trainer import CalibratedTrainer
+
+MODELS = ("BPR", "NeuMF", "DMF", "LightGCN")
+SIZES = {"6,040 x 64": 6040, "1,000,000 x 64": 1_000_000}
+QUICK_SIZES = {"1,500 x 64": 1500, "20,000 x 64": 20_000}
+
+
+def calibrated_overhead(shape: Shape, repeats: int) -> dict[str, Any]:
+    """Defended epochs against undefended ones, model by model; the ratio is that of the worst.
+
+    An epoch is scaled up from a stretch of its steps. An alignment that ends a training, which takes more steps than
+    one between epochs, is beside it: it comes once.
+    """
+    models = {model: _epochs(model, shape, repeats) for model in MODELS}
+    worst = max(MODELS, key=lambda model: models[model]["ratio"])
+    ours, reference = models[worst]["defended_s"], models[worst]["undefended_s"]
+    return overhead("calibrated_overhead", ours, reference, None, ratio_of=worst, models=models)
+
+
+def _epochs(model: str, shape: Shape, repeats: int, steps: int = 60) -> dict[str, float]:
+    settings = config(model, shape, defense="calibrated")
+    data = Stretch(loaders(settings, shape)[0], steps)
+    init_seed(settings["seed"], True)
+    trainer = CalibratedTrainer(settings, build_model(settings, data.loader.dataset))
+    trainer.labels = load_labels(trainer.config, data.loader.dataset)
+    trainer.phases()
+    trainer.epochs = trainer.config["epochs"]
+    tower = bool(trainer.view.tower())
+
+    def undefended() -> None:
+        trainer.pull = None
+        trainer._train_epoch(data, -1)
+
+    def defended() -> None:
+        # Of a tower; others are trained as before, and aligned after the epoch.
+        trainer._train_epoch(data, trainer.epochs - 1)
+
+    tasks = [undefended, defended if tower else lambda: trainer._align(False)]
+    reference, ours = interleaved(tasks, repeats, warm_up=1)
+    reference *= data.share
+    ours = ours * data.share if tower else reference + ours
+    last = 0.0 if tower else seconds(lambda: trainer._align(True))
+    values = {"ratio": ours / reference, "defended_s": ours, "undefended_s": reference, "last_alignment_s": last}
+    return {key: round(value, 3) for key, value in values.items()}
+
+
+def protecting(quick: bool) -> dict[str, Any]:
+    """Seconds of :func:`recbole_aia.protect`, data-free, for users with attributes of 2 and 7 classes."""
+    taken = {}
+    for name, users in (QUICK_SIZES if quick else SIZES).items():
+        embeddings, labels = population(users, 64)
+        points, known = embeddings.numpy(), {"a": labels[:, 0].numpy(), "b": labels[:, 1].numpy()}
+        taken[name] = round(seconds(lambda points=points, known=known: protect(points, known)), 3)  # type: ignore[misc]
+    small, large = taken.values()
+    return overhead("protect", large, small, None, seconds=taken)
