@@ -26,7 +26,7 @@ def test_it_has_two_commands_of_one_line_each_complete_on_a_fresh_machine():
     for command in COMMANDS:
         assert command.startswith("python3.11 -m venv ")
         assert "pip install" in command
-    assert "run_recbole_aia.py --model=LightGCN --dataset=ml-100k --defense=raid" in COMMANDS[0]
+    assert "run_recbole_aia.py --model=LightGCN --dataset=ml-100k --defense=calibrated" in COMMANDS[0]
     assert COMMANDS[1].endswith("-m pytest")
 
 
