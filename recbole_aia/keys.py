@@ -93,6 +93,7 @@ KEYS: dict[str, Key] = {
     "raid_coupling": _one_of("auto", "kl_projection", "semi_dual", "exact"),
     "raid_epsilon": Key(_POSITIVE.accepts, "a number > 0"),
     "raid_batch_users": Key(_count(2), "a whole number >= 2"),
+    "calibrate": _FLAG,
     "attrcloak_mode": _one_of("data_dependent", "data_free"),
     "attrcloak_weighting": _one_of("auto", "mgda", "mgda_normalised", "fixed"),
     "attrcloak_alpha": Key(_number(0, 1), "a number from 0 to 1"),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import ClassDivergence, min_norm_weight
+from recbole_aia.trainer.chance import ChanceStop
 from recbole_aia.trainer.post import PostTrainer, Request
 from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import Target
@@ -39,17 +40,24 @@ class AttrCloakUnlearner(PostTrainer):
     def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
         """See :meth:`PostTrainer.edit`; with ``train_data`` data-dependent, without data-free."""
         target = self.target(request)
-        divergence = self._divergence(target, request)
+        with torch.no_grad():
+            others = self.view.served(request.others)
+        divergence = self._divergence(target, request, others)
         mode = "data_free" if train_data is None else "data_dependent"
         retention = (
             Displacement(target, self.config) if train_data is None else Recommendation(self, target, train_data)
         )
         weigh = Weighting(self.config, mode)
+        stop = self._stop(target, request, others) if self.config["calibrate"] else None
+        every = torch.ones(len(request.names), dtype=torch.bool)
 
-        def gradients() -> tuple[Tensor, list[Tensor]]:
+        def gradients() -> tuple[Tensor, list[Tensor]] | None:
             with self.view.shared_forward():
+                pulled = every if stop is None else stop.above()
+                if not pulled.any():
+                    return None
                 here = target.embeddings()
-                loss, slope = _value_and_slope(divergence, here)
+                loss, slope = _value_and_slope(divergence, here, pulled)
                 privacy = target.pull_back(here, slope)
                 utility = retention.gradient(here)
             return loss, weigh(privacy, utility)
@@ -58,17 +66,23 @@ class AttrCloakUnlearner(PostTrainer):
             before = divergence(target.initial)
         self._check_finite(before.sum())
         details = self.descend(target, gradients)
+        if stop is not None:
+            details.update(stop.record(request.names))
         with torch.no_grad():
             after = self.checked(lambda: divergence(target.embeddings()))
         divergences = {name: [float(a), float(b)] for name, a, b in zip(request.names, before, after, strict=True)}
         return {"mode": mode, **details, "weights": weigh.record(), "divergence": divergences}
 
-    def _divergence(self, target: Target, request: Request) -> ClassDivergence:
+    def _stop(self, target: Target, request: Request, others: Tensor) -> ChanceStop:
+        return ChanceStop(
+            target.embeddings, request.labels, others=others, other_labels=request.other_labels, known=request.known,
+            seed=int(self.config["seed"]),
+        )  # fmt: skip
+
+    def _divergence(self, target: Target, request: Request, others: Tensor) -> ClassDivergence:
         for name, column in zip(request.names, request.labels.t(), strict=True):
             if column[column >= 0].bincount().max() < 2:
                 raise AttributeDataError(f"no two of those who asked are of one class of '{name}'. Ask for more users.")
-        with torch.no_grad():
-            others = self.view.served(request.others)
         try:
             divergence = ClassDivergence(
                 target.initial, request.labels, self.config["attrcloak_covariance"], others, request.other_labels,
@@ -124,7 +138,9 @@ class Weighting:
         return (1.0, 1.0) if self.name == "mgda" or 0.0 in lengths else lengths
 
     def record(self) -> list[float]:
-        """The weight of unlearning at the first step, on average, and at the last."""
+        """The weight of unlearning at the first step, on average, and at the last; nothing where no step was taken."""
+        if not self.weights:
+            return []
         weights = torch.stack(self.weights)
         return [float(weights[0]), float(weights.mean()), float(weights[-1])]
 
@@ -148,11 +164,11 @@ class Displacement:
         return self.target.pull_back(embeddings, slope)
 
 
-def _value_and_slope(divergence: ClassDivergence, embeddings: Tensor) -> tuple[Tensor, Tensor]:
-    """The unlearning loss (eq. 19) and its gradient at the embeddings."""
+def _value_and_slope(divergence: ClassDivergence, embeddings: Tensor, pulled: Tensor) -> tuple[Tensor, Tensor]:
+    """The unlearning loss (eq. 19), and its gradient at the embeddings with the attributes ``pulled [A]`` alone."""
     here = embeddings.detach().requires_grad_()
-    loss = divergence(here).mean()
-    return loss.detach(), torch.autograd.grad(loss, here)[0]
+    values = divergence(here)
+    return values.mean().detach(), torch.autograd.grad(values[pulled].mean(), here)[0]
 
 
 def _length(gradient: list[Tensor]) -> float:

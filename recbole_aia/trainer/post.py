@@ -22,8 +22,8 @@ __all__ = ["Gradients", "Plateau", "PostTrainer", "Request"]
 Result = TypeVar("Result")
 _CHECK = 10  # steps between two looks at the loss
 
-#: A monitored loss, and the gradients of a target's parameters.
-Gradients = Callable[[], tuple[Tensor, list[Tensor]]]
+#: A monitored loss, and the gradients of a target's parameters; ``None`` where there is nothing left to do.
+Gradients = Callable[[], tuple[Tensor, list[Tensor]] | None]
 
 
 class PostTrainer(DefenseTrainer):
@@ -152,7 +152,7 @@ class PostTrainer(DefenseTrainer):
         return make_target(self.view, request.users, self.config["target"])
 
     def descend(self, target: Target, gradients: Gradients) -> dict[str, Any]:
-        """Adam steps until the monitored loss stands still.
+        """Adam steps until the monitored loss stands still, or nothing is left to do.
 
         Args:
             target: what moves.
@@ -173,7 +173,10 @@ class PostTrainer(DefenseTrainer):
         # RecBole's fit leaves anomaly detection on, which makes an error of torch's of a loss that is not finite.
         with only_moving(self.model, target), torch.autograd.set_detect_anomaly(False):
             while step < config["unlearn_max_steps"] and not converged:
-                loss, moves = self.checked(gradients)
+                computed = self.checked(gradients)
+                if computed is None:
+                    break
+                loss, moves = computed
                 for parameter, move in zip(target.parameters, moves, strict=True):
                     parameter.grad = move
                 optimizer.step()

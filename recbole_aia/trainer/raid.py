@@ -11,10 +11,12 @@ from torch import Tensor
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import Barycenter, CouplingMethod, defensive_loss, penalized_barycenter, solve_coupling
 from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.trainer.chance import ChanceStop
 
 _FEW_USERS = 10_000
 _ASCENT_USERS = 2048  # of a class, for a step of the barycenter's ascent where there are not few
 _CHUNK = 8192
+_LOOK_USERS = 1024  # drawn for the stop at chance, at each refresh
 
 
 class RAIDTrainer(DefenseTrainer):
@@ -90,6 +92,7 @@ class RAIDTerm:
         self.refreshes = 0
         self.generator = torch.Generator().manual_seed(int(config["seed"]))
         self.barycenter: Barycenter | None = None
+        self.stop: ChanceStop | None = None
 
     def start_epoch(self, epoch: int) -> None:
         """Refreshes the barycenter and the couplings at the start and every ``raid_refresh_epochs``."""
@@ -121,9 +124,13 @@ class RAIDTerm:
             self.targets[self.classes == k] = torch.cat(parts)
         self._shuffle()
         self._report(self.barycenter)
+        if self.config["calibrate"]:
+            self.stop = self._stop()
 
     def __call__(self) -> Tensor:
-        """``eta * sum_k mean_p ||y_p - z_p||^2`` over the users of this step (eq. 12, Lemma 2)."""
+        """``eta * sum_k mean_p ||y_p - z_p||^2`` over the users of this step (eq. 12, Lemma 2); 0 at chance."""
+        if self.stop is not None and not self.stop.above():
+            return torch.zeros((), device=self.users.device)
         users, targets, classes = self._draw()
         loss = defensive_loss(self.view.served(users), targets, classes, self.n_classes)
         return float(self.config["raid_eta"]) * loss
@@ -148,6 +155,11 @@ class RAIDTerm:
         order = torch.randperm(len(self.users), generator=self.generator).to(self.users.device)
         self.shuffled = self.users[order], self.targets[order], self.classes[order]
         self.next_user = 0
+
+    def _stop(self) -> ChanceStop:
+        order = torch.randperm(len(self.users), generator=self.generator)[:_LOOK_USERS].to(self.users.device)
+        users, classes = self.users[order], self.classes[order]
+        return ChanceStop(lambda: self.view.served(users), classes.unsqueeze(1), seed=int(self.config["seed"]))
 
     def _method(self) -> CouplingMethod:
         method: Any = self.config["raid_coupling"]

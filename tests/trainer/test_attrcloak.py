@@ -8,7 +8,7 @@ from recbole.utils import init_seed
 from recbole_aia import AttrCloakUnlearner
 from recbole_aia.data import LabelTable, load_labels, prepare_loaders
 from recbole_aia.errors import AttributeDataError, ConfigValueError
-from recbole_aia.losses import ClassDivergence
+from recbole_aia.losses import ClassDiscrepancy, ClassDivergence
 from recbole_aia.model import build_model
 
 QUICK = {
@@ -20,7 +20,7 @@ QUICK = {
 }
 
 
-def prepared(make_config, ml100k, model="BPR", **values):
+def prepared(make_config, ml100k, model="BPR", apart=0.2, **values):
     """An unlearner of a model whose genders stand apart, its loaders, and the labels."""
     small = {"n_layers": 1, "hidden_size_list": [16], "mf_embedding_size": 8, "mlp_embedding_size": 8}
     config = make_config(model, **{**QUICK, **small, **values})
@@ -31,7 +31,7 @@ def prepared(make_config, ml100k, model="BPR", **values):
     if trainer.view.tables():
         with torch.no_grad():
             for table in trainer.view.tables():
-                table[1:] += 0.2 * labels.column("gender")[1:, None]
+                table[1:] += apart * labels.column("gender")[1:, None]
     return trainer, loaders, labels
 
 
@@ -201,6 +201,48 @@ def test_it_converges_when_the_loss_stands_still_and_stops_at_the_last_step(make
     trainer, _, labels = prepared(make_config, ml100k, unlearn_max_steps=7)
     record = trainer.unlearn(labels=labels)
     assert (record["steps"], record["converged"]) == (7, False)
+
+
+@pytest.mark.parametrize("mode", ["data_dependent", "data_free"])
+def test_calibrated_it_ends_at_chance_where_it_would_go_on_below(make_config, ml100k, mode):
+    values = {
+        "unlearn_learning_rate": 0.005,
+        "attrcloak_weighting": "fixed",
+        "attrcloak_alpha": 0.9,
+        "unlearn_max_steps": 80,
+        "apart": 0.03,
+    }
+    means, steps = [], []
+    for calibrate in (False, True):
+        trainer, (train_data, _, _), labels = prepared(
+            make_config, ml100k, attributes=["gender"], calibrate=calibrate, **values
+        )
+        start = served(trainer)
+        record = trainer.unlearn(train_data if mode == "data_dependent" else None, labels=labels)
+        settings = {"seed": trainer.config["seed"], "exact_users": 0}
+        statistics = ClassDiscrepancy(start, labels.column("gender")[1:, None], **settings)
+        means.append(float(statistics(served(trainer)).mean()))
+        steps.append(record["steps"])
+    assert steps[1] < steps[0]
+    assert means[0] < means[1] - 0.5
+    assert -2 < means[1] <= 0
+    assert record["stopped_at_chance"]
+    before, after = record["discrepancy"]["gender"]
+    assert before > 5
+    assert after == pytest.approx(means[1], abs=0.01)
+
+
+def test_calibrated_users_who_are_at_chance_are_left_as_they_are(make_config, ml100k):
+    trainer, _, labels = prepared(make_config, ml100k, calibrate=True, attributes=["gender"])
+    women, men = ((labels.column("gender") == k).nonzero().squeeze(1) for k in (0, 1))
+    with torch.no_grad():
+        # Women are more like men than random groups are like each other.
+        table = trainer.view.tables()[0]
+        table[women] = table[men[: len(women)]]
+    before = served(trainer)
+    record = trainer.unlearn(labels=labels)
+    assert (record["steps"], record["weights"], record["stopped_at_chance"]) == (0, [], True)
+    assert torch.equal(served(trainer), before)
 
 
 def test_the_same_unlearning_twice_is_the_same_bit_by_bit(make_config, ml100k):

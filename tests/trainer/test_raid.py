@@ -10,6 +10,7 @@ from recbole_aia.data import load_labels, prepare_loaders
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView, build_model
 from recbole_aia.trainer import UndefendedTrainer
+from recbole_aia.trainer.raid import RAIDTerm
 
 RAID = {
     "defense": "raid",
@@ -190,6 +191,25 @@ def test_targets_stay_with_their_users_between_refreshes(make_config, ml100k):
     trainer._train_epoch = lambda *a, **k: (epoch(*a, **k), seen.append([t.targets for t in trainer.terms]))[0]
     trainer.fit(train_data, saved=False)
     assert seen[1][0] is seen[2][0]
+
+
+def test_calibrated_an_attribute_at_chance_is_not_pulled_until_it_rises_again(make_config, ml100k):
+    trainer, _ = prepared(make_config, ml100k, calibrate=True, attributes=["gender"])
+    trainer.labels = load_labels(trainer.config, ml100k)
+    users, genders = trainer.view.tables()[0], trainer.labels.column("gender")[1:, None]
+    noise = torch.randn(users[1:].shape, generator=torch.Generator().manual_seed(0))
+    # A class moved onto users of the other is more alike to it than a random group is.
+    women, men = ((genders[:, 0] == k).nonzero().squeeze(1) for k in (0, 1))
+    copies = noise.clone()
+    copies[men[: len(women)]] = noise[women]
+    term = RAIDTerm(trainer, "gender")
+    for place, pulled in ((noise + genders, True), (copies, False), (noise + genders, True)):
+        with torch.no_grad():
+            users[1:] = place
+        if term.barycenter is None:
+            term.start_epoch(0)
+        loss = [term() for _ in range(5)][-1]
+        assert bool(loss > 0) == loss.requires_grad == pulled
 
 
 def test_cross_entropy_on_pairs_weighs_a_positive_once(make_config, ml100k):
