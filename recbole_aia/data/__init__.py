@@ -8,16 +8,19 @@ from recbole_aia.data.dataset import (
     interactions_digest,
     prepare_loaders,
 )
+from recbole_aia.data.holdout import defense_labels, unseen_users
 from recbole_aia.data.specs import AttributeSpec
 
 __all__ = [
     "AttributeSpec",
     "LabelTable",
     "create_dataset",
+    "defense_labels",
     "files_digest",
     "interactions_by_user",
     "interactions_digest",
     "load_labels",
     "prepare_loaders",
     "read_labels",
+    "unseen_users",
 ]
