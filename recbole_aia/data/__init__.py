@@ -8,8 +8,8 @@ from recbole_aia.data.dataset import (
     interactions_digest,
     prepare_loaders,
 )
-from recbole_aia.data.holdout import defense_labels, unseen_users
 from recbole_aia.data.specs import AttributeSpec
+from recbole_aia.data.unseen import defense_labels, unseen_users
 
 __all__ = [
     "AttributeSpec",
