@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from recbole_aia import AIAConfig
+from recbole_aia import AIAConfig, protect
 from recbole_aia.data import create_dataset, load_labels
-from recbole_aia.losses import ClassDiscrepancy, aligned
 from recbole_aia.shadow import ATTACKERS, Protect, shadow_attack
 from recbole_aia.trainer import train, undefended_twin
 
@@ -32,9 +30,7 @@ IntArray = NDArray[np.integer[Any]]
 
 def calibrated(embeddings: FloatArray, labels: IntArray) -> FloatArray:
     """Aligns users ``[n, d]`` as ``calibrated`` does after training; labels ``[n, A]``."""
-    vectors = torch.as_tensor(embeddings, dtype=torch.float32)
-    moved: FloatArray = aligned(vectors, ClassDiscrepancy(vectors, torch.as_tensor(labels)))[0].double().numpy()
-    return moved
+    return protect(embeddings, {str(a): column for a, column in enumerate(labels.T)})
 
 
 def means(embeddings: FloatArray, labels: IntArray) -> FloatArray:

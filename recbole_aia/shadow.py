@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recbole_aia.evaluator import Attacker, registered_attackers
 from recbole_aia.evaluator.attackers.combined import invert
-from recbole_aia.evaluator.attackers.inner import InnerScores, inner_folds, mean_auc
+from recbole_aia.evaluator.attackers.inner import inner_folds
 from recbole_aia.evaluator.labels import Target, encode_labels
 from recbole_aia.evaluator.metrics import advantage, one_vs_rest_auc
 from recbole_aia.evaluator.protocol import assign_folds, task_seed
@@ -26,7 +26,7 @@ ATTACKERS = ("logistic", "random_forest", "svm")
 #: What an attacker learns from: shadow users as it has defended them, or the same users as they were released.
 SOURCES = ("shadow", "release")
 _HALVES = 2  # shadow users and target users, in turns
-_REHEARSALS = 3  # splits of the shadow users into known and unknown
+_REHEARSALS = 2  # splits of the shadow users into known and unknown
 _FEWEST = 4  # members of a class: two among the shadow users, of whom one is held out
 
 
@@ -59,10 +59,10 @@ def shadow_attack(
     """Attacks defended users with what was learned on shadow users, defended by the attacker itself.
 
     Half of the users are shadow users. The attacker has their labels and their undefended vectors, from a recommender
-    of its own, say, and defends them as the defender does. Then it rehearses: it learns from a half of them and looks
-    whether its answers about the other half, which was part of the same defense, come out reversed, class by class. A
-    defense that matches classes more closely than chance would shows itself in this way. What it has rehearsed it does
-    with the released users: it learns from the shadow users, as it has defended them or as they were released, and
+    of its own, say, and defends them as the defender does. What it is going to do it rehearses on them first: it learns
+    from a half of them, defended apart or as part of the whole, and looks whether its answers about the other half of
+    the whole come out reversed, class by class. A defense that matches classes more closely than chance would shows
+    itself in this way. Then it learns from all shadow users, as it has defended them or as they were released, and
     answers for the other half of the users, of whom it has nothing but the defended vectors.
 
     Args:
@@ -96,10 +96,11 @@ def shadow_attack(
             known = fold_of[repeat] != fold
             users, others = target.users[known], target.users[~known]
             shadow, codes = protect(embeddings[users], columns[users]), target.codes[known]
+            rehearsals = _rehearsals(embeddings[users], columns[users], shadow, codes, protect, task_seed(seed, repeat))
             for attacker in attackers:
                 own_seed = task_seed(seed, name, attacker, repeat, fold)
-                reverse = _rehearsed(offered[attacker], shadow, codes, own_seed)
                 for source, learned in zip(SOURCES, (shadow, defended[users]), strict=True):
+                    reverse = _reversed(offered[attacker], rehearsals, source, own_seed)
                     fitted = offered[attacker]().fit(learned, codes, own_seed)
                     scores, inverted = said[attacker, source]
                     scores[repeat, ~known] = invert(fitted.predict_proba(defended[others]), reverse)
@@ -125,16 +126,39 @@ class _Said(NamedTuple):
     inverted: list[float]
 
 
-def _rehearsed(attacker: type[Attacker], shadow: FloatArray, codes: IntArray, seed: int) -> NDArray[np.bool_]:
-    """Which classes come out reversed ``[K]`` among defended users who are part of the same defense as those known."""
+class _Rehearsal(NamedTuple):
+    """The attack in small: what is learned from ``[m, d']`` by source, with its classes; who is answered for."""
+
+    learned: dict[str, FloatArray]
+    codes: IntArray
+    others: FloatArray
+    other_codes: IntArray
+
+
+def _rehearsals(
+    embeddings: FloatArray, columns: IntArray, shadow: FloatArray, codes: IntArray, protect: Protect, seed: int
+) -> list[_Rehearsal]:
+    """Halvings of the shadow users: ``shadow``, where all were defended together, is what is released of them."""
+    halves = [half for r in range(_REHEARSALS) for half in inner_folds(codes, _HALVES, task_seed(seed, "rehearsal", r))]
+    return [
+        _Rehearsal(
+            dict(zip(SOURCES, (protect(embeddings[known], columns[known]), shadow[known]), strict=True)),
+            codes[known],
+            shadow[others],
+            codes[others],
+        )
+        for known, others in halves
+    ]
+
+
+def _reversed(attacker: type[Attacker], rehearsals: Sequence[_Rehearsal], source: str, seed: int) -> NDArray[np.bool_]:
+    """Which classes' answers come out reversed in rehearsals, ``[K]``."""
     aucs = []
-    for rehearsal in range(_REHEARSALS):
-        own_seed = task_seed(seed, "rehearsal", rehearsal)
-        folds = inner_folds(codes, _HALVES, own_seed)
-        scores = [attacker().fit(shadow[a], codes[a], own_seed).predict_proba(shadow[b]) for a, b in folds]
-        aucs.append(mean_auc(codes, InnerScores.of(folds, scores)))
-    reverse: NDArray[np.bool_] = np.mean(aucs, axis=0) < 0.5
-    return reverse
+    for learned, codes, others, other_codes in rehearsals:
+        fitted = attacker().fit(learned[source], codes, seed)
+        aucs.append(one_vs_rest_auc(other_codes, fitted.predict_proba(others)))
+    below: NDArray[np.bool_] = np.mean(aucs, axis=0) < 0.5
+    return below
 
 
 def _judged(target: Target, answers: _Said, fold_of: IntArray) -> dict[str, Any]:
