@@ -43,7 +43,7 @@ def available_defenses() -> list[str]:
 def defense_keys() -> set[str]:
     """The keys that belong to one defense and its run: another defense has its own defaults for them."""
     files = (properties_dir() / f"defense/{name}.yaml" for name in available_defenses())
-    return {"stage", "preset", "target", "init_checkpoint", "output_dir"}.union(*map(read_yaml, files))
+    return {"stage", "preset", "target", "init_checkpoint", "output_dir", "holdout_users"}.union(*map(read_yaml, files))
 
 
 def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[str, Any]:

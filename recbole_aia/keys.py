@@ -46,6 +46,7 @@ def _shares(value: Any) -> bool:
     return bool(shares) and all(_number(0, strict=True)(share) and share < 1 for share in shares)
 
 
+_SHARE = Key(lambda value: _number(0, strict=True)(value) and value < 1, "a number between 0 and 1")
 _FLAG = Key(lambda value: isinstance(value, bool), "true or false")
 _MAPPING = Key(lambda value: isinstance(value, dict), "a mapping of names to specifications")
 _ATTRIBUTES = Key(
@@ -73,6 +74,7 @@ KEYS: dict[str, Key] = {
     "multi": _one_of("joint", "sequential"),
     "stage": _optional(_one_of("in", "post")),
     "target": _optional(_one_of("table", "tower", "released")),
+    "holdout_users": _optional(_SHARE),
     "reuse_undefended": _FLAG,
     "output_dir": _optional(_PATH),
     "init_checkpoint": _optional(_PATH),
@@ -110,7 +112,7 @@ KEYS: dict[str, Key] = {
     "d2d_weight": Key(_number(0), "a number >= 0"),
     "dp_mechanism": _one_of("gaussian", "laplace"),
     "dp_epsilon": _POSITIVE,
-    "dp_delta": Key(lambda value: _number(0, strict=True)(value) and value < 1, "a number between 0 and 1"),
+    "dp_delta": _SHARE,
     "dp_clip": _POSITIVE,
     "noise_scale": _POSITIVE,
     "unlearn_learning_rate": _POSITIVE,

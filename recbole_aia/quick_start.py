@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.utils import init_logger, set_color
 from recbole.utils.logger import RemoveColorFilter
 
 from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
 from recbole_aia.config import PRESENTATION_KEYS, AIAConfig
-from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, load_labels
+from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, load_labels, unseen_users
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator, coverage
 from recbole_aia.files import write_whole
@@ -33,6 +34,8 @@ from recbole_aia.report import (
     SCHEMA,
     attack_table,
     group_table,
+    holdout_findings,
+    holdout_verdict,
     utility_table,
     verdict,
     worst_cases,
@@ -77,6 +80,7 @@ def run_recbole_aia(
     data = create_dataset(config)
     labels = load_labels(config, data)
     trainer_class(config).check(config, labels.names)
+    unseen = _unseen(config, labels)
     for reason in evaluator.targets(labels.columns(), data.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     folder = _output_dir(config)
@@ -85,7 +89,7 @@ def run_recbole_aia(
         log.info(sys.argv)
         log.info(config)
         log.info(data)
-        results, final = _run(config, data, labels, evaluator, folder)
+        results, final = _run(config, data, labels, unseen, evaluator, folder)
         log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
         log.info(set_color("test result", "yellow") + f": {final.test_result}")
     print(f"\n{tables(results)}\nresults in {folder}/")
@@ -104,11 +108,25 @@ def tables(results: Mapping[str, Any]) -> str:
     said = [*results["run"]["notes"], *(line for rows in attributes for line in coverage(rows))]
     notes = "".join(f"note: {note}\n" for note in said)
     groups = f"\n{group_table(results)}\n" if results.get("groups") else ""
-    return f"{attack_table(results)}\n{verdict(results)}\n{notes}{groups}\n{utility_table(results)}"
+    said_apart = f"{apart}\n" if (apart := holdout_verdict(results)) else ""
+    return f"{attack_table(results)}\n{verdict(results)}\n{said_apart}{notes}{groups}\n{utility_table(results)}"
+
+
+def _unseen(config: AIAConfig, labels: LabelTable) -> NDArray[np.bool_] | None:
+    """Whose labels are held out of the defense, ``[n_users - 1]``; ``None`` where nobody's are."""
+    share = config["holdout_users"]
+    if share is not None and config["defense"] == "none":
+        raise ConfigValueError("holdout_users is about labels that a defense has not seen. Choose a --defense.")
+    return None if share is None else unseen_users(labels, share, config["seed"])[1:].numpy()
 
 
 def _run(
-    config: AIAConfig, data: Any, labels: LabelTable, evaluator: AttributeInferenceEvaluator, folder: Path
+    config: AIAConfig,
+    data: Any,
+    labels: LabelTable,
+    unseen: NDArray[np.bool_] | None,
+    evaluator: AttributeInferenceEvaluator,
+    folder: Path,
 ) -> tuple[dict[str, Any], Trained]:
     every = config["attack_every"]
 
@@ -146,6 +164,8 @@ def _run(
     seconds["attack"] = time.perf_counter() - start
     activity, said = interactions_by_user(data), list(dict.fromkeys(notes))
     results = {**run_results(config, data, labels, states, report, seconds, said), **findings(report, activity)}
+    if unseen is not None:
+        results["holdout"] = holdout_findings(report, unseen, config["holdout_users"])
     final, tokens = list(states.values())[-1], np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
     write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, tokens, activity, final))
     write_users(report.users(tokens, activity), folder / "users.csv")

@@ -96,6 +96,8 @@ def begin(
         raise ConfigValueError(
             "--seed is the trained model's own: another would split the data elsewhere. Leave it out."
         )
+    if "holdout_users" in parse_arguments(argv):
+        raise ConfigValueError("--holdout_users is for a run. Here, --users says who asks: random:0.8, say.")
     base = checkpoint_file(checkpoint)
     if trust_checkpoint:
         state = plain_state(read_state(base, trust_checkpoint), base)

@@ -147,6 +147,8 @@ def test_a_failed_run_leaves_its_log_and_no_half_results(tmp_path, monkeypatch):
         ({"defense": "raid", "raid_phase1_epochs": 3}, "Raise epochs or lower raid_phase1_epochs"),
         ({"attributes": ["occupation"], "attack_folds": 200}, "fold"),
         ({"attack_views": ["served", "topk"]}, "Did you mean top_k"),
+        ({"holdout_users": 0.2}, "Choose a --defense"),
+        ({"defense": "raid", "raid_phase1_epochs": 1, "holdout_users": 1e-4}, "none of the users"),
         ({"output_dir": "/proc/x"}, "cannot write to '/proc/x'"),
         ({"checkpoint_dir": "/proc/x"}, "cannot write to '/proc/x'"),
     ],
@@ -210,6 +212,24 @@ def test_a_defense_after_training_is_compared_with_the_model_that_it_started_fro
     ]
     assert gains[0] == pytest.approx(gains[1])
     assert f"note: undefended is the model in '{trained}'" in capsys.readouterr().out
+
+
+def test_users_whose_labels_the_defense_did_not_see_are_reported_apart(run, monkeypatch, capsys):
+    monkeypatch.chdir(run[0])
+    twins = set(Path("saved").glob("undefended-*.pth"))
+    values = {**FAST, "defense": "calibrated", "stage": "post", "calibrated_steps": 3, "attributes": ["gender"]}
+    written = run_recbole_aia("BPR", config_dict={**values, "holdout_users": 0.2, "output_dir": "holdout"})["aia"]
+    assert set(Path("saved").glob("undefended-*.pth")) == twins
+    assert (written["holdout"]["share"], written["holdout"]["n_users"]) == (0.2, 189)
+    assert {(row["users"], row["state"], row["n_users"]) for row in written["holdout"]["rows"]} == {
+        (users, state, count)
+        for users, count in (("seen", 754), ("unseen", 189))
+        for state in ("undefended", "defended")
+    }
+    assert {row["n_users"] for row in written["attacks"]} == {943}
+    printed = capsys.readouterr().out
+    for users in ("saw", "did not see"):
+        assert f"labels the defense {users}: worst case for gender: undefended" in printed
 
 
 def test_a_stage_that_a_defense_does_not_have_is_refused():

@@ -329,6 +329,7 @@ def test_the_guarantee_of_dp_is_printed_and_its_noise_is_drawn_once(base, capsys
             "--mode is attr",
         ),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--seed=1"], "--seed is the trained model's own"),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--holdout_users=0.2"], "--users says who asks"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--unlearn_maxsteps=3"], "Did you mean 'unlearn_max_steps'"),
     ],
 )

@@ -9,15 +9,18 @@ from recbole_aia.data.dataset import (
     prepare_loaders,
 )
 from recbole_aia.data.specs import AttributeSpec
+from recbole_aia.data.unseen import defense_labels, unseen_users
 
 __all__ = [
     "AttributeSpec",
     "LabelTable",
     "create_dataset",
+    "defense_labels",
     "files_digest",
     "interactions_by_user",
     "interactions_digest",
     "load_labels",
     "prepare_loaders",
     "read_labels",
+    "unseen_users",
 ]

@@ -120,8 +120,30 @@ def among(row: Mapping[str, Any], evidence: Evidence, asked: NDArray[np.bool_]) 
     """
     held_out = evidence.held_out
     members = np.flatnonzero(asked[held_out.target.users])
-    gain, floor = _gain(held_out, members)
+    gain, floor = _gain_and_floor(held_out, members)
     return {**{key: row[key] for key in _KEYS}, "n_users": len(members), "advantage": gain, "floor": floor}
+
+
+def worst_among(
+    rows: Sequence[Mapping[str, Any]], evidence: Sequence[Evidence], asked: NDArray[np.bool_]
+) -> dict[str, Any] | None:
+    """The attacker that gains most among some users, with the floor of the best of as many; see :func:`among`.
+
+    Args:
+        rows: of a report, all of one attribute.
+        evidence: what they rest on.
+        asked: which users, ``[n_users]``.
+
+    Returns:
+        ``attacker``, ``view``, ``advantage`` and ``floor``; ``None`` where too few users are among them.
+    """
+    found, draws = [], []
+    for row, each in zip(rows, evidence, strict=True):
+        gain = _gain(each.held_out, np.flatnonzero(asked[each.held_out.target.users]))
+        if gain is not None:
+            found.append({"attacker": row["attacker"], "view": row["view"], "advantage": gain[0]})
+            draws.append(gain[1])
+    return {**max(found, key=lambda case: case["advantage"]), "floor": floor95(draws)} if found else None
 
 
 def by_activity(held_out: HeldOut, activity: IntArray) -> list[dict[str, Any]]:
@@ -145,18 +167,24 @@ def by_activity(held_out: HeldOut, activity: IntArray) -> list[dict[str, Any]]:
     groups = []
     for group in np.unique(group_of):
         members = np.flatnonzero(group_of == group)
-        gain, floor = _gain(held_out, members)
+        gain, floor = _gain_and_floor(held_out, members)
         spread = [int(own[members].min()), int(own[members].max())]
         groups.append({"interactions": spread, "n_users": len(members), "advantage": gain, "floor": floor})
     return groups
 
 
-def _gain(held_out: HeldOut, members: IntArray) -> tuple[float | None, float | None]:
+def _gain_and_floor(held_out: HeldOut, members: IntArray) -> tuple[float | None, float | None]:
+    gain = _gain(held_out, members)
+    return (None, None) if gain is None else (gain[0], floor95([gain[1]]))
+
+
+def _gain(held_out: HeldOut, members: IntArray) -> tuple[float, FloatArray] | None:
+    """The advantage among some users and chance's, ``[P]``, from permutations that all attackers share."""
     folds = int(held_out.fold_of.max()) + 1
     codes = held_out.target.codes[members]
     kept = np.flatnonzero(np.bincount(codes, minlength=held_out.scores.shape[-1]) >= folds)
     if len(kept) < 2:
-        return None, None
+        return None
     inside = np.isin(codes, kept)
     members, codes = members[inside], np.searchsorted(kept, codes[inside])
     scores, fold_of = held_out.scores[:, members][:, :, kept], held_out.fold_of[:, members]
@@ -167,7 +195,7 @@ def _gain(held_out: HeldOut, members: IntArray) -> tuple[float | None, float | N
     ]
     null = permuted_advantages(codes, scores, fold_of, _PERMUTATIONS, seed=0)
     gain = float(advantage(np.nanmean(auc, axis=0)))
-    return (gain, floor95([null])) if np.isfinite(gain) else (None, None)
+    return (gain, null) if np.isfinite(gain) else None
 
 
 def by_dimension(embeddings: FloatArray, target: Target) -> dict[str, Any]:

@@ -100,6 +100,14 @@ class AttackReport:
         """
         return [leakers.among(row, each, users) for row, each in zip(self.rows, self.evidence, strict=False)]
 
+    def worst_among(self, users: NDArray[np.bool_]) -> dict[str, dict[str, Any] | None]:
+        """As :meth:`worst_case`, among some ``users [n_users]``; None where they are too few.
+
+        See :func:`~recbole_aia.evaluator.leakers.worst_among`. Without evidence there is none.
+        """
+        parts = {name: self.where(attribute=name) for name in dict.fromkeys(row["attribute"] for row in self.rows)}
+        return {name: leakers.worst_among(part.rows, part.evidence, users) for name, part in parts.items()}
+
     def _strongest(self) -> list[tuple[dict[str, Any], Evidence]]:
         """The row with the largest advantage of each state and attribute, and what it rests on.
 

@@ -1,5 +1,6 @@
 """Results and how they are shown; never a live model."""
 
+from recbole_aia.report.holdout import holdout_findings, holdout_verdict
 from recbole_aia.report.results import SCHEMA, results_schema, write_results, write_users
 from recbole_aia.report.table import attack_table, group_table, utility_table, verdict
 from recbole_aia.report.worst import worst_cases
@@ -8,6 +9,8 @@ __all__ = [
     "SCHEMA",
     "attack_table",
     "group_table",
+    "holdout_findings",
+    "holdout_verdict",
     "results_schema",
     "utility_table",
     "verdict",

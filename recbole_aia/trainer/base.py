@@ -17,7 +17,7 @@ from torch import Tensor
 from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import save_plain_checkpoint
 from recbole_aia.config import with_our_defaults
-from recbole_aia.data import LabelTable, load_labels
+from recbole_aia.data import LabelTable, defense_labels
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView
 
@@ -123,7 +123,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         Raises:
             AttributeDataError: the dataset's users have no usable labels.
         """
-        self.labels = load_labels(self.config, train_data.dataset)
+        self.labels = defense_labels(self.config, train_data.dataset)
         by_validation = self.config["select"] == "valid_after_phase1"
         if by_validation:
             self.logger.warning("select: valid_after_phase1 may keep a state that is only half defended.")

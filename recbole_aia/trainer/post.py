@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from recbole_aia.data import LabelTable, create_dataset, load_labels
+from recbole_aia.data import LabelTable, create_dataset, defense_labels
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.requests import Request, Wish, make_request, specifications
@@ -118,7 +118,7 @@ class PostTrainer(DefenseTrainer):
         return records
 
     def load_labels(self, dataset: Any = None) -> LabelTable:
-        """Labels of the configured attributes, and of those that were hidden earlier.
+        """Labels of the configured attributes, and of those that were hidden earlier; see :func:`defense_labels`.
 
         Args:
             dataset: RecBole's dataset, for its ids; read again where ``None``.
@@ -126,7 +126,7 @@ class PostTrainer(DefenseTrainer):
         config = copy.copy(self.config)
         attributes = specifications(self.config["attributes"], self.history)
         config.final_config_dict = {**config.final_config_dict, "attributes": attributes}
-        return load_labels(config, create_dataset(config) if dataset is None else dataset)
+        return defense_labels(config, create_dataset(config) if dataset is None else dataset)
 
     def fit(
         self,

@@ -42,6 +42,15 @@ def test_any_group_of_users_is_judged_by_attackers_of_everybody(report, leak):
     assert all(row["advantage"] is None and row["floor"] is None for row in report.among(leak[2] < 4))
 
 
+def test_the_worst_case_among_some_users_has_the_floor_of_the_best_of_its_attackers(report, leak):
+    mask = leak[2] >= 200
+    worst, rows = report.worst_among(mask)["gender"], report.among(mask)
+    strongest = max(rows, key=lambda row: row["advantage"])
+    assert (worst["attacker"], worst["advantage"]) == (strongest["attacker"], strongest["advantage"])
+    assert worst["floor"] >= max(row["floor"] for row in rows)
+    assert report.worst_among(leak[2] < 4) == {"gender": None}
+
+
 class TestUsers:
     def test_one_line_a_user_of_the_strongest_attacker_the_surest_first(self, report, leak):
         tokens = [f"user {i}" for i in range(N)]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbole_aia.config import available_defenses
-from recbole_aia.data import load_labels, prepare_loaders
+from recbole_aia.data import load_labels, prepare_loaders, unseen_users
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import analytic_gaussian_scale, rank_margin, user_to_user
 from recbole_aia.model import build_model
@@ -101,6 +101,23 @@ def test_the_regularizer_keeps_the_order_of_the_best_items(make_config, ml100k, 
         with torch.no_grad():
             costs.append(float(rank_margin(trainer.view.logits(users, items).view(943, 20))))
     assert costs[1] < costs[0]
+
+
+@pytest.mark.parametrize("stage", ["in", "post"])
+def test_a_defense_is_not_given_labels_that_are_held_out(make_config, ml100k, stage):
+    config = make_config(defense="calibrated", stage=stage, calibrated_steps=1, holdout_users=0.2)
+    loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+    trainer = trainer_class(config)(config, build_model(config, loaders[0].dataset))
+    with torch.no_grad():
+        before = trainer.view.served()
+    trainer.fit(loaders[0], saved=False)
+    labels = load_labels(config, ml100k)
+    unseen = unseen_users(labels, 0.2, config["seed"])
+    assert (trainer.labels.labels[unseen] == -1).all()
+    assert torch.equal(trainer.labels.labels[~unseen], labels.labels[~unseen])
+    if stage == "post":
+        moved = (trainer.view.served().detach() != before).any(1)
+        assert torch.equal(moved, ~unseen[1:])
 
 
 def test_raid_after_training_is_its_second_phase(make_config):

@@ -1,0 +1,179 @@
+"""An attacker that knows the defense: it rehearses on users whom it has defended itself, with the same procedure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_aia.evaluator import Attacker, registered_attackers
+from recbole_aia.evaluator.attackers.combined import invert
+from recbole_aia.evaluator.attackers.inner import inner_folds
+from recbole_aia.evaluator.labels import Target, encode_labels
+from recbole_aia.evaluator.metrics import advantage, one_vs_rest_auc
+from recbole_aia.evaluator.protocol import assign_folds, task_seed
+from recbole_aia.evaluator.statistics import floor95, permuted_advantages
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+#: A defense: undefended embeddings ``[m, d]`` and labels ``[m, A]`` (-1: not known) to defended embeddings ``[m, d]``.
+Protect = Callable[[FloatArray, IntArray], FloatArray]
+
+ATTACKERS = ("logistic", "random_forest", "svm")
+#: What an attacker learns from: shadow users as it has defended them, or the same users as they were released.
+SOURCES = ("shadow", "release")
+_HALVES = 2  # shadow users and target users, in turns
+_REHEARSALS = 2  # splits of the shadow users into known and unknown
+_FEWEST = 4  # members of a class: two among the shadow users, of whom one is held out
+
+
+class ShadowReport(NamedTuple):
+    """What attackers who know the defense gain.
+
+    Attributes:
+        rows: one for each attribute, attacker and source: ``attribute``, ``attacker``, ``learned_from``, ``n_users``;
+            ``inverted``, the share of answers that it has reversed, as rehearsed; ``auc``, the mean over classes, and
+            ``auc_per_class``, both below 1/2 where it has learned to read them the wrong way; ``advantage`` and its
+            ``floor``, as everywhere.
+        worst_case: of each attribute the row that gains most, with the floor of the best of as many.
+    """
+
+    rows: list[dict[str, Any]]
+    worst_case: dict[str, dict[str, Any]]
+
+
+def shadow_attack(
+    embeddings: FloatArray,
+    defended: FloatArray,
+    labels: Mapping[str, IntArray],
+    protect: Protect,
+    *,
+    attackers: Sequence[str] = ATTACKERS,
+    repeats: int = 2,
+    permutations: int = 200,
+    seed: int = 0,
+) -> ShadowReport:
+    """Attacks defended users with what was learned on shadow users, defended by the attacker itself.
+
+    Half of the users are shadow users. The attacker has their labels and their undefended vectors, from a recommender
+    of its own, say, and defends them as the defender does. What it is going to do it rehearses on them first: it learns
+    from a half of them, defended apart or as part of the whole, and looks whether its answers about the other half of
+    the whole come out reversed, class by class. A defense that matches classes more closely than chance would shows
+    itself in this way. Then it learns from all shadow users, as it has defended them or as they were released, and
+    answers for the other half of the users, of whom it has nothing but the defended vectors.
+
+    Args:
+        embeddings: undefended, ``[n, d]``.
+        defended: what was released of the same users, in the same order, ``[n, d']``.
+        labels: of each attribute, ``[n]``, integers; -1 where not known.
+        protect: the defense, of all attributes at once; d' numbers a user.
+        attackers: names of registered attackers.
+        repeats: random halvings, >= 1; in each, both halves are shadow users in turn.
+        permutations: of the labels, behind the floors, >= 20.
+        seed: of halvings, rehearsals and attackers, >= 0.
+
+    Returns:
+        Averages over all halvings.
+
+    Raises:
+        AttributeDataError: fewer than two classes of an attribute have four members.
+
+    Source:
+        Shokri et al. (2017), Membership inference attacks, for shadow models; attribute inference on defended
+        embeddings is ours.
+    """
+    columns, offered = np.stack([*labels.values()], axis=1), registered_attackers()
+    rows, worst = [], {}
+    for name, column in labels.items():
+        target = encode_labels(name, column, len(embeddings), _FEWEST)
+        fold_of = assign_folds(target, _HALVES, repeats, task_seed(seed, "shadow"))
+        shape = (repeats, len(target.codes), len(target.class_names))
+        said = {(attacker, source): _Said(np.empty(shape), []) for attacker in attackers for source in SOURCES}
+        for repeat, fold in np.ndindex(repeats, _HALVES):
+            known = fold_of[repeat] != fold
+            users, others = target.users[known], target.users[~known]
+            shadow, codes = protect(embeddings[users], columns[users]), target.codes[known]
+            rehearsals = _rehearsals(embeddings[users], columns[users], shadow, codes, protect, task_seed(seed, repeat))
+            for attacker in attackers:
+                own_seed = task_seed(seed, name, attacker, repeat, fold)
+                for source, learned in zip(SOURCES, (shadow, defended[users]), strict=True):
+                    reverse = _reversed(offered[attacker], rehearsals, source, own_seed)
+                    fitted = offered[attacker]().fit(learned, codes, own_seed)
+                    scores, inverted = said[attacker, source]
+                    scores[repeat, ~known] = invert(fitted.predict_proba(defended[others]), reverse)
+                    inverted.append(float(reverse.mean()))
+        draws = []
+        for (attacker, source), answers in said.items():
+            null = permuted_advantages(
+                target.codes, answers.scores, fold_of, permutations, task_seed(seed, name, "floor")
+            )
+            row = {"attribute": name, "attacker": attacker, "learned_from": source, **_judged(target, answers, fold_of)}
+            rows.append({**row, "floor": floor95([null])})
+            draws.append(null)
+        strongest = max(rows[-len(said) :], key=lambda row: row["advantage"])
+        kept = {key: strongest[key] for key in ("attacker", "learned_from", "advantage")}
+        worst[name] = {**kept, "floor": floor95(draws)}
+    return ShadowReport(rows, worst)
+
+
+class _Said(NamedTuple):
+    """Answers about target users, ``[repeats, n, K]``, and the share of them that was reversed in each half."""
+
+    scores: FloatArray
+    inverted: list[float]
+
+
+class _Rehearsal(NamedTuple):
+    """The attack in small: what is learned from ``[m, d']`` by source, with its classes; who is answered for."""
+
+    learned: dict[str, FloatArray]
+    codes: IntArray
+    others: FloatArray
+    other_codes: IntArray
+
+
+def _rehearsals(
+    embeddings: FloatArray, columns: IntArray, shadow: FloatArray, codes: IntArray, protect: Protect, seed: int
+) -> list[_Rehearsal]:
+    """Halvings of the shadow users: ``shadow``, where all were defended together, is what is released of them."""
+    halves = [half for r in range(_REHEARSALS) for half in inner_folds(codes, _HALVES, task_seed(seed, "rehearsal", r))]
+    return [
+        _Rehearsal(
+            dict(zip(SOURCES, (protect(embeddings[known], columns[known]), shadow[known]), strict=True)),
+            codes[known],
+            shadow[others],
+            codes[others],
+        )
+        for known, others in halves
+    ]
+
+
+def _reversed(attacker: type[Attacker], rehearsals: Sequence[_Rehearsal], source: str, seed: int) -> NDArray[np.bool_]:
+    """Which classes' answers come out reversed in rehearsals, ``[K]``."""
+    aucs = []
+    for learned, codes, others, other_codes in rehearsals:
+        fitted = attacker().fit(learned[source], codes, seed)
+        aucs.append(one_vs_rest_auc(other_codes, fitted.predict_proba(others)))
+    below: NDArray[np.bool_] = np.mean(aucs, axis=0) < 0.5
+    return below
+
+
+def _judged(target: Target, answers: _Said, fold_of: IntArray) -> dict[str, Any]:
+    auc = np.mean(
+        [
+            one_vs_rest_auc(target.codes[halves == half], scores[halves == half])
+            for scores, halves in zip(answers.scores, fold_of, strict=True)
+            for half in range(_HALVES)
+        ],
+        axis=0,
+    )
+    return {
+        "n_users": len(target.codes),
+        "inverted": float(np.mean(answers.inverted)),
+        "auc": float(auc.mean()),
+        "auc_per_class": dict(zip(target.class_names, auc.tolist(), strict=True)),
+        "advantage": float(advantage(auc)),
+    }
