@@ -19,7 +19,7 @@ from recbole_aia.trainer.targets import Target, VectorTarget, make_target
 _LEAST_EPOCHS = 4  # of the defended phase, where training has as many
 _EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
 _FEW_USERS = 2048
-_INDIRECT = 3  # times as many steps where what moves is not the users themselves
+_TOWER = 3  # times as many steps where what moves is shared by all users
 _PULLS = 100  # steps of an epoch in which a tower is pulled, about
 _PULL_USERS = 1024  # drawn for such a step
 _PULLS_A_DRAW = 20
@@ -146,6 +146,8 @@ class CalibratedUnlearner(PostTrainer):
         except ValueError as error:
             raise AttributeDataError(f"those who asked cannot be aligned: {error}. Ask for more users.") from error
         steps, details = self.config["calibrated_steps"], {"mode": "data_free"}
+        if self._moves_tower(request):
+            steps *= _TOWER
         outcome = move(target, discrepancy, steps)
         if train_data is not None:
             details = {"mode": "data_dependent"}
@@ -157,11 +159,12 @@ class CalibratedUnlearner(PostTrainer):
 
     def target(self, request: Request) -> Target:
         """See :meth:`PostTrainer.target`; a tower before released vectors, where everybody asks."""
-        name = self.config["target"]
+        return make_target(self.view, request.users, "tower" if self._moves_tower(request) else self.config["target"])
+
+    def _moves_tower(self, request: Request) -> bool:
         everybody = len(request.users) == len(self.view.users)
-        if name is None and self.view.tower() and self.view.released is None and everybody:
-            name = "tower"
-        return make_target(self.view, request.users, name)
+        free = self.config["target"] is None and self.view.released is None and everybody
+        return self.config["target"] == "tower" or (free and bool(self.view.tower()))
 
     def _recommend(self, target: Target, train_data: Any) -> None:
         """An epoch of recommendation in which only the target moves."""
@@ -183,8 +186,7 @@ def move(target: Target, discrepancy: ClassDiscrepancy, steps: int) -> Alignment
         embeddings, outcome = aligned(target.embeddings(), discrepancy, steps)
         target.place(embeddings)
     else:
-        # What is shared by users moves them less directly.
-        outcome = align(target, discrepancy, _INDIRECT * steps)
+        outcome = align(target, discrepancy, steps)
     target.finish()
     return outcome
 
