@@ -39,7 +39,6 @@ def _epochs(model: str, shape: Shape, repeats: int, steps: int = 60) -> dict[str
     trainer = CalibratedTrainer(settings, build_model(settings, data.loader.dataset))
     trainer.labels = load_labels(trainer.config, data.loader.dataset)
     trainer.phases()
-    trainer.epochs = trainer.config["epochs"]
     tower = bool(trainer.view.tower())
 
     def undefended() -> None:
@@ -48,7 +47,7 @@ def _epochs(model: str, shape: Shape, repeats: int, steps: int = 60) -> dict[str
 
     def defended() -> None:
         # Of a tower; others are trained as before, and aligned after the epoch.
-        trainer._train_epoch(data, trainer.epochs - 1)
+        trainer._train_epoch(data, trainer.total - 1)
 
     tasks = [undefended, defended if tower else lambda: trainer._align(False)]
     reference, ours = interleaved(tasks, repeats, warm_up=1)

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
-from recbole_aia.losses import EXACT_USERS, ClassDiscrepancy, aligned, transport
+from recbole_aia.losses import EXACT_USERS, aligned, transport
+from recbole_aia.trainer.chance import statistics
 
 _STEPS = 100  # of the descent for few users
 _LEAST_STEPS = 1
@@ -19,7 +21,7 @@ _SILENT = 0.01  # share of zeros from which on they are a tower's silent units, 
 
 
 def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed: int = 0) -> NDArray[np.floating[Any]]:
-    """Moves user embeddings until attributes can be told no better than permuted labels, and no worse.
+    """Moves user embeddings until the statistics of :class:`~recbole_aia.losses.ClassDiscrepancy` are at chance.
 
     Needs no model and no interactions. For few users it is a descent alone (:func:`~recbole_aia.losses.align`); classes
     of many are first transported in closed form (:func:`~recbole_aia.losses.transport`).
@@ -31,25 +33,37 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
         embeddings: ``[n_users, d]``, finite numbers.
         labels: one value a user: an array, list or Series, a mapping from attribute to such, or a DataFrame. -1, None,
             NaN and "" mean not known: such users do not move for that attribute.
-        max_steps: of the descent; by the number of users where ``None``.
+        max_steps: of the descent, >= 0; by the number of users where ``None``, down to one for a million.
         seed: >= 0; of random features and groups.
 
     Returns:
         ``[n_users, d]``, of the type of ``embeddings`` (float64 where that is no floating type).
 
     Raises:
-        AttributeDataError: embeddings or labels that cannot be used, or an attribute with a single class.
+        AttributeDataError: embeddings or labels that cannot be used, or an attribute of which no class has two members
+            and two users outside it.
+        ConfigValueError: ``max_steps`` or ``seed`` that is no whole number >= 0.
     """
-    points = checked_embeddings(embeddings)
-    codes = np.full((len(points), len(label_columns(labels))), -1)
-    for a, (name, column) in enumerate(label_columns(labels).items()):
+    for name, value in (("max_steps", 0 if max_steps is None else max_steps), ("seed", seed)):
+        if not isinstance(value, int) or value < 0:
+            raise ConfigValueError(f"{name} is {value!r}. It must be a whole number >= 0.")
+    points, columns = checked_embeddings(embeddings), label_columns(labels)
+    if not columns:
+        raise AttributeDataError("there are no labels. Give at least one attribute to hide.")
+    codes = np.full((len(points), len(columns)), -1)
+    for a, (name, column) in enumerate(columns.items()):
         target = encode_labels(name, column, len(points), folds=1)
         codes[target.users, a] = target.codes
-    users, known = torch.from_numpy(points).float(), torch.from_numpy(codes)
-    many = len(users) > _TRANSPORT_USERS and float((users == 0).float().mean()) < _SILENT
-    start = transport(users, known, seed) if many else users
+    users, known = torch.from_numpy(points), torch.from_numpy(codes)
+    # Single precision about the mean of each dimension, and of the difference alone: who does not move stays exactly.
+    center, silent = users.mean(0), users == 0
+    near = (users - center).float()
+    many = len(users) > _TRANSPORT_USERS and float(silent.float().mean()) < _SILENT
+    start = transport(near, known, seed) if many else near
+    discrepancy = statistics(near, known, list(columns), seed=seed)
     if max_steps is None:
         max_steps = _STEPS if len(users) <= EXACT_USERS else max(_LEAST_STEPS, _STEP_USERS // len(users))
-    moved = aligned(start, ClassDiscrepancy(users, known, seed=seed), max_steps)[0].numpy()
+    moved = aligned(start, discrepancy, max_steps, silent)[0]
+    protected = (users + (moved - near).double()).numpy()
     given = np.asarray(embeddings).dtype
-    return moved.astype(given if np.issubdtype(given, np.floating) else np.float64)
+    return protected.astype(given if np.issubdtype(given, np.floating) else np.float64)

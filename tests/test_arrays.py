@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recbole_aia import protect
-from recbole_aia.errors import AttributeDataError
+from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import ClassDiscrepancy
 
 
@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_vectors_of_the_same_type(leaking):
 def test_users_without_a_label_stay(leaking):
     embeddings, gender = leaking
     known = np.where(np.arange(400) < 40, "", gender)
-    np.testing.assert_allclose(protect(embeddings, known, max_steps=5)[:40], embeddings[:40], rtol=1e-6)
+    np.testing.assert_array_equal(protect(embeddings, known, max_steps=5)[:40], embeddings[:40])
 
 
 def test_many_users_are_transported_first(leaking, monkeypatch):
@@ -60,8 +60,29 @@ def test_many_users_are_transported_first(leaking, monkeypatch):
         (np.full((10, 2), np.nan), ["a", "b"] * 5, "not finite"),
         (np.zeros((10, 2)), ["a", "b"], "labels"),
         (np.eye(10), ["a"] * 10, "class"),
+        (np.eye(10), ["a"] * 9 + ["b"], "two users outside"),
+        (np.eye(10), {}, "no labels"),
+        (np.ones((10, 2)), ["a", "b"] * 5, "same place"),
     ],
 )
 def test_what_cannot_be_protected_is_refused(embeddings, labels, words):
     with pytest.raises(AttributeDataError, match=words):
         protect(embeddings, labels)
+
+
+@pytest.mark.parametrize("values", [{"max_steps": -1}, {"seed": 1.5}])
+def test_settings_that_are_no_counts_are_refused(values, leaking):
+    with pytest.raises(ConfigValueError, match="whole number"):
+        protect(*leaking, **values)
+
+
+def test_a_single_dimension_can_be_protected(leaking):
+    embeddings, gender = leaking
+    assert np.isfinite(protect(embeddings[:, :1], gender, max_steps=3)).all()
+
+
+def test_an_attribute_that_cannot_be_judged_is_named(leaking):
+    embeddings, gender = leaking
+    rare = np.where(np.arange(400) == 0, "x", "y")
+    with pytest.raises(AttributeDataError, match="'rare'"):
+        protect(embeddings, {"gender": gender, "rare": rare})

@@ -132,7 +132,7 @@ def checked_embeddings(embeddings: Any) -> FloatArray:
     """Embeddings as an array of float64, ``[n_users, d]``; raises :class:`AttributeDataError` where they are none."""
     try:
         points = np.ascontiguousarray(embeddings, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise AttributeDataError(f"the embeddings are not an array of numbers: {error}.") from error
     if points.ndim != 2 or 0 in points.shape:
         raise AttributeDataError(

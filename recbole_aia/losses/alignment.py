@@ -43,8 +43,9 @@ class Alignment(NamedTuple):
     steps: int
 
 
+@torch.enable_grad()  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
 def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100) -> Alignment:
-    r"""Moves users until no class can be told from a random group of its size, and no further.
+    r"""Moves users until the statistics tell no class from a random group of its size, and no further.
 
     Gradient descent on :math:`f = \sum_{s,k} z_{s,k}^2` in units of standard deviations, with Polyak's
     step :math:`f / \lVert \nabla f \rVert^2`: the least value is known to be zero. Statistics below chance are
@@ -67,7 +68,7 @@ def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100) 
         scores = discrepancy(leaf)
         after = float(scores.detach().abs().max())
         before = after if before is None else before
-        if step == max_steps or after <= _ENOUGH:
+        if step >= max_steps or after <= _ENOUGH:
             return Alignment(before, after, step)
         loss = scores.square().sum()
         slopes = target.pull_back(here, torch.autograd.grad(loss, leaf)[0])
@@ -88,9 +89,9 @@ class Vectors:
     Moved, they would be the one thing that a forest needs to see.
     """
 
-    def __init__(self, embeddings: Tensor) -> None:
+    def __init__(self, embeddings: Tensor, silent: Tensor | None = None) -> None:
         self.parameters = [embeddings.detach().clone()]
-        self._free = self.parameters[0] != 0
+        self._free = self.parameters[0] != 0 if silent is None else ~silent
 
     def embeddings(self) -> Tensor:
         """See :meth:`Movable.embeddings`."""
@@ -105,8 +106,10 @@ class Vectors:
         return [self.parameters[0].std(0)]
 
 
-def aligned(embeddings: Tensor, discrepancy: ClassDiscrepancy, max_steps: int = 100) -> tuple[Tensor, Alignment]:
-    """Where :func:`align` takes users at ``embeddings [n, d]``, and how."""
-    vectors = Vectors(embeddings)
+def aligned(
+    embeddings: Tensor, discrepancy: ClassDiscrepancy, max_steps: int = 100, silent: Tensor | None = None
+) -> tuple[Tensor, Alignment]:
+    """Where :func:`align` takes users at ``embeddings [n, d]``, and how; entries that are ``silent``, or zero, stay."""
+    vectors = Vectors(embeddings, silent)
     outcome = align(vectors, discrepancy, max_steps)
     return vectors.parameters[0], outcome

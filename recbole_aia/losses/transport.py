@@ -16,9 +16,9 @@ def transport(embeddings: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
         (\Sigma_k^{1/2} \Sigma_{\pi k} \Sigma_k^{1/2})^{1/2} \Sigma_k^{-1/2}
 
     The group :math:`\pi k` has the users whose labels, permuted once for all attributes, are k. Its moments differ from
-    those of all users by as much as chance makes them differ, so what remains between classes is a permuted label,
-    and not an exact match, which answers could be read backwards from. Covariances of few users lean towards that
-    of all: by :math:`d / n_k`, and altogether in a class of fewer users than dimensions.
+    those of all who have a label by as much as chance makes them differ, so what remains between classes is a permuted
+    label, and not an exact match, which answers could be read backwards from. Covariances of few users lean towards
+    that of all: by :math:`d / n_k`, and altogether in a class of fewer users than dimensions.
 
     Args:
         embeddings: ``[n, d]``.
@@ -32,11 +32,14 @@ def transport(embeddings: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
         Ours; Dowson and Landau (1982) for the map.
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
+    ranks = order.argsort()
     moved = embeddings.detach().clone()
     for column in labels.t().repeat(_ROUNDS, 1):
-        before, permuted = moved.clone(), column[order]
-        known = before[column >= 0]
-        pooled = _moments(known)[1]
+        before, labeled = moved.clone(), (column >= 0).nonzero().squeeze(1)
+        # Among those who have a label, in an order that is the same for all attributes.
+        permuted = torch.full_like(column, -1)
+        permuted[labeled[ranks[labeled].argsort()]] = column[labeled]
+        pooled = _moments(before[labeled])[1]
         for k in column[column >= 0].unique():
             users = before[column == k]
             share = min(1.0, users.shape[1] / len(users))

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from recbole_aia.errors import AttributeDataError, ConfigValueError
+from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import Alignment, ClassDiscrepancy, align, aligned
 from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.trainer.chance import statistics
 from recbole_aia.trainer.post import PostTrainer
 from recbole_aia.trainer.requests import Request
 from recbole_aia.trainer.retention import Recommendation
-from recbole_aia.trainer.targets import Target, VectorTarget, make_target
+from recbole_aia.trainer.targets import Target, VectorTarget, make_target, only_moving
 
 _LEAST_EPOCHS = 4  # of the defended phase, where training has as many
 _EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
+_LEAST_STEPS = 5  # where there are many
 _FEW_USERS = 2048
 _TOWER = 3  # times as many steps where what moves is shared by all users
 _PULLS = 100  # steps of an epoch in which a tower is pulled, about
 _PULL_USERS = 1024  # drawn for such a step
 _PULLS_A_DRAW = 20
+_TINY = 1e-12
 
 
 class CalibratedTrainer(DefenseTrainer):
@@ -45,31 +49,46 @@ class CalibratedTrainer(DefenseTrainer):
         defended_epochs(config)
 
     def phases(self) -> list[Phase]:
-        """One: which epochs are defended, :meth:`_train_epoch` knows."""
-        self.defended = defended_epochs(self.config)
+        """Undefended epochs, then those after which users are aligned."""
+        if self.view.released is not None:
+            raise ConfigValueError("the users of this model are released, and training moves none. Write --stage=post.")
+        self.total: int = self.config["epochs"]
         self.pull: TowerPull | None = None
-        return [Phase(self.config["epochs"])]
+        defended = defended_epochs(self.config)
+        self.first_defended = self.total - defended
+        self._statistics(self.view.served(self._labeled()[0]).detach())
+        return [*([Phase(self.first_defended)] if self.first_defended else []), Phase(defended)]
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
-        defended = epoch_idx >= self.epochs - self.defended
+        defended = epoch_idx >= self.first_defended
         if defended and self.view.tower() and self.pull is None:
             self.pull = TowerPull(self, len(train_data))
         losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         if defended and self.pull is None:
-            self._align(epoch_idx + 1 == self.epochs)
+            self._align(epoch_idx + 1 == self.total)
         return losses
 
     def _align(self, last: bool) -> None:
-        users = (self.labels.labels >= 0).any(1).nonzero().squeeze(1)
-        labels = self.labels.labels[users].to(self.device)
-        target = make_target(self.view, users.to(self.device), "table")
+        self.model.eval()
+        target = make_target(self.view, self._labeled()[0], "table")
         steps = self.config["calibrated_steps"]
         if not last:
-            steps = min(steps, max(_EPOCH_STEPS // 4, _EPOCH_STEPS * _FEW_USERS // len(users)), _EPOCH_STEPS)
-        self.model.eval()
-        outcome = move(target, ClassDiscrepancy(target.initial, labels, **statistics_of(self.config)), steps)
-        if not last or outcome.after > 1:
-            self.logger.info(f"calibrated: {outcome}")
+            few = max(_LEAST_STEPS, _EPOCH_STEPS * _FEW_USERS // len(target.users))
+            steps = min(steps, few, _EPOCH_STEPS)
+        outcome = move(target, self._statistics(target.initial), steps)
+        if not isfinite(outcome.after):
+            raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
+        self.logger.info(
+            f"calibrated: largest statistic {outcome.before:.1f} -> {outcome.after:.2f} in {outcome.steps}"
+        )
+
+    def _labeled(self) -> tuple[Tensor, Tensor]:
+        """Users of whom any label is known ``[n]``, and their labels ``[n, A]``."""
+        users = (self.labels.labels >= 0).any(1).nonzero().squeeze(1)
+        return users.to(self.device), self.labels.labels[users].to(self.device)
+
+    def _statistics(self, embeddings: Tensor) -> ClassDiscrepancy:
+        return statistics(embeddings, self._labeled()[1], self.labels.names, **settings_of(self.config))
 
     def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         loss = super()._losses(interaction)
@@ -80,7 +99,7 @@ class CalibratedTrainer(DefenseTrainer):
 
 
 class TowerPull:
-    """Adds to a tower's gradient that of the statistics, as long as the recommendation's and shorter near chance.
+    """Adds to a tower's gradient that of the statistics: on average as long as its own, and shorter near chance.
 
     The statistics are those of users drawn now and then. Their gradient is scaled to the length of that of the
     recommendation loss, times their root mean square, which is 1 under permuted labels, where that is less than 1.
@@ -88,7 +107,9 @@ class TowerPull:
 
     def __init__(self, trainer: CalibratedTrainer, n_steps: int) -> None:
         self.trainer, self.every, self.step = trainer, max(1, n_steps // _PULLS), 0
-        self.known = (trainer.labels.labels >= 0).any(1).nonzero().squeeze(1)
+        self.known = trainer._labeled()[0].cpu()
+        columns = enumerate(trainer.labels.labels[self.known].t())
+        self.classes = [(a, k) for a, column in columns for k in column[column >= 0].unique().tolist()]
         self.generator = torch.Generator().manual_seed(int(trainer.config["seed"]))
 
     def __call__(self, recommendation: Tensor) -> Tensor:
@@ -102,16 +123,19 @@ class TowerPull:
         size = self.discrepancy(self.trainer.view.served(self.users)).square().mean().sqrt()
         pulls = torch.autograd.grad(size, parameters)
         own = torch.autograd.grad(recommendation, parameters, retain_graph=True)
-        weight = self.every * size.detach().clamp_max(1) * _length(own) / _length(pulls)
+        weight = self.every * size.detach().clamp_max(1) * _length(own) / _length(pulls).clamp_min(_TINY)
         linear = sum(((weight * pull) * p).sum() for pull, p in zip(pulls, parameters, strict=True))
         return size.detach() + linear - linear.detach()  # type: ignore[union-attr]
 
     @torch.no_grad()
     def _draw(self) -> None:
         trainer = self.trainer
-        users = self.known[torch.randperm(len(self.known), generator=self.generator)[:_PULL_USERS]]
+        order = self.known[torch.randperm(len(self.known), generator=self.generator)]
+        # Two users of each class first, so that every draw can be judged.
+        first = [order[trainer.labels.labels[order, a] == k][:2] for a, k in self.classes]
+        users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
         self.users, labels = users.to(trainer.device), trainer.labels.labels[users].to(trainer.device)
-        settings = {**statistics_of(trainer.config), "seed": self.step}
+        settings = {**settings_of(trainer.config), "seed": self.step}
         self.discrepancy = ClassDiscrepancy(trainer.view.served(self.users), labels, **settings)
 
 
@@ -134,28 +158,28 @@ class CalibratedUnlearner(PostTrainer):
         target = self.target(request)
         with torch.no_grad():
             others = self.view.served(request.others)
-        try:
-            discrepancy = ClassDiscrepancy(
-                target.initial,
-                request.labels,
-                others=others,
-                other_labels=request.other_labels,
-                known=request.known,
-                **statistics_of(self.config),
-            )
-        except ValueError as error:
-            raise AttributeDataError(f"those who asked cannot be aligned: {error}. Ask for more users.") from error
-        steps, details = self.config["calibrated_steps"], {"mode": "data_free"}
+        discrepancy = statistics(
+            target.initial,
+            request.labels,
+            request.names,
+            others=others,
+            other_labels=request.other_labels,
+            known=request.known,
+            **settings_of(self.config),
+        )
+        steps, mode = self.config["calibrated_steps"], "data_free"
         if self._moves_tower(request):
             steps *= _TOWER
-        outcome = move(target, discrepancy, steps)
-        if train_data is not None:
-            details = {"mode": "data_dependent"}
-            for _ in range(self.config["calibrated_post_epochs"]):
-                self._recommend(target, train_data)
-                outcome = Alignment(outcome.before, *move(target, discrepancy, steps)[1:])
+        # RecBole's fit leaves anomaly detection on, which takes twice the time.
+        with only_moving(self.model, target), torch.autograd.set_detect_anomaly(False):
+            outcome = move(target, discrepancy, steps)
+            if train_data is not None:
+                mode = "data_dependent"
+                for _ in range(self.config["calibrated_post_epochs"]):
+                    self._recommend(target, train_data)
+                    outcome = Alignment(outcome.before, *move(target, discrepancy, steps)[1:])
         self._check_finite(target.embeddings().detach().sum())
-        return {**details, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
+        return {"mode": mode, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
 
     def target(self, request: Request) -> Target:
         """See :meth:`PostTrainer.target`; a tower before released vectors, where everybody asks."""
@@ -205,7 +229,7 @@ def defended_epochs(config: Any) -> int:
     return int(asked)
 
 
-def statistics_of(config: Any) -> dict[str, Any]:
+def settings_of(config: Any) -> dict[str, Any]:
     """Settings of :class:`ClassDiscrepancy`."""
     return {"seed": int(config["seed"]), "exact_users": int(config["calibrated_exact_users"])}
 

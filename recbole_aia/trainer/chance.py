@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -59,4 +60,30 @@ class ChanceStop:
     def record(self, names: Sequence[str]) -> dict[str, Any]:
         """The mean statistic of each attribute at the start and now, and whether all are at chance, as plain data."""
         pairs = zip(names, self._first.tolist(), (now := self.means()).tolist(), strict=True)
-        return {"stopped_at_chance": bool((now <= 0).all()), "discrepancy": {n: [a, b] for n, a, b in pairs}}
+        found = {name: [before, after] for name, before, after in pairs if isfinite(before)}
+        return {"stopped_at_chance": bool((now <= 0).all()), "discrepancy": found}
+
+
+def statistics(embeddings: Tensor, labels: Tensor, names: Sequence[str], **others: Any) -> ClassDiscrepancy:
+    """The statistics of users at ``embeddings [n, d]``, of which every attribute must have some.
+
+    Args:
+        embeddings: ``[n, d]``.
+        labels: ``[n, A]``, negative where there is nothing.
+        names: the attributes.
+        others: further arguments of :class:`~recbole_aia.losses.ClassDiscrepancy`.
+
+    Raises:
+        AttributeDataError: no class of an attribute has two members and two users outside it.
+    """
+    try:
+        discrepancy = ClassDiscrepancy(embeddings, labels, **others)
+    except ValueError as error:
+        raise AttributeDataError(f"nothing can be aligned: {error}. Give more users.") from error
+    judged = {attribute for attribute, _ in discrepancy.classes}
+    for attribute in sorted(set(range(len(names))) - judged):
+        raise AttributeDataError(
+            f"no class of '{names[attribute]}' has two members and two users outside it: nothing can be aligned. "
+            "Give more users, or leave it out."
+        )
+    return discrepancy
