@@ -79,7 +79,7 @@ class CalibratedTrainer(DefenseTrainer):
         if not isfinite(outcome.after):
             raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
         self.logger.info(
-            f"calibrated: largest statistic {outcome.before:.1f} -> {outcome.after:.2f} in {outcome.steps}"
+            f"calibrated: largest statistic {outcome.before:.1f} -> {outcome.after:.2f}, {outcome.steps} steps"
         )
 
     def _labeled(self) -> tuple[Tensor, Tensor]:
@@ -170,8 +170,7 @@ class CalibratedUnlearner(PostTrainer):
         steps, mode = self.config["calibrated_steps"], "data_free"
         if self._moves_tower(request):
             steps *= _TOWER
-        # RecBole's fit leaves anomaly detection on, which takes twice the time.
-        with only_moving(self.model, target), torch.autograd.set_detect_anomaly(False):
+        with only_moving(self.model, target):
             outcome = move(target, discrepancy, steps)
             if train_data is not None:
                 mode = "data_dependent"
@@ -206,11 +205,13 @@ class CalibratedUnlearner(PostTrainer):
 
 def move(target: Target, discrepancy: ClassDiscrepancy, steps: int) -> Alignment:
     """Aligns what a target moves, in the model."""
-    if isinstance(target, VectorTarget):
-        embeddings, outcome = aligned(target.embeddings(), discrepancy, steps)
-        target.place(embeddings)
-    else:
-        outcome = align(target, discrepancy, steps)
+    # RecBole's fit leaves anomaly detection on, which keeps a trace of every operation.
+    with torch.autograd.set_detect_anomaly(False):
+        if isinstance(target, VectorTarget):
+            embeddings, outcome = aligned(target.embeddings(), discrepancy, steps)
+            target.place(embeddings)
+        else:
+            outcome = align(target, discrepancy, steps)
     target.finish()
     return outcome
 
