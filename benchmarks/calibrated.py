@@ -14,6 +14,7 @@ from recbole_aia import protect
 from recbole_aia.data import load_labels
 from recbole_aia.model import build_model
 from recbole_aia.trainer import CalibratedTrainer
+from recbole_aia.trainer.calibrated import TowerPull
 
 MODELS = ("BPR", "NeuMF", "DMF", "LightGCN")
 SIZES = {"6,040 x 64": 6040, "1,000,000 x 64": 1_000_000}
@@ -40,6 +41,8 @@ def _epochs(model: str, shape: Shape, repeats: int, steps: int = 60) -> dict[str
     trainer.labels = load_labels(trainer.config, data.loader.dataset)
     trainer.phases()
     tower = bool(trainer.view.tower())
+    # How often a tower is pulled depends on the steps of a whole epoch.
+    pull = TowerPull(trainer, len(data.loader)) if tower else None
 
     def undefended() -> None:
         trainer.pull = None
@@ -47,6 +50,7 @@ def _epochs(model: str, shape: Shape, repeats: int, steps: int = 60) -> dict[str
 
     def defended() -> None:
         # Of a tower; others are trained as before, and aligned after the epoch.
+        trainer.pull = pull
         trainer._train_epoch(data, trainer.total - 1)
 
     tasks = [undefended, defended if tower else lambda: trainer._align(False)]
