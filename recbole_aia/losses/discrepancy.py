@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from recbole_aia.losses._moments import Cells, check_movers, class_moments
+from recbole_aia.losses._pairs import gaussian_sums
 
 # Bandwidths of Gaussian kernels, in units of d, half the mean squared distance of two users, each half the one before.
 _BANDWIDTHS = (2.0, 1.0, 0.5)
@@ -109,8 +110,8 @@ class ClassDiscrepancy:
         for metric, part in zip(self._metrics, waves.chunk(2, dim=1), strict=True):
             values += [groups.discrepancies(*sums) for sums in metric.kernels(firsts, seconds, part, groups.counts)]
             if metric.exact:
-                grams = metric.gaussians(torch.cat([users, self._others]))
-                values[-1:-1] = [groups.discrepancies(groups.products(gram), groups.counts) for gram in grams]
+                sums = metric.gaussian_sums(torch.cat([users, self._others]), groups.everyone)
+                values[-1:-1] = [groups.discrepancies(products, groups.counts) for products in sums]
         values += [groups.discrepancies(*_linear(band, firsts, seconds)) for band in self._bands]
         return (torch.stack(values) / self._deviations).to(embeddings.dtype)
 
@@ -183,6 +184,11 @@ class _Metric:
             gram = gram.square()
             yield gram
 
+    def gaussian_sums(self, users: Tensor, members: Tensor) -> Tensor:
+        """Sums of :meth:`gaussians` over pairs of groups ``[G, n]``: ``[S, G, G]``."""
+        n_bandwidths = len(_BANDWIDTHS) + len(_FINE)
+        return gaussian_sums(users @ self.basis, members, n_bandwidths, 2 * _BANDWIDTHS[0] * users.shape[1])
+
     def grams(self, users: Tensor) -> Iterator[Tensor]:
         """Every kernel between ``users [n, d]``, in the order of the statistics and in double precision."""
         turned, waves = (users @ self.basis).double(), self.waves(users).double()
@@ -206,6 +212,8 @@ class _Groups:
         #: Who is in each group, ``[G, n]``; those who stay are a group of each attribute after them.
         self.members = torch.stack([codes[:, a] == code for a, code, _ in named]).to(users)
         self.staying = (other_labels >= 0).t().to(users)
+        #: The same of all users, those who stay last, ``[G + A, n + m]``.
+        self.everyone: Tensor = torch.block_diag(self.members, self.staying)
         self.counts = torch.cat([self.members.sum(1), self.staying.sum(1)]).double()
         belongs = [F.one_hot(owners, n_attributes).t(), torch.eye(n_attributes).to(owners)]
         self._populations = torch.cat(belongs, dim=1).double()
@@ -229,12 +237,6 @@ class _Groups:
         cross = means.unsqueeze(2) * center
         seconds = seconds + cross + cross.transpose(1, 2) + center.unsqueeze(1) * center
         return (means + center) * counts, seconds * counts.unsqueeze(2)
-
-    def products(self, gram: Tensor) -> Tensor:
-        """Sums of a kernel between all users, those who stay last, over pairs of groups: ``[G + A, G + A]``."""
-        everyone = torch.block_diag(self.members, self.staying)
-        sums: Tensor = (everyone @ gram @ everyone.t()).double()
-        return sums
 
     def discrepancies(self, products: Tensor, traces: Tensor) -> Tensor:
         """Of every judged class, ``[C]``.
