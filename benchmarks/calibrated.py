@@ -27,14 +27,23 @@ def calibrated_overhead(shape: Shape, repeats: int) -> dict[str, Any]:
     An epoch is scaled up from a stretch of its steps. An alignment that ends a training, which takes more steps than
     one between epochs, is beside it: it comes once.
     """
-    models = {model: _epochs(model, shape, repeats) for model in MODELS}
+    models = {model: epochs(model, shape, repeats) for model in MODELS}
     worst = max(MODELS, key=lambda model: models[model]["ratio"])
     ours, reference = models[worst]["defended_s"], models[worst]["undefended_s"]
     return overhead("calibrated_overhead", ours, reference, None, ratio_of=worst, models=models)
 
 
-def _epochs(model: str, shape: Shape, repeats: int, steps: int = 60) -> dict[str, float]:
-    settings = config(model, shape, defense="calibrated")
+def epochs(model: str, shape: Shape, repeats: int, steps: int = 60, **values: Any) -> dict[str, float]:
+    """Seconds of an undefended and of a defended epoch, their ratio, and seconds of the last alignment.
+
+    Args:
+        model: the model's name.
+        shape: of the data.
+        repeats: epochs of each kind, of which the median counts.
+        steps: measured of an epoch.
+        values: settings.
+    """
+    settings = config(model, shape, defense="calibrated", **values)
     data = Stretch(loaders(settings, shape)[0], steps)
     init_seed(settings["seed"], True)
     trainer = CalibratedTrainer(settings, build_model(settings, data.loader.dataset))
@@ -58,8 +67,8 @@ def _epochs(model: str, shape: Shape, repeats: int, steps: int = 60) -> dict[str
     reference *= data.share
     ours = ours * data.share if tower else reference + ours
     last = 0.0 if tower else seconds(lambda: trainer._align(True))
-    values = {"ratio": ours / reference, "defended_s": ours, "undefended_s": reference, "last_alignment_s": last}
-    return {key: round(value, 3) for key, value in values.items()}
+    times = {"ratio": ours / reference, "defended_s": ours, "undefended_s": reference, "last_alignment_s": last}
+    return {key: round(value, 3) for key, value in times.items()}
 
 
 def protecting(quick: bool) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""How RAID's epochs and memory grow with the data; each size in a process of its own, for its memory's sake.
+"""How defended epochs and memory grow with the data; each size in a process of its own, for its memory's sake.
 
     python -m benchmarks.scale --model BPR --users 8000 --items 4000 --interactions 400000 --batch 2048
 
-prints what one size takes, which ``python -m benchmarks scale`` does for three sizes and two models; with ``--epochs``
-it trains and evaluates from start to end, which ``python -m benchmarks lastfm`` does at Last.fm-360K's size.
+prints what one size takes, which ``python -m benchmarks scale`` does for three sizes, two models and two defenses;
+with ``--epochs`` it trains and evaluates from start to end, which ``python -m benchmarks lastfm`` does at
+Last.fm-360K's size.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks import calibrated
 from benchmarks.raid import Epochs
 from benchmarks.setting import Shape, apart, config, prepared
 from recbole_aia.data import create_dataset
@@ -26,35 +28,37 @@ from recbole_aia.trainer import train
 
 MODELS = ("BPR", "LightGCN")
 FACTORS = (1, 4, 16)
-KEYS = ("raid_epoch_s", "undefended_epoch_s", "peak_mib")
+DEFENSES = ("raid", "calibrated")
+KEYS = ("defended_epoch_s", "undefended_epoch_s", "peak_mib")
 USERS, ITEMS, PER_USER, BATCH = 8000, 4000, 50, 2048
 LASTFM, LASTFM_BATCH, LASTFM_EPOCHS = Shape(130_046, 11_835, 6_450_050), 65_536, 5
 
 
 def scale(quick: bool) -> dict[str, Any]:
-    """Epochs of RAID at 1, 4 and 16 times 8,000 users (1 and 16 times 500 if quick).
+    """Epochs under each defense at 1, 4 and 16 times 8,000 users (1 and 16 times 500 if quick).
 
     The batch grows with the data, as its user would have it: with a constant one the steps of an epoch grow
     and every step's cost (Adam, propagation) grows too, in every model that updates all users at each step.
-    ``BPR x4, constant batch`` shows what that is like. Beyond 10,000 users RAID's ascent is stochastic and its
+    ``raid BPR x4, constant batch`` shows what that is like. Beyond 10,000 users RAID's ascent is stochastic and its
     coupling semi-dual; all but the first size of the full run are beyond.
     """
     users, factors = (500, (1, 16)) if quick else (USERS, FACTORS)
+    kinds = [f"{defense} {model}" for defense in DEFENSES for model in MODELS]
     rows = {}
     for factor in factors:
         size = Shape(users * factor, ITEMS, users * factor * PER_USER)
         with prepared(size):
-            for model in MODELS:
-                rows[f"{model} x{factor}"] = _in_a_process(model, size, BATCH * factor, repeats=3)
+            for kind in kinds:
+                rows[f"{kind} x{factor}"] = _in_a_process(*kind.split(), size, BATCH * factor, repeats=3)
             if factor == FACTORS[1]:
-                rows[f"BPR x{factor}, constant batch"] = _in_a_process("BPR", size, BATCH, repeats=3)
-    growth = {f"{model} {key}": _growth(model, key, rows, factors) for model in MODELS for key in KEYS}
-    last = rows[f"LightGCN x{factors[-1]}"]
+                rows[f"raid BPR x{factor}, constant batch"] = _in_a_process("raid", "BPR", size, BATCH, repeats=3)
+    growth = {f"{kind} {key}": _growth(kind, key, rows, factors) for kind in kinds for key in KEYS}
+    last = rows[f"raid LightGCN x{factors[-1]}"]
     return {
         "name": "scale",
-        "ratio": max(value for model in MODELS for value in growth[f"{model} raid_epoch_s"]),
-        "ratio_is": "growth of a RAID epoch's time / growth of the data, the worst, lower is better",
-        "ours_s": last["raid_epoch_s"],
+        "ratio": max(value for kind in kinds for value in growth[f"{kind} defended_epoch_s"]),
+        "ratio_is": "growth of a defended epoch's time / growth of the data, the worst, lower is better",
+        "ours_s": last["defended_epoch_s"],
         "reference_s": last["undefended_epoch_s"],
         "max_abs_error": None,
         "growth_over_growth_of_data": growth,
@@ -62,17 +66,17 @@ def scale(quick: bool) -> dict[str, Any]:
     }
 
 
-def _growth(model: str, key: str, rows: dict[str, Any], factors: tuple[int, ...]) -> list[float]:
+def _growth(kind: str, key: str, rows: dict[str, Any], factors: tuple[int, ...]) -> list[float]:
     """From the first size to each other, over that of the data."""
-    first = rows[f"{model} x1"][key]
-    return [round(rows[f"{model} x{factor}"][key] / first / factor, 3) for factor in factors[1:]]
+    first = rows[f"{kind} x1"][key]
+    return [round(rows[f"{kind} x{factor}"][key] / first / factor, 3) for factor in factors[1:]]
 
 
 def lastfm(quick: bool) -> dict[str, Any]:
     """RAID from start to end, four epochs without and one with its loss, on a set of Last.fm-360K's size."""
     shape, batch = (Shape(8000, 2000, 400_000), 4096) if quick else (LASTFM, LASTFM_BATCH)
     with prepared(shape):
-        rows = {model: _in_a_process(model, shape, batch, epochs=LASTFM_EPOCHS) for model in MODELS}
+        rows = {model: _in_a_process("raid", model, shape, batch, epochs=LASTFM_EPOCHS) for model in MODELS}
     return {
         "name": "lastfm",
         "ratio": max(row["peak_gib"] for row in rows.values()) / 16,
@@ -103,31 +107,41 @@ def from_start_to_end(model: str, shape: Shape, batch: int, epochs: int) -> dict
     }
 
 
-def one_size(model: str, shape: Shape, batch: int, repeats: int) -> dict[str, Any]:
-    """Seconds of an epoch without and with RAID, and the most memory that the process had."""
+def one_size(defense: str, model: str, shape: Shape, batch: int, repeats: int) -> dict[str, Any]:
+    """Seconds of an epoch without and with a defense, and the most memory that the process had."""
+    before = _peak_mib()
+    measured = {"raid": _raid, "calibrated": _calibrated}[defense]
+    times = measured(model, shape, batch, repeats)
+    size = {"defense": defense, "model": model, **asdict(shape), "batch": batch}
+    return {**size, **times, "peak_mib": round(_peak_mib() - before)}
+
+
+def _raid(model: str, shape: Shape, batch: int, repeats: int) -> dict[str, float]:
     before = _peak_mib()
     epochs = Epochs(model, shape, steps=20, train_batch_size=batch)
     loaded = _peak_mib()
     times = epochs.measure(repeats)
     return {
-        "model": model,
-        **asdict(shape),
-        "batch": batch,
-        "raid_epoch_s": times["phase2_s"],
+        "defended_epoch_s": times["phase2_s"],
         "undefended_epoch_s": times["phase1_s"],
         "refresh_s": times["refresh_s"],
         "first_refresh_s": times["first_refresh_s"],
-        "peak_mib": round(_peak_mib() - before),
         "peak_mib_before_training": round(loaded - before),
     }
+
+
+def _calibrated(model: str, shape: Shape, batch: int, repeats: int) -> dict[str, float]:
+    times = calibrated.epochs(model, shape, repeats, steps=20, train_batch_size=batch)
+    names = {"defended_epoch_s": "defended_s", "undefended_epoch_s": "undefended_s"}
+    return {key: times[name] for key, name in names.items()}
 
 
 def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _in_a_process(model: str, shape: Shape, batch: int, **extent: int) -> dict[str, Any]:
-    values = {"model": model, **asdict(shape), "batch": batch, **extent}
+def _in_a_process(defense: str, model: str, shape: Shape, batch: int, **extent: int) -> dict[str, Any]:
+    values = {"defense": defense, "model": model, **asdict(shape), "batch": batch, **extent}
     words = [word for key, value in values.items() for word in (f"--{key}", str(value))]
     paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -140,6 +154,7 @@ def _in_a_process(model: str, shape: Shape, batch: int, **extent: int) -> dict[s
 def main() -> None:
     """Measures one size and prints it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--defense", choices=DEFENSES, default="raid")
     parser.add_argument("--model", choices=MODELS, required=True)
     for name in ("users", "items", "interactions", "batch"):
         parser.add_argument(f"--{name}", type=int, required=True)
@@ -148,7 +163,10 @@ def main() -> None:
     arguments = parser.parse_args()
     size = arguments.model, Shape(arguments.users, arguments.items, arguments.interactions), arguments.batch
     with apart():
-        row = from_start_to_end(*size, arguments.epochs) if arguments.epochs else one_size(*size, arguments.repeats)
+        if arguments.epochs:
+            row = from_start_to_end(*size, arguments.epochs)
+        else:
+            row = one_size(arguments.defense, *size, arguments.repeats)
     print(json.dumps(row))
 
 

@@ -15,7 +15,7 @@ from benchmarks.measure import interleaved, overhead, speed_up
 from benchmarks.ml_1m_raw import write_raw
 from benchmarks.prepare import generate, one_way
 from benchmarks.raid import Epochs
-from benchmarks.scale import one_size
+from benchmarks.scale import DEFENSES, one_size
 from benchmarks.setting import Shape
 from benchmarks.steps import step
 from recbole_aia.data.converters import CONVERTERS, prepare
@@ -103,9 +103,10 @@ def test_many_users_report_time_and_memory():
     assert measured["peak_mib"] > 0
 
 
-def test_a_size_reports_time_and_memory():
-    row = one_size("BPR", TINY, batch=512, repeats=1)
-    assert row["raid_epoch_s"] > 0
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_a_size_reports_time_and_memory(defense):
+    row = one_size(defense, "BPR", TINY, batch=512, repeats=1)
+    assert row["defended_epoch_s"] > 0
     assert row["undefended_epoch_s"] > 0
 
 
