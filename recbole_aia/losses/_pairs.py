@@ -36,10 +36,13 @@ class _GaussianSums(torch.autograd.Function):
         ctx.save_for_backward(users, members)
         ctx.widest, n_groups = widest, len(members)
         sums = users.new_zeros(n_bandwidths, n_groups, n_groups, dtype=torch.float64)
-        columns = members.t().contiguous()
-        for rows, kernel in _strips(users, widest):
+        for rows, later, kernel in _strips(users, widest):
             for s, power in enumerate(_halved(kernel, n_bandwidths)):
-                sums[s] += (members[:, rows] @ (power @ columns)).double()
+                products = members[:, rows] @ power
+                width = rows.stop - rows.start
+                sums[s] += (products[:, :width] @ members[:, rows].t()).double()
+                across = (products[:, width:] @ members[:, later].t()).double()
+                sums[s] += across + across.t()
         return sums
 
     @staticmethod
@@ -48,12 +51,16 @@ class _GaussianSums(torch.autograd.Function):
         # Of a pair in either order; and of the exponent -|x - y|^2 / b.
         halves = [-(2.0**s) / ctx.widest for s in range(len(grads[0]))]
         weights = [(slope + slope.t()).to(users) * half for slope, half in zip(grads[0], halves, strict=True)]
-        slopes = torch.empty_like(users)
-        for rows, kernel in _strips(users, ctx.widest):
-            own, total = members[:, rows].t(), torch.zeros_like(kernel)
+        slopes, rooms = torch.zeros_like(users), _rooms(users, 2)
+        for rows, later, kernel in _strips(users, ctx.widest):
+            weight_of, total = (room[: kernel.numel()].view_as(kernel) for room in rooms)
+            total.zero_()
             for weight, power in zip(weights, _halved(kernel, len(weights)), strict=True):
-                total.addcmul_((own @ weight) @ members, power)
-            slopes[rows] = 2 * (total.sum(1, keepdim=True) * users[rows] - total @ users)
+                torch.mm(members[:, rows].t() @ weight, members[:, rows.start :], out=weight_of)
+                total.addcmul_(weight_of, power)
+            across = total[:, rows.stop - rows.start :]
+            slopes[rows] += 2 * (total.sum(1, keepdim=True) * users[rows] - total @ users[rows.start :])
+            slopes[later] += 2 * (across.sum(0).unsqueeze(1) * users[later] - across.t() @ users[rows])
         return slopes, None, None, None
 
 
@@ -64,10 +71,23 @@ def _halved(kernel: Tensor, n_bandwidths: int) -> Iterator[Tensor]:
         yield kernel.mul_(kernel)
 
 
-def _strips(users: Tensor, widest: float) -> Iterator[tuple[slice, Tensor]]:
-    """The widest kernel between some users and all, strip by strip; the caller may overwrite it."""
-    norms = users.square().sum(1)
+def _strips(users: Tensor, widest: float) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Users strip by strip, those who come later, and the widest kernel between the strip and both.
+
+    Each pair of users is in it once, but for those within a strip. The caller may overwrite the kernel.
+    """
+    norms, ones = users.square().sum(1, keepdim=True) / -widest, users.new_ones(len(users), 1)
+    # The exponent as one product.
+    left = torch.cat([users * (2 / widest), norms, ones], dim=1)
+    right = torch.cat([users, ones, norms], dim=1).t()
+    (room,) = _rooms(users, 1)
     for start in range(0, len(users), _ROWS):
-        rows = slice(start, start + _ROWS)
-        distances = torch.addmm(norms, users[rows], users.t(), alpha=-2).add_(norms[rows].unsqueeze(1)).clamp_min_(0)
-        yield rows, distances.mul_(-1 / widest).exp_()
+        rows = slice(start, min(start + _ROWS, len(users)))
+        kernel = room[: (rows.stop - start) * (len(users) - start)].view(-1, len(users) - start)
+        torch.mm(left[rows], right[:, start:], out=kernel)
+        yield rows, slice(rows.stop, len(users)), kernel.clamp_max_(0).exp_()
+
+
+def _rooms(users: Tensor, count: int) -> list[Tensor]:
+    """Memory for strips, which is used again: handing it out for each anew takes longer than filling it."""
+    return [users.new_empty(min(_ROWS, len(users)) * len(users)) for _ in range(count)]
