@@ -17,7 +17,8 @@ _BANDWIDTHS = (2.0, 1.0, 0.5)
 _FINE = (0.25, 0.125)  # what forests see; random features are too coarse for these
 _FREQUENCIES = 64  # random Fourier features of a Gaussian kernel
 EXACT_USERS = 2048  # up to which Gaussian kernels are computed between all pairs of users
-_NODES = ((0.7420, 0.9082), (2.3344, 0.0918))  # frequencies and weights: Gauss-Hermite quadrature with four nodes
+# Of single dimensions, each a kernel of its own: in a sum a coarse one hides what a fine one sees, and trees too.
+_TONES = (0.8, 1.6, 2.4)
 _FLOOR = 0.01  # smallest eigenvalue that is whitened, relative to their mean
 _RIDGES = (1.0, 0.1)  # of bases between the two, for the linear kernel: shares of the mean eigenvalue
 _NULL_USERS = 1024  # drawn for the spread of the statistics under permuted labels
@@ -42,7 +43,7 @@ class ClassDiscrepancy:
     be: users then look least like those of their own class, which an attacker who knows reads backwards.
 
     Kernels, each in the basis of standardized dimensions and in that of whitened users: linear (means), quadratic
-    (second moments), Gaussian of several bandwidths, and a mean of Gaussian kernels of single dimensions; linear ones
+    (second moments), Gaussian of several bandwidths, and waves of three lengths along single dimensions; linear ones
     also in two bases in between. Up to ``exact_users`` users the Gaussian kernels are exact, in ``O(n^2 d)``. Above
     that, they are random Fourier features, without the two finest; a call then costs ``O(n d (d + D))`` for D features.
 
@@ -111,7 +112,8 @@ class ClassDiscrepancy:
             values += [groups.discrepancies(*sums) for sums in metric.kernels(firsts, seconds, part, groups.counts)]
             if metric.exact:
                 sums = metric.gaussian_sums(torch.cat([users, self._others]), groups.everyone)
-                values[-1:-1] = [groups.discrepancies(products, groups.counts) for products in sums]
+                place = len(values) - len(_TONES)
+                values[place:place] = [groups.discrepancies(products, groups.counts) for products in sums]
         values += [groups.discrepancies(*_linear(band, firsts, seconds)) for band in self._bands]
         return (torch.stack(values) / self._deviations).to(embeddings.dtype)
 
@@ -137,10 +139,8 @@ class _Metric:
         width = len(basis)
         self.basis, self.exact = basis, exact
         self._frequencies = torch.randn(width, _FREQUENCIES, generator=generator).to(basis) / width**0.5
-        self._nodes = basis.new_tensor([node for node, _ in _NODES])
-        self._amplitudes = basis.new_tensor([weight / width for _, weight in _NODES]).sqrt().repeat(width)
         self._widths = [] if exact else [2 * _FREQUENCIES] * len(_BANDWIDTHS)
-        self._widths.append(2 * len(self._amplitudes))
+        self._widths += [2 * width] * len(_TONES)
 
     def waves(self, users: Tensor) -> Tensor:
         r"""Features ``[n, D]`` of single dimensions and, unless exact, of the Gaussian kernels; of each the norm is 1.
@@ -152,9 +152,9 @@ class _Metric:
             phases = turned @ self._frequencies
             for b in _BANDWIDTHS:
                 waves += [(phases / b**0.5).cos() / _FREQUENCIES**0.5, (phases / b**0.5).sin() / _FREQUENCIES**0.5]
-        single = (turned.unsqueeze(2) * self._nodes).flatten(1)
-        fourth = turned.square().sum(1, keepdim=True).square()
-        return torch.cat([*waves, single.cos() * self._amplitudes, single.sin() * self._amplitudes, fourth], dim=1)
+        for tone in _TONES:
+            waves += [(turned * tone).cos() / len(self.basis) ** 0.5, (turned * tone).sin() / len(self.basis) ** 0.5]
+        return torch.cat([*waves, turned.square().sum(1, keepdim=True).square()], dim=1)
 
     def kernels(
         self, firsts: Tensor, seconds: Tensor, waves: Tensor, counts: Tensor
