@@ -16,9 +16,11 @@ from recbole_aia.losses._pairs import gaussian_sums
 _BANDWIDTHS = (2.0, 1.0, 0.5)
 _FINE = (0.25, 0.125)  # what forests see; random features are too coarse for these
 _FREQUENCIES = 64  # random Fourier features of a Gaussian kernel
-EXACT_USERS = 2048  # up to which Gaussian kernels are computed between all pairs of users
-# Of single dimensions, each a kernel of its own: in a sum a coarse one hides what a fine one sees, and trees too.
-_TONES = (0.8, 1.6, 2.4)
+EXACT_USERS = 10_000  # up to which Gaussian kernels are computed between all pairs of users
+# Soft steps along single dimensions, up beyond t and down before -t. Each t is a kernel of its own: in a sum of them
+# the middle makes up for the tails, and trees see the tails.
+_STEPS = (0.0, 0.8, 1.6, 2.4)
+_SLOPE = 4.0
 _FLOOR = 0.01  # smallest eigenvalue that is whitened, relative to their mean
 _RIDGES = (1.0, 0.1)  # of bases between the two, for the linear kernel: shares of the mean eigenvalue
 _NULL_USERS = 1024  # drawn for the spread of the statistics under permuted labels
@@ -43,9 +45,10 @@ class ClassDiscrepancy:
     be: users then look least like those of their own class, which an attacker who knows reads backwards.
 
     Kernels, each in the basis of standardized dimensions and in that of whitened users: linear (means), quadratic
-    (second moments), Gaussian of several bandwidths, and waves of three lengths along single dimensions; linear ones
-    also in two bases in between. Up to ``exact_users`` users the Gaussian kernels are exact, in ``O(n^2 d)``. Above
-    that, they are random Fourier features, without the two finest; a call then costs ``O(n d (d + D))`` for D features.
+    (second moments), Gaussian of several bandwidths, and soft steps along single dimensions, in the middle and towards
+    the tails; linear ones also in two bases in between. Up to ``exact_users`` users the Gaussian kernels are exact, in
+    ``O(n^2 d)``. Above that, they are random Fourier features, without the two finest; a call then costs
+    ``O(n d (d + D))`` for D features.
 
     Args:
         embeddings: where the users are now, ``[n, d]``. Bases, bandwidths and :math:`\sigma` are taken from here: the
@@ -105,14 +108,14 @@ class ClassDiscrepancy:
     def __call__(self, embeddings: Tensor) -> Tensor:
         """The statistics of users at ``embeddings [n, d]``: ``[S, C]``, differentiable."""
         users, groups = self._standardized(embeddings), self._groups
-        moving = (*groups.moments(users), _summed(self._waves, users, groups.members))
-        firsts, seconds, waves = (torch.cat(pair) for pair in zip(moving, self._staying, strict=True))
+        moving = (*groups.moments(users), _summed(self._features, users, groups.members))
+        firsts, seconds, features = (torch.cat(pair) for pair in zip(moving, self._staying, strict=True))
         values = []
-        for metric, part in zip(self._metrics, waves.chunk(2, dim=1), strict=True):
+        for metric, part in zip(self._metrics, features.chunk(2, dim=1), strict=True):
             values += [groups.discrepancies(*sums) for sums in metric.kernels(firsts, seconds, part, groups.counts)]
             if metric.exact:
                 sums = metric.gaussian_sums(torch.cat([users, self._others]), groups.everyone)
-                place = len(values) - len(_TONES)
+                place = len(values) - len(_STEPS)
                 values[place:place] = [groups.discrepancies(products, groups.counts) for products in sums]
         values += [groups.discrepancies(*_linear(band, firsts, seconds)) for band in self._bands]
         return (torch.stack(values) / self._deviations).to(embeddings.dtype)
@@ -122,14 +125,14 @@ class ClassDiscrepancy:
         flat = self.scale <= _FLAT * self.scale.max()
         return (embeddings - self.center) * self.scale.reciprocal().masked_fill(flat, 0.0)
 
-    def _waves(self, users: Tensor) -> Tensor:
-        return torch.cat([metric.waves(users) for metric in self._metrics], dim=1)
+    def _features(self, users: Tensor) -> Tensor:
+        return torch.cat([metric.features(users) for metric in self._metrics], dim=1)
 
     @torch.no_grad()
     def _sums(self, users: Tensor, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums of users, of their squares and of their waves in groups ``[A, n]``."""
+        """Sums of users, of their squares and of their features in groups ``[A, n]``."""
         seconds = torch.stack([(users * member.unsqueeze(1)).t() @ users for member in members])
-        return (members @ users).double(), seconds.double(), _summed(self._waves, users, members)
+        return (members @ users).double(), seconds.double(), _summed(self._features, users, members)
 
 
 class _Metric:
@@ -139,39 +142,47 @@ class _Metric:
         width = len(basis)
         self.basis, self.exact = basis, exact
         self._frequencies = torch.randn(width, _FREQUENCIES, generator=generator).to(basis) / width**0.5
-        self._widths = [] if exact else [2 * _FREQUENCIES] * len(_BANDWIDTHS)
-        self._widths += [2 * width] * len(_TONES)
+        self._waves = [] if exact else [2 * _FREQUENCIES] * len(_BANDWIDTHS)
 
-    def waves(self, users: Tensor) -> Tensor:
-        r"""Features ``[n, D]`` of single dimensions and, unless exact, of the Gaussian kernels; of each the norm is 1.
+    def features(self, users: Tensor) -> Tensor:
+        r"""Features ``[n, D]`` of the Gaussian kernels, unless exact, and of the steps.
 
-        The last column is :math:`|x|^4`, the quadratic kernel of a user and itself.
+        Then follow, column by column, the quadratic kernel of a user and itself, and that of each of the steps.
         """
-        turned, waves = users @ self.basis, list[Tensor]()
+        turned, features = users @ self.basis, list[Tensor]()
         if not self.exact:
             phases = turned @ self._frequencies
             for b in _BANDWIDTHS:
-                waves += [(phases / b**0.5).cos() / _FREQUENCIES**0.5, (phases / b**0.5).sin() / _FREQUENCIES**0.5]
-        for tone in _TONES:
-            waves += [(turned * tone).cos() / len(self.basis) ** 0.5, (turned * tone).sin() / len(self.basis) ** 0.5]
-        return torch.cat([*waves, turned.square().sum(1, keepdim=True).square()], dim=1)
+                features += [(phases / b**0.5).cos() / _FREQUENCIES**0.5, (phases / b**0.5).sin() / _FREQUENCIES**0.5]
+        norms = [turned.square().sum(1).square()]
+        for t in _STEPS:
+            sides = [_SLOPE * (turned - t), _SLOPE * (-turned - t)]
+            features.append(torch.cat(sides, dim=1).sigmoid() / len(self.basis) ** 0.5)
+            norms.append(features[-1].square().sum(1))
+        return torch.cat([*features, torch.stack(norms, dim=1)], dim=1)
 
     def kernels(
-        self, firsts: Tensor, seconds: Tensor, waves: Tensor, counts: Tensor
+        self, firsts: Tensor, seconds: Tensor, features: Tensor, counts: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Of every kernel that is a product of sums: the products of groups ``[G, G]``, and its diagonal in each.
 
         Args:
             firsts: sums of users, ``[G, d]``.
             seconds: sums of their squares, ``[G, d, d]``.
-            waves: sums of :meth:`waves`, ``[G, D]``.
+            features: sums of :meth:`features`, ``[G, D]``.
             counts: numbers of users, ``[G]``.
         """
-        basis = self.basis.to(firsts)
+        basis, (parts, norms) = self.basis.to(firsts), self._parts(features)
         yield _linear(basis, firsts, seconds)
-        yield _squared((basis.t() @ seconds @ basis).flatten(1)), waves[:, -1]
-        for part in waves[:, :-1].split(self._widths, dim=1):
-            yield _squared(part), counts
+        yield _squared((basis.t() @ seconds @ basis).flatten(1)), norms[0]
+        for part, trace in zip(parts, [*[counts] * len(self._waves), *norms[1:]], strict=True):
+            yield _squared(part), trace
+
+    def _parts(self, features: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The features of each kernel, and the columns after them."""
+        widths = [*self._waves, *[2 * len(self.basis)] * len(_STEPS)]
+        split = features.split([*widths, 1 + len(_STEPS)], dim=1)
+        return split[:-1], split[-1].unbind(1)
 
     def gaussians(self, users: Tensor) -> Iterator[Tensor]:
         r"""The Gaussian kernels :math:`\exp(-|x - y|^2 / 2bd)` between ``users [n, d]``, ``[n, n]``, as b is halved."""
@@ -191,14 +202,13 @@ class _Metric:
 
     def grams(self, users: Tensor) -> Iterator[Tensor]:
         """Every kernel between ``users [n, d]``, in the order of the statistics and in double precision."""
-        turned, waves = (users @ self.basis).double(), self.waves(users).double()
+        turned, (parts, _) = (users @ self.basis).double(), self._parts(self.features(users).double())
         linear = turned @ turned.t()
         yield linear
         yield linear.square()
         if self.exact:
             yield from (gram.double() for gram in self.gaussians(users))
-        for part in waves[:, :-1].split(self._widths, dim=1):
-            yield part @ part.t()
+        yield from (part @ part.t() for part in parts)
 
 
 class _Groups:

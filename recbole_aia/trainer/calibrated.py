@@ -56,7 +56,7 @@ class CalibratedTrainer(DefenseTrainer):
         self.pull: TowerPull | None = None
         defended = defended_epochs(self.config)
         self.first_defended = self.total - defended
-        self._statistics(self.view.served(self._labeled()[0]).detach())
+        self._statistics(self.view.served(self._labeled()[0]).detach(), last=False)
         return [*([Phase(self.first_defended)] if self.first_defended else []), Phase(defended)]
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
@@ -75,7 +75,7 @@ class CalibratedTrainer(DefenseTrainer):
         if not last:
             few = max(_LEAST_STEPS, _EPOCH_STEPS * _FEW_USERS // len(target.users))
             steps = min(steps, few, _EPOCH_STEPS)
-        outcome = move(target, self._statistics(target.initial), steps)
+        outcome = move(target, self._statistics(target.initial, last), steps)
         if not isfinite(outcome.after):
             raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
         self.logger.info(
@@ -87,8 +87,12 @@ class CalibratedTrainer(DefenseTrainer):
         users = (self.labels.labels >= 0).any(1).nonzero().squeeze(1)
         return users.to(self.device), self.labels.labels[users].to(self.device)
 
-    def _statistics(self, embeddings: Tensor) -> ClassDiscrepancy:
-        return statistics(embeddings, self._labeled()[1], self.labels.names, **settings_of(self.config))
+    def _statistics(self, embeddings: Tensor, last: bool) -> ClassDiscrepancy:
+        settings = settings_of(self.config)
+        if not last:
+            # What is finer than random features comes at the end: epochs in between would take twice the time.
+            settings["exact_users"] = min(settings["exact_users"], _FEW_USERS)
+        return statistics(embeddings, self._labeled()[1], self.labels.names, **settings)
 
     def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         loss = super()._losses(interaction)

@@ -9,7 +9,7 @@ from tests.losses.test_discrepancy import labels, leaky, users
 def test_no_statistic_is_left_away_from_chance(exact_users):
     embeddings, known = leaky(200, 4)
     discrepancy = ClassDiscrepancy(embeddings, known, exact_users=exact_users)
-    moved, outcome = aligned(embeddings, discrepancy)
+    moved, outcome = aligned(embeddings, discrepancy, max_steps=200)
     assert outcome.before > 10
     assert outcome.after <= 0.5
     assert discrepancy(moved).abs().max() <= 0.5
@@ -27,7 +27,7 @@ def test_users_who_are_matched_too_closely_are_brought_back():
 def test_users_at_chance_stay_where_they_are():
     embeddings, known = leaky(200, 4)
     discrepancy = ClassDiscrepancy(embeddings, known)
-    there, _ = aligned(embeddings, discrepancy)
+    there, _ = aligned(embeddings, discrepancy, max_steps=200)
     again, outcome = aligned(there, discrepancy)
     assert outcome.steps == 0
     assert torch.equal(again, there)
