@@ -79,7 +79,7 @@ class Scores:
     """
 
     def __init__(self, config: AIAConfig, checkpoint: Any) -> None:
-        run = load_run(checkpoint, argv=[f"--data_path={config['data_path']}"])
+        run = load_run(checkpoint)
         loaders = prepare_loaders(config, copy.deepcopy(run.dataset), scores_users=scores_users(config))
         self._trainer, self._parts = trainer_class(config)(config, run.model), loaders[1:]
         self._view = UserEmbeddingView(run.model)
