@@ -134,6 +134,7 @@ def checkpoint_state(trainer: Any, epoch: int) -> dict[str, Any]:
         "state_dict": trainer.model.state_dict(),
         "other_parameter": trainer.model.other_parameter(),
         "optimizer": trainer.optimizer.state_dict(),
+        "defense": getattr(trainer, "defense", None),
         **getattr(trainer, "kept_state", {}),
     }
 

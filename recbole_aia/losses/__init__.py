@@ -14,7 +14,7 @@ from .discrepancy import EXACT_USERS, ClassDiscrepancy
 from .gaussian import ClassDivergence, CovarianceMethod, gaussian_kl, ledoit_wolf_shrinkage
 from .mechanisms import analytic_gaussian_scale, clip_rows, laplace_scale
 from .transport import transport
-from .weighting import min_norm_weight
+from .weighting import length, min_norm_weight
 
 __all__ = [
     "EXACT_USERS",
@@ -37,6 +37,7 @@ __all__ = [
     "gaussian_kl",
     "laplace_scale",
     "ledoit_wolf_shrinkage",
+    "length",
     "min_norm_weight",
     "penalized_barycenter",
     "rank_margin",

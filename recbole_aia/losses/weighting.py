@@ -36,6 +36,11 @@ def min_norm_weight(
     return weight.clamp(lower, 1)
 
 
+def length(gradient: Sequence[Tensor]) -> Tensor:
+    """The length of a gradient in several parts, a scalar."""
+    return torch.stack([part.square().sum() for part in gradient]).sum().sqrt()
+
+
 def _products(privacy: Sequence[Tensor], utility: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Squared norms of both gradients and their inner product, scalars."""
     pairs = [(p.flatten(), u.flatten()) for p, u in zip(privacy, utility, strict=True)]

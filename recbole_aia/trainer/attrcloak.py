@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_aia.errors import AttributeDataError, ConfigValueError
-from recbole_aia.losses import ClassDivergence, min_norm_weight
+from recbole_aia.losses import ClassDivergence, length, min_norm_weight
 from recbole_aia.trainer.chance import ChanceStop
 from recbole_aia.trainer.post import PostTrainer, Request
 from recbole_aia.trainer.retention import Recommendation
@@ -134,7 +134,7 @@ class Weighting:
         return [torch.lerp(u, p, weight) for p, u in zip(privacy, utility, strict=True)]
 
     def _units(self, privacy: list[Tensor], utility: list[Tensor]) -> tuple[float, float]:
-        lengths = _length(privacy), _length(utility)
+        lengths = float(length(privacy)), float(length(utility))
         return (1.0, 1.0) if self.name == "mgda" or 0.0 in lengths else lengths
 
     def record(self) -> list[float]:
@@ -169,7 +169,3 @@ def _value_and_slope(divergence: ClassDivergence, embeddings: Tensor, pulled: Te
     here = embeddings.detach().requires_grad_()
     values = divergence(here)
     return values.mean().detach(), torch.autograd.grad(values[pulled].mean(), here)[0]
-
-
-def _length(gradient: list[Tensor]) -> float:
-    return float(torch.stack([part.square().sum() for part in gradient]).sum().sqrt())

@@ -68,6 +68,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         self.saved_model_file: str
         self.start_epoch: int
         self._phase_start = 0
+        self._resumed: tuple[str, str] | None = None
         self.labels: LabelTable
         self.terms: Sequence[LossTerm] = ()
         # RecBole names checkpoints by the second: runs side by side would overwrite each other.
@@ -83,6 +84,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             CheckpointError: there is no such file, or it could run code.
         """
         state = load_checkpoint(resume_file)
+        self._resumed = (str(resume_file), state.get("defense", self.defense))
         super().resume_checkpoint(resume_file)
         self.model.unlearned = list(state.get("unlearned", []))
 
@@ -122,6 +124,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
 
         Raises:
             AttributeDataError: the dataset's users have no usable labels.
+            ConfigValueError: a checkpoint was resumed that has missed epochs in which it should have been defended.
         """
         self.labels = defense_labels(self.config, train_data.dataset)
         by_validation = self.config["select"] == "valid_after_phase1"
@@ -129,6 +132,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             self.logger.warning("select: valid_after_phase1 may keep a state that is only half defended.")
         self.stopping_step = sys.maxsize
         phases, self.epochs, selected = self.phases(), 0, False
+        self._check_resumed(sum(phase.epochs for phase in phases[:-1]))
         for phase in phases:
             self._phase_start = self.epochs
             self.epochs += phase.epochs
@@ -145,6 +149,15 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             if saved:
                 self._save_checkpoint(self.epochs - 1, verbose=verbose)
         return self.best_valid_score, self.best_valid_result
+
+    def _check_resumed(self, undefended: int) -> None:
+        """Raises where a checkpoint of no defense, or of another, is already further than the undefended epochs."""
+        file, defense = self._resumed or ("", self.defense)
+        if defense != self.defense and self.start_epoch > undefended:
+            raise ConfigValueError(
+                f"'{file}' was trained for {self.start_epoch} epochs with defense {defense}, and {self.defense} begins "
+                f"after {undefended}. Use it as init_checkpoint, or resume an earlier one."
+            )
 
     def _worst_score(self) -> float:
         return -float("inf") if self.valid_metric_bigger else float("inf")

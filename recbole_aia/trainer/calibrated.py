@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import Alignment, ClassDiscrepancy, align, aligned
+from recbole_aia.losses import Alignment, ClassDiscrepancy, align, aligned, length
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.chance import statistics
 from recbole_aia.trainer.post import PostTrainer
@@ -127,7 +127,7 @@ class TowerPull:
         size = self.discrepancy(self.trainer.view.served(self.users)).square().mean().sqrt()
         pulls = torch.autograd.grad(size, parameters)
         own = torch.autograd.grad(recommendation, parameters, retain_graph=True)
-        weight = self.every * size.detach().clamp_max(1) * _length(own) / _length(pulls).clamp_min(_TINY)
+        weight = self.every * size.detach().clamp_max(1) * length(own) / length(pulls).clamp_min(_TINY)
         linear = sum(((weight * pull) * p).sum() for pull, p in zip(pulls, parameters, strict=True))
         return size.detach() + linear - linear.detach()  # type: ignore[union-attr]
 
@@ -237,7 +237,3 @@ def defended_epochs(config: Any) -> int:
 def settings_of(config: Any) -> dict[str, Any]:
     """Settings of :class:`ClassDiscrepancy`."""
     return {"seed": int(config["seed"]), "exact_users": int(config["calibrated_exact_users"])}
-
-
-def _length(gradients: Sequence[Tensor]) -> Tensor:
-    return torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()

@@ -8,6 +8,7 @@ from recbole_aia.data import load_labels, prepare_loaders
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import ClassDiscrepancy
 from recbole_aia.model import build_model
+from recbole_aia.trainer.base import UndefendedTrainer
 
 SMALL = {"n_layers": 1, "hidden_size_list": [16], "mf_embedding_size": 8, "mlp_embedding_size": 8}
 QUICK = {
@@ -127,3 +128,13 @@ class TestInTraining:
         config = make_config("BPR", defense="calibrated", epochs=3, calibrated_epochs=4)
         with pytest.raises(ConfigValueError, match="calibrated_epochs is 4"):
             CalibratedTrainer.check(config, ["gender"])
+
+
+def test_a_finished_undefended_checkpoint_is_not_passed_off_as_defended(make_config, ml100k):
+    values = {"epochs": 1, "train_batch_size": 16384, "attributes": ["gender"]}
+    plain, loaders, _ = prepared(UndefendedTrainer, make_config, ml100k, **{**values, "defense": "none"})
+    plain.fit(loaders[0], loaders[1])
+    trainer, _, _ = prepared(CalibratedTrainer, make_config, ml100k, **values)
+    trainer.resume_checkpoint(plain.saved_model_file)
+    with pytest.raises(ConfigValueError, match="was trained for 1 epochs with defense none"):
+        trainer.fit(loaders[0])
