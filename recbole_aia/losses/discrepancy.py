@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +26,9 @@ _RIDGES = (1.0, 0.1)  # of bases between the two, for the linear kernel: shares 
 _NULL_USERS = 1024  # drawn for the spread of the statistics under permuted labels
 _FEWEST = 5  # members of a class that is judged on its own
 _FLAT = 1e-6  # a standard deviation relative to the largest
-_MUTE = 1e-9  # a kernel's deviation between users; all kernels are of the order of 1
-_CHUNK = 32_768
+_MUTE = 1e-9  # a kernel's deviation between users; none of the kernels is of a lower order than 1
+_CHUNK = 2048  # users whose features stay in a core's caches
+_KEPT = 10_000  # users whose features are kept for the gradient
 
 
 class ClassDiscrepancy:
@@ -108,11 +109,11 @@ class ClassDiscrepancy:
     def __call__(self, embeddings: Tensor) -> Tensor:
         """The statistics of users at ``embeddings [n, d]``: ``[S, C]``, differentiable."""
         users, groups = self._standardized(embeddings), self._groups
-        moving = (*groups.moments(users), _summed(self._features, users, groups.members))
+        moving = (*groups.moments(users), self._features(users, groups.members))
         firsts, seconds, features = (torch.cat(pair) for pair in zip(moving, self._staying, strict=True))
         values = []
         for metric, part in zip(self._metrics, features.chunk(2, dim=1), strict=True):
-            values += [groups.discrepancies(*sums) for sums in metric.kernels(firsts, seconds, part, groups.counts)]
+            values += [groups.discrepancies(*sums) for sums in metric.kernels(firsts, seconds, part)]
             if metric.exact:
                 sums = metric.gaussian_sums(torch.cat([users, self._others]), groups.everyone)
                 place = len(values) - len(_STEPS)
@@ -125,14 +126,22 @@ class ClassDiscrepancy:
         flat = self.scale <= _FLAT * self.scale.max()
         return (embeddings - self.center) * self.scale.reciprocal().masked_fill(flat, 0.0)
 
-    def _features(self, users: Tensor) -> Tensor:
-        return torch.cat([metric.features(users) for metric in self._metrics], dim=1)
+    def _features(self, users: Tensor, members: Tensor) -> Tensor:
+        """Sums of features over groups ``[G, n]``, of both metrics; above many users computed again backward."""
+
+        def part(rows: Tensor, weights: Tensor) -> Tensor:
+            return torch.cat([metric.features(rows, weights) for metric in self._metrics], dim=1).double()
+
+        chunks = list(zip(users.split(_CHUNK), members.split(_CHUNK, dim=1), strict=True))
+        if len(users) <= _KEPT:
+            return torch.stack([part(*chunk) for chunk in chunks]).sum(0)
+        return torch.stack([checkpoint(part, *chunk, use_reentrant=False) for chunk in chunks]).sum(0)
 
     @torch.no_grad()
     def _sums(self, users: Tensor, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sums of users, of their squares and of their features in groups ``[A, n]``."""
         seconds = torch.stack([(users * member.unsqueeze(1)).t() @ users for member in members])
-        return (members @ users).double(), seconds.double(), _summed(self._features, users, members)
+        return (members @ users).double(), seconds.double(), self._features(users, members)
 
 
 class _Metric:
@@ -142,47 +151,49 @@ class _Metric:
         width = len(basis)
         self.basis, self.exact = basis, exact
         self._frequencies = torch.randn(width, _FREQUENCIES, generator=generator).to(basis) / width**0.5
-        self._waves = [] if exact else [2 * _FREQUENCIES] * len(_BANDWIDTHS)
+        waves = [] if exact else [2 * _FREQUENCIES] * len(_BANDWIDTHS)
+        self._widths = [*waves, *(width * (2 if t else 1) for t in _STEPS)]
 
-    def features(self, users: Tensor) -> Tensor:
-        r"""Features ``[n, D]`` of the Gaussian kernels, unless exact, and of the steps.
+    def _waves(self, turned: Tensor) -> Iterator[list[Tensor]]:
+        """The random features of each Gaussian kernel; their squares add up to the number of frequencies."""
+        phases = turned @ self._frequencies
+        for b in [] if self.exact else _BANDWIDTHS:
+            yield [(phases / b**0.5).cos(), (phases / b**0.5).sin()]
 
-        Then follow, column by column, the quadratic kernel of a user and itself, and that of each of the steps.
-        """
-        turned, features = users @ self.basis, list[Tensor]()
-        if not self.exact:
-            phases = turned @ self._frequencies
-            for b in _BANDWIDTHS:
-                features += [(phases / b**0.5).cos() / _FREQUENCIES**0.5, (phases / b**0.5).sin() / _FREQUENCIES**0.5]
-        norms = [turned.square().sum(1).square()]
+    def _steps(self, turned: Tensor) -> Iterator[list[Tensor]]:
         for t in _STEPS:
-            sides = [_SLOPE * (turned - t), _SLOPE * (-turned - t)]
-            features.append(torch.cat(sides, dim=1).sigmoid() / len(self.basis) ** 0.5)
-            norms.append(features[-1].square().sum(1))
-        return torch.cat([*features, torch.stack(norms, dim=1)], dim=1)
+            up = ((turned - t) * _SLOPE).sigmoid()
+            yield [up, ((turned + t) * -_SLOPE).sigmoid()] if t else [up]
 
-    def kernels(
-        self, firsts: Tensor, seconds: Tensor, features: Tensor, counts: Tensor
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def features(self, users: Tensor, members: Tensor) -> Tensor:
+        r"""Sums over groups ``[G, n]`` of features ``[n, D]``: ``[G, 1 + D + S]``.
+
+        First stand the sums of the quadratic kernel of a user and itself. Then, for each of the S other kernels that
+        are products of features, those of its features and of the kernel of a user and itself.
+        """
+        turned = users @ self.basis
+        sums = [members @ turned.square().sum(1, keepdim=True).square()]
+        for wave in self._waves(turned):
+            sums += [*(members @ part for part in wave), _FREQUENCIES * members.sum(1, keepdim=True)]
+        for step in self._steps(turned):
+            own = torch.stack([(members @ part.square()).sum(1) for part in step]).sum(0)
+            sums += [*(members @ part for part in step), own.unsqueeze(1)]
+        return torch.cat(sums, dim=1)
+
+    def kernels(self, firsts: Tensor, seconds: Tensor, features: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Of every kernel that is a product of sums: the products of groups ``[G, G]``, and its diagonal in each.
 
         Args:
             firsts: sums of users, ``[G, d]``.
             seconds: sums of their squares, ``[G, d, d]``.
-            features: sums of :meth:`features`, ``[G, D]``.
-            counts: numbers of users, ``[G]``.
+            features: of :meth:`features`.
         """
-        basis, (parts, norms) = self.basis.to(firsts), self._parts(features)
+        basis = self.basis.to(firsts)
+        fourth, *parts = features.split([1, *(width + 1 for width in self._widths)], dim=1)
         yield _linear(basis, firsts, seconds)
-        yield _squared((basis.t() @ seconds @ basis).flatten(1)), norms[0]
-        for part, trace in zip(parts, [*[counts] * len(self._waves), *norms[1:]], strict=True):
-            yield _squared(part), trace
-
-    def _parts(self, features: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """The features of each kernel, and the columns after them."""
-        widths = [*self._waves, *[2 * len(self.basis)] * len(_STEPS)]
-        split = features.split([*widths, 1 + len(_STEPS)], dim=1)
-        return split[:-1], split[-1].unbind(1)
+        yield _squared((basis.t() @ seconds @ basis).flatten(1)), fourth[:, 0]
+        for part in parts:
+            yield _squared(part[:, :-1]), part[:, -1]
 
     def gaussians(self, users: Tensor) -> Iterator[Tensor]:
         r"""The Gaussian kernels :math:`\exp(-|x - y|^2 / 2bd)` between ``users [n, d]``, ``[n, n]``, as b is halved."""
@@ -202,13 +213,15 @@ class _Metric:
 
     def grams(self, users: Tensor) -> Iterator[Tensor]:
         """Every kernel between ``users [n, d]``, in the order of the statistics and in double precision."""
-        turned, (parts, _) = (users @ self.basis).double(), self._parts(self.features(users).double())
-        linear = turned @ turned.t()
+        turned = users @ self.basis
+        linear = turned.double() @ turned.double().t()
         yield linear
         yield linear.square()
         if self.exact:
             yield from (gram.double() for gram in self.gaussians(users))
-        yield from (part @ part.t() for part in parts)
+        for parts in (*self._waves(turned), *self._steps(turned)):
+            features = torch.cat(parts, dim=1).double()
+            yield features @ features.t()
 
 
 class _Groups:
@@ -308,15 +321,3 @@ def _spread(kernel: Tensor) -> Tensor:
     centered = kernel - means - means.unsqueeze(1) + means.mean()
     off_diagonal = centered.square().sum() - centered.diagonal().square().sum()
     return (2 * off_diagonal / (n * (n - 1))).sqrt()
-
-
-def _summed(function: Callable[[Tensor], Tensor], users: Tensor, members: Tensor) -> Tensor:
-    """Sums of a function's rows over groups ``[G, n]``, in double precision; chunks are computed again backward."""
-
-    def part(rows: Tensor, weights: Tensor) -> Tensor:
-        return (weights @ function(rows)).double()
-
-    if len(users) <= _CHUNK:
-        return part(users, members)
-    chunks = zip(users.split(_CHUNK), members.split(_CHUNK, dim=1), strict=True)
-    return torch.stack([checkpoint(part, *chunk, use_reentrant=False) for chunk in chunks]).sum(0)
