@@ -1,0 +1,83 @@
+"""Groups of users, and the unbiased squared mean discrepancy of each class from its rest."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recbole_aia.losses._moments import Cells, class_moments
+
+_FEWEST = 5  # members of a class that is judged on its own
+
+
+class Groups:
+    """Groups of those who move: the classes of each attribute, its small ones together, and its bystanders."""
+
+    def __init__(self, labels: Tensor, other_labels: Tensor, known: Tensor | None, users: Tensor) -> None:
+        codes, named = _grouped(labels, labels if known is None else known)
+        n_attributes = labels.shape[1]
+        owners = torch.tensor([a for a, _, _ in named], device=users.device)
+        self._cells = Cells(codes, [(a, code) for a, code, _ in named], users)
+        #: Who is in each group, ``[G, n]``; those who stay are a group of each attribute after them.
+        self.members = torch.stack([codes[:, a] == code for a, code, _ in named]).to(users)
+        self.staying = (other_labels >= 0).t().to(users)
+        #: The same of all users, those who stay last, ``[G + A, n + m]``.
+        self.everyone: Tensor = torch.block_diag(self.members, self.staying)
+        self.counts = torch.cat([self.members.sum(1), self.staying.sum(1)]).double()
+        belongs = [F.one_hot(owners, n_attributes).t(), torch.eye(n_attributes).to(owners)]
+        self._populations = torch.cat(belongs, dim=1).double()
+        sizes, totals = self.counts[: len(named)], (self._populations @ self.counts)[owners]
+        judged = torch.tensor([bool(members) for _, _, members in named], device=users.device)
+        self._judged = (judged & (sizes > 1) & (totals - sizes > 1)).nonzero().squeeze(1)
+        if not len(self._judged):
+            raise ValueError("no attribute has a class of two users and two users outside it")
+        self._owners, self._sizes = owners[self._judged], sizes[self._judged]
+        self._rests = totals[self._judged] - self._sizes
+        n, m = self._sizes, self._rests
+        #: What sizes make of a kernel's deviation between two users.
+        self.factors = (1 / (n * (n - 1)) + 1 / (m * (m - 1)) + 2 / (n * m)).sqrt()
+        self.classes = [(named[i][0], named[i][2]) for i in self._judged.tolist()]
+
+    def moments(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums of users and of their squares in every group, ``[G, d]`` and ``[G, d, d]``, about the origin."""
+        means, seconds = class_moments(users, self._cells)
+        center, counts = self._cells.center.double(), self.counts[: len(means)].view(-1, 1)
+        means, seconds = means.double(), seconds.double()
+        cross = means.unsqueeze(2) * center
+        seconds = seconds + cross + cross.transpose(1, 2) + center.unsqueeze(1) * center
+        return (means + center) * counts, seconds * counts.unsqueeze(2)
+
+    def discrepancies(self, products: Tensor, traces: Tensor) -> Tensor:
+        """Of every judged class, ``[C]``.
+
+        Args:
+            products: sums of a kernel over pairs of users of two groups, ``[G + A, G + A]``.
+            traces: of it over the users of a group and themselves, ``[G + A]``.
+        """
+        own, own_trace = products.diagonal()[self._judged], traces[self._judged]
+        population, trace = self._populations[self._owners], (self._populations @ traces)[self._owners]
+        mixed = (population * products[self._judged]).sum(1)
+        everyone = ((population @ products) * population).sum(1)
+        n, m = self._sizes, self._rests
+        inside = (own - own_trace) / (n * (n - 1))
+        outside = (everyone - 2 * mixed + own - (trace - own_trace)) / (m * (m - 1))
+        apart: Tensor = inside + outside - 2 * (mixed - own) / (n * m)
+        return apart
+
+
+def _grouped(labels: Tensor, known: Tensor) -> tuple[Tensor, list[tuple[int, int, tuple[int, ...]]]]:
+    """The group of each user ``[n, A]``, -1 for none; and (attribute, group, its labels) of each group."""
+    codes, named = torch.full_like(labels, -1), list[tuple[int, int, tuple[int, ...]]]()
+    for a, column in enumerate(labels.t()):
+        values, sizes = column[column >= 0].unique(return_counts=True)
+        large = [(int(value),) for value in values[sizes >= _FEWEST]]
+        small = tuple(values[sizes < _FEWEST].tolist())
+        for code, members in enumerate([*large, small] if small else large):
+            codes[torch.isin(column, column.new_tensor(members)), a] = code
+            named.append((a, code, members))
+        bystanders = (column < 0) & (known[:, a] >= 0)
+        if bystanders.any():
+            codes[bystanders, a] = len(large) + 1
+            named.append((a, len(large) + 1, ()))
+    return codes, named

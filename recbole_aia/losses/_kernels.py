@@ -1,0 +1,132 @@
+"""Kernels between users, each a product of sums over groups or computed between all pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from recbole_aia.losses._pairs import gaussian_sums
+
+# Bandwidths of Gaussian kernels, in units of d, half the mean squared distance of two users, each half the one before.
+_BANDWIDTHS = (2.0, 1.0, 0.5)
+_FINE = (0.25, 0.125)  # what forests see; random features are too coarse for these
+_FREQUENCIES = 64  # random Fourier features of a Gaussian kernel
+# Soft steps along single dimensions, up beyond t and down before -t. Each t is a kernel of its own: in a sum of them
+# the middle makes up for the tails, and trees see the tails.
+_STEPS = (0.0, 0.8, 1.6, 2.4)
+_SLOPE = 4.0
+_FLOOR = 0.01  # smallest eigenvalue that is whitened, relative to their mean
+_RIDGES = (1.0, 0.1)  # of bases between the two, for the linear kernel: shares of the mean eigenvalue
+
+
+class Metric:
+    """A basis in which users are compared, and the kernels in that basis."""
+
+    def __init__(self, basis: Tensor, exact: bool, generator: torch.Generator) -> None:
+        width = len(basis)
+        self.basis, self.exact = basis, exact
+        self._frequencies = torch.randn(width, _FREQUENCIES, generator=generator).to(basis) / width**0.5
+        waves = [] if exact else [2 * _FREQUENCIES] * len(_BANDWIDTHS)
+        self._widths = [*waves, *(width * (2 if t else 1) for t in _STEPS)]
+
+    def _waves(self, turned: Tensor) -> Iterator[list[Tensor]]:
+        """The random features of each Gaussian kernel; their squares add up to the number of frequencies."""
+        phases = turned @ self._frequencies
+        for b in [] if self.exact else _BANDWIDTHS:
+            yield [(phases / b**0.5).cos(), (phases / b**0.5).sin()]
+
+    def _steps(self, turned: Tensor) -> Iterator[list[Tensor]]:
+        for t in _STEPS:
+            up = ((turned - t) * _SLOPE).sigmoid()
+            yield [up, ((turned + t) * -_SLOPE).sigmoid()] if t else [up]
+
+    def features(self, users: Tensor, members: Tensor) -> Tensor:
+        r"""Sums over groups ``[G, n]`` of features ``[n, D]``: ``[G, 1 + D + S]``.
+
+        First stand the sums of the quadratic kernel of a user and itself. Then, for each of the S other kernels that
+        are products of features, those of its features and of the kernel of a user and itself.
+        """
+        turned = users @ self.basis
+        sums = [members @ turned.square().sum(1, keepdim=True).square()]
+        for wave in self._waves(turned):
+            sums += [*(members @ part for part in wave), _FREQUENCIES * members.sum(1, keepdim=True)]
+        for step in self._steps(turned):
+            own = torch.stack([(members @ part.square()).sum(1) for part in step]).sum(0)
+            sums += [*(members @ part for part in step), own.unsqueeze(1)]
+        return torch.cat(sums, dim=1)
+
+    def kernels(
+        self, firsts: Tensor, seconds: Tensor, features: Tensor, gaussians: Sequence[tuple[Tensor, Tensor]]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of every kernel: sums over pairs of users of two groups ``[G, G]``, and those over users and themselves.
+
+        Args:
+            firsts: sums of users, ``[G, d]``.
+            seconds: sums of their squares, ``[G, d, d]``.
+            features: of :meth:`features`.
+            gaussians: these two of exact Gaussian kernels.
+        """
+        basis = self.basis.to(firsts)
+        fourth, *parts = features.split([1, *(width + 1 for width in self._widths)], dim=1)
+        yield linear(basis, firsts, seconds)
+        yield _squared((basis.t() @ seconds @ basis).flatten(1)), fourth[:, 0]
+        yield from gaussians
+        for part in parts:
+            yield _squared(part[:, :-1]), part[:, -1]
+
+    def gaussians(self, users: Tensor) -> Iterator[Tensor]:
+        r"""The Gaussian kernels :math:`\exp(-|x - y|^2 / 2bd)` between ``users [n, d]``, ``[n, n]``, as b is halved."""
+        turned = users @ self.basis
+        norms = turned.square().sum(1)
+        distances = (norms + norms.unsqueeze(1) - 2 * turned @ turned.t()).clamp_min(0)
+        gram = torch.exp(-distances / (2 * _BANDWIDTHS[0] * users.shape[1]))
+        yield gram
+        for _ in (*_BANDWIDTHS[1:], *_FINE):
+            gram = gram.square()
+            yield gram
+
+    def gaussian_sums(self, users: Tensor, members: Tensor) -> Tensor:
+        """Sums of :meth:`gaussians` over pairs of groups ``[G, n]``: ``[S, G, G]``."""
+        n_bandwidths = len(_BANDWIDTHS) + len(_FINE)
+        return gaussian_sums(users @ self.basis, members, n_bandwidths, 2 * _BANDWIDTHS[0] * users.shape[1])
+
+    def grams(self, users: Tensor) -> Iterator[Tensor]:
+        """Every kernel between ``users [n, d]``, in the order of the statistics and in double precision."""
+        turned = users @ self.basis
+        products = turned.double() @ turned.double().t()
+        yield products
+        yield products.square()
+        if self.exact:
+            yield from (gram.double() for gram in self.gaussians(users))
+        for parts in (*self._waves(turned), *self._steps(turned)):
+            features = torch.cat(parts, dim=1).double()
+            yield features @ features.t()
+
+
+def bases(users: Tensor) -> list[Tensor]:
+    """The identity, the basis in which users are white but for their smallest eigenvalues, and what lies between."""
+    width = users.shape[1]
+    values, vectors = torch.linalg.eigh(users.double().t().cov(correction=0).view(width, width))
+    mean = values.mean()
+    white = vectors * values.clamp_min(_FLOOR * float(mean)).rsqrt()
+    bands = [vectors * (values + ridge * mean).rsqrt() for ridge in _RIDGES]
+    return [torch.eye(width).to(users), white.to(users), *bands]
+
+
+def linear(basis: Tensor, firsts: Tensor, seconds: Tensor) -> tuple[Tensor, Tensor]:
+    """The linear kernel in a basis, see :meth:`_Metric.kernels`."""
+    return _squared(firsts @ basis), (seconds * (basis @ basis.t())).sum((1, 2))
+
+
+def _squared(vectors: Tensor) -> Tensor:
+    return vectors @ vectors.t()
+
+
+def spread(kernel: Tensor) -> Tensor:
+    r""":math:`(2 \operatorname{mean}_{i \ne j} \tilde K^2)^{1/2}` of a kernel ``[n, n]``, centered."""
+    means, n = kernel.mean(0), len(kernel)
+    centered = kernel - means - means.unsqueeze(1) + means.mean()
+    off_diagonal = centered.square().sum() - centered.diagonal().square().sum()
+    return (2 * off_diagonal / (n * (n - 1))).sqrt()
