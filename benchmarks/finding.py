@@ -146,8 +146,7 @@ def random_groups(users: Tensor, labels: Tensor) -> Floats:
 
 def of_means(discrepancy: ClassDiscrepancy, users: Tensor) -> Tensor:
     """The statistic of the classes' means, users whitened, of every class."""
-    values = discrepancy(users)
-    return values[(len(values) - 2) // 2]  # as many in the standardized basis come before; two more come last
+    return discrepancy(users)[discrepancy.kernels.index("white linear")]
 
 
 def largest(discrepancy: ClassDiscrepancy, users: Tensor) -> float:

@@ -18,18 +18,34 @@ _FREQUENCIES = 64  # random Fourier features of a Gaussian kernel
 _STEPS = (0.0, 0.8, 1.6, 2.4)
 _SLOPE = 4.0
 _FLOOR = 0.01  # smallest eigenvalue that is whitened, relative to their mean
+_LONG = 0.75  # of the variance is along the long axes: on all axes together the short ones make up for what these tell
+STANDARDIZED = "standardized"
 _RIDGES = (1.0, 0.1)  # of bases between the two, for the linear kernel: shares of the mean eigenvalue
 
 
 class Metric:
-    """A basis in which users are compared, and the kernels in that basis."""
+    """A basis ``[d, k]`` in which users are compared, and the kernels in that basis.
 
-    def __init__(self, basis: Tensor, exact: bool, generator: torch.Generator) -> None:
-        width = len(basis)
+    Args:
+        name: of the basis; steps are taken along the axes of the ``standardized`` one, which are the users' own.
+        basis: ``[d, k]``.
+        exact: whether Gaussian kernels are.
+        generator: of random features.
+    """
+
+    def __init__(self, name: str, basis: Tensor, exact: bool, generator: torch.Generator) -> None:
+        width = basis.shape[1]
         self.basis, self.exact = basis, exact
+        self._thresholds = _STEPS if name == STANDARDIZED else ()
+        gaussians = [f"Gaussian {b:g}" for b in (*_BANDWIDTHS, *(_FINE if exact else ()))]
+        kernels = ["linear", "quadratic", *gaussians, *(f"steps {t:g}" for t in self._thresholds)]
+        #: Of all kernels, in their order.
+        self.names = [f"{name} {kernel}" for kernel in kernels]
         self._frequencies = torch.randn(width, _FREQUENCIES, generator=generator).to(basis) / width**0.5
         waves = [] if exact else [2 * _FREQUENCIES] * len(_BANDWIDTHS)
-        self._widths = [*waves, *(width * (2 if t else 1) for t in _STEPS)]
+        self._widths = [*waves, *(width * (2 if t else 1) for t in self._thresholds)]
+        #: The second extent of :meth:`features`.
+        self.width = 1 + sum(width + 1 for width in self._widths)
 
     def _waves(self, turned: Tensor) -> Iterator[list[Tensor]]:
         """The random features of each Gaussian kernel; their squares add up to the number of frequencies."""
@@ -38,7 +54,7 @@ class Metric:
             yield [(phases / b**0.5).cos(), (phases / b**0.5).sin()]
 
     def _steps(self, turned: Tensor) -> Iterator[list[Tensor]]:
-        for t in _STEPS:
+        for t in self._thresholds:
             up = ((turned - t) * _SLOPE).sigmoid()
             yield [up, ((turned + t) * -_SLOPE).sigmoid()] if t else [up]
 
@@ -81,7 +97,7 @@ class Metric:
         turned = users @ self.basis
         norms = turned.square().sum(1)
         distances = (norms + norms.unsqueeze(1) - 2 * turned @ turned.t()).clamp_min(0)
-        gram = torch.exp(-distances / (2 * _BANDWIDTHS[0] * users.shape[1]))
+        gram = torch.exp(-distances / (2 * _BANDWIDTHS[0] * turned.shape[1]))
         yield gram
         for _ in (*_BANDWIDTHS[1:], *_FINE):
             gram = gram.square()
@@ -89,8 +105,8 @@ class Metric:
 
     def gaussian_sums(self, users: Tensor, members: Tensor) -> Tensor:
         """Sums of :meth:`gaussians` over pairs of groups ``[G, n]``: ``[S, G, G]``."""
-        n_bandwidths = len(_BANDWIDTHS) + len(_FINE)
-        return gaussian_sums(users @ self.basis, members, n_bandwidths, 2 * _BANDWIDTHS[0] * users.shape[1])
+        turned, n_bandwidths = users @ self.basis, len(_BANDWIDTHS) + len(_FINE)
+        return gaussian_sums(turned, members, n_bandwidths, 2 * _BANDWIDTHS[0] * turned.shape[1])
 
     def grams(self, users: Tensor) -> Iterator[Tensor]:
         """Every kernel between ``users [n, d]``, in the order of the statistics and in double precision."""
@@ -105,14 +121,20 @@ class Metric:
             yield features @ features.t()
 
 
-def bases(users: Tensor) -> list[Tensor]:
-    """The identity, the basis in which users are white but for their smallest eigenvalues, and what lies between."""
+def bases(users: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Bases ``[d, k]`` by name, of users who are standardized: those of all kernels, and those of linear ones alone.
+
+    White users have all eigenvalues alike but for their smallest, on all axes or on the long ones. The others, of which
+    the names are the ridges, lie between standardized and white.
+    """
     width = users.shape[1]
     values, vectors = torch.linalg.eigh(users.double().t().cov(correction=0).view(width, width))
     mean = values.mean()
     white = vectors * values.clamp_min(_FLOOR * float(mean)).rsqrt()
-    bands = [vectors * (values + ridge * mean).rsqrt() for ridge in _RIDGES]
-    return [torch.eye(width).to(users), white.to(users), *bands]
+    long = values.flip(0).cumsum(0).flip(0) - values < _LONG * values.sum()
+    metrics = {STANDARDIZED: torch.eye(width), "white": white, "white, long axes": white[:, long]}
+    between = {f"ridge {ridge:g}": vectors * (values + ridge * mean).rsqrt() for ridge in _RIDGES}
+    return {name: basis.to(users) for name, basis in metrics.items()}, between
 
 
 def linear(basis: Tensor, firsts: Tensor, seconds: Tensor) -> tuple[Tensor, Tensor]:

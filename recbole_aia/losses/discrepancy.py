@@ -32,10 +32,10 @@ class ClassDiscrepancy:
     users. Above 0 a class stands apart. Below 0 it has been matched more closely than a random group of its size would
     be: users then look least like those of their own class, which an attacker who knows reads backwards.
 
-    Kernels, each in the basis of standardized dimensions and in that of whitened users: linear (means), quadratic
-    (second moments), Gaussian of several bandwidths, and soft steps along single dimensions, in the middle and towards
-    the tails; linear ones also in two bases in between. Up to ``exact_users`` users the Gaussian kernels are exact, in
-    ``O(n^2 d)``. Above that, they are random Fourier features, without the two finest; a call then costs
+    Kernels, on standardized dimensions, on white users and on the long axes of these: linear (means), quadratic (second
+    moments) and Gaussian of several bandwidths. Along single dimensions: soft steps, in the middle and towards the
+    tails. Between standardized and white: two more linear ones. Up to ``exact_users`` users the Gaussian kernels are
+    exact, in ``O(n^2 d)``. Above that, they are random Fourier features, without the two finest; a call then costs
     ``O(n d (d + D))`` for D features.
 
     Args:
@@ -49,6 +49,7 @@ class ClassDiscrepancy:
         exact_users: up to this many, pairs of users are compared one by one.
 
     Attributes:
+        kernels: the name of each row.
         classes: (attribute, labels) of each column. Classes of fewer than five users are judged together, as one.
 
     Raises:
@@ -81,14 +82,18 @@ class ClassDiscrepancy:
         moving, self._others = everyone.split([len(embeddings), len(others)])
         generator = torch.Generator().manual_seed(seed)
         exact = len(everyone) <= exact_users
-        identity, white, *self._bands = bases(everyone)
-        self._metrics = [Metric(basis, exact, generator) for basis in (identity, white)]
+        metrics, between = bases(everyone)
+        self._metrics = [Metric(name, basis, exact, generator) for name, basis in metrics.items()]
+        self._between = list(between.values())
+        self.kernels = [name for metric in self._metrics for name in metric.names] + [
+            f"{name} linear" for name in between
+        ]
         self._groups = Groups(labels, other_labels, known, moving)
         self._staying = self._sums(self._others, self._groups.staying)
         self.classes = self._groups.classes
         drawn = everyone[torch.randperm(len(everyone), generator=generator)[:_NULL_USERS].to(everyone.device)]
         spreads = [spread(gram) for metric in self._metrics for gram in metric.grams(drawn)]
-        spreads += [spread(turned @ turned.t()) for turned in (drawn.double() @ band for band in self._bands)]
+        spreads += [spread(turned @ turned.t()) for turned in (drawn.double() @ basis for basis in self._between)]
         sizes = torch.stack(spreads)
         # A kernel that is the same between all users, as the quadratic one of signs is, has nothing to say.
         self._deviations = sizes.masked_fill(sizes < _MUTE, torch.inf).unsqueeze(1) * self._groups.factors
@@ -99,11 +104,12 @@ class ClassDiscrepancy:
         moving = (*groups.moments(users), self._features(users, groups.members))
         firsts, seconds, features = (torch.cat(pair) for pair in zip(moving, self._staying, strict=True))
         everyone, values = torch.cat([users, self._others]), list[Tensor]()
-        for metric, part in zip(self._metrics, features.chunk(2, dim=1), strict=True):
+        parts = features.split([metric.width for metric in self._metrics], dim=1)
+        for metric, part in zip(self._metrics, parts, strict=True):
             exact = metric.gaussian_sums(everyone, groups.everyone).unbind() if metric.exact else ()
             gaussians = [(products, groups.counts) for products in exact]
             values += [groups.discrepancies(*sums) for sums in metric.kernels(firsts, seconds, part, gaussians)]
-        values += [groups.discrepancies(*linear(band, firsts, seconds)) for band in self._bands]
+        values += [groups.discrepancies(*linear(basis, firsts, seconds)) for basis in self._between]
         return (torch.stack(values) / self._deviations).to(embeddings.dtype)
 
     def _standardized(self, embeddings: Tensor) -> Tensor:
@@ -112,7 +118,7 @@ class ClassDiscrepancy:
         return (embeddings - self.center) * self.scale.reciprocal().masked_fill(flat, 0.0)
 
     def _features(self, users: Tensor, members: Tensor) -> Tensor:
-        """Sums of features over groups ``[G, n]``, of both metrics; above many users computed again backward."""
+        """Sums of features over groups ``[G, n]``, of all metrics; above many users computed again backward."""
 
         def part(rows: Tensor, weights: Tensor) -> Tensor:
             return torch.cat([metric.features(rows, weights) for metric in self._metrics], dim=1).double()
