@@ -37,11 +37,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--model", default="BPR")
+    parser.add_argument("--dataset", default="ml-100k")
     parser.add_argument("--attributes", default="gender,age")
     parser.add_argument("--seeds", nargs="+", type=int, default=[2020, 2021, 2022])
     parser.add_argument("rest", nargs="*", help="after --: arguments of every run")
     arguments = parser.parse_args()
-    shared = {"model": arguments.model, "protected": arguments.attributes, "dataset": "ml-100k"}
+    shared = {"model": arguments.model, "protected": arguments.attributes, "dataset": arguments.dataset}
     ways = {
         (defense, extra): [f"--defense={defense}", *_RUN, *extra, *arguments.rest]
         for defense, points in POINTS.items()

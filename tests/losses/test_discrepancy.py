@@ -69,6 +69,38 @@ class TestStatistics:
         linear = ClassDiscrepancy(embeddings, known)(embeddings)[0]
         assert linear.max() < -1
 
+    def test_each_step_is_the_unbiased_estimate_of_its_kernel(self):
+        embeddings, known = leaky()
+        discrepancy = ClassDiscrepancy(embeddings, known)
+        standard = (embeddings - embeddings.mean(0)) / embeddings.std(0)
+        sides = torch.cat([torch.sigmoid(4 * (standard - 1.6)), torch.sigmoid(4 * (-standard - 1.6))], dim=1)
+        expected = plain(sides @ sides.t(), known[:, 0] == 1)
+        row = discrepancy.kernels.index("standardized steps 1.6")
+        torch.testing.assert_close((discrepancy(embeddings) * discrepancy._deviations)[row, 1], expected)
+
+    def test_users_in_the_tails_are_seen_where_the_middle_says_nothing(self):
+        embeddings, known = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0)), labels(2000, 2)
+        tails = (embeddings.abs() > 2.3) & (known == 1)
+        discrepancy = ClassDiscrepancy(torch.where(tails, 0.3 * embeddings, embeddings), known)
+        found = dict(
+            zip(discrepancy.kernels, discrepancy(torch.where(tails, 0.3 * embeddings, embeddings)), strict=True)
+        )
+        assert found["standardized steps 2.4"].max() > 3 * found["standardized steps 0"].abs().max()
+        assert found["standardized steps 2.4"].max() > 3
+
+    def test_long_axes_are_seen_where_short_ones_make_up_for_them(self):
+        lengths = torch.tensor([4.0] * 4 + [1.0] * 12)
+        turn = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(1)))[0]
+        known, axes = labels(1000, 2), users(1000, 16, dtype=torch.float32)
+        axes = axes @ torch.linalg.inv(torch.linalg.cholesky(axes.t().cov()).t())
+        for k in (0, 1):
+            axes[known[:, 0] == k, 4:] -= axes[known[:, 0] == k, 4:].mean(0)
+        axes[:, :4] += 0.06 * known
+        embeddings = (axes * lengths) @ turn
+        discrepancy = ClassDiscrepancy(embeddings, known)
+        found = dict(zip(discrepancy.kernels, discrepancy(embeddings)[:, 0].tolist(), strict=True))
+        assert found["white, long axes linear"] > found["white linear"] + 1
+
     def test_random_features_agree_with_all_pairs(self):
         embeddings, known = leaky()
         exact = ClassDiscrepancy(embeddings, known)(embeddings)
@@ -80,6 +112,7 @@ class TestStatistics:
         embeddings, known = leaky(lift=0.3)
         whole = ClassDiscrepancy(embeddings, known, exact_users=0)
         monkeypatch.setattr("recbole_aia.losses.discrepancy._CHUNK", 64)
+        monkeypatch.setattr("recbole_aia.losses.discrepancy._KEPT", 64)
         parts = [embeddings.clone().requires_grad_() for _ in range(2)]
         values = [whole(parts[0]), ClassDiscrepancy(embeddings, known, exact_users=0)(parts[1])]
         torch.testing.assert_close(*values)
