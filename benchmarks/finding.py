@@ -63,6 +63,8 @@ def main() -> None:
         attack = descent[outcome.steps] = Attack(where, labels)
         say("descent", steps=outcome.steps, auc=attack.auc, floor=attack.floor,
             largest_statistic=largest(discrepancy, where), moved=moved(users, where))  # fmt: skip
+        if outcome.steps < steps:
+            break
     states["calibrated"] = where
     chance = random_groups(users, labels)
     marks = {state: float(of_means(discrepancy, where)[0]) for state, where in states.items()}
