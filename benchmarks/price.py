@@ -5,7 +5,7 @@
 Aligns the users of the undefended twin, without interactions, and evaluates four states: undefended; aligned; aligned,
 with what its members lost on average given back to each joint class (women of 25 to 34, say), so that recommendations
 know the attributes again and nothing else is mended; and moved at random, each user by the way of another. One JSON
-line for each model and seed, and a table of the means over seeds: NDCG@10 of validation and test items together.
+line for each model and seed, and a table of the means over seeds: the mean of NDCG@10 on validation and on test items.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def main() -> None:
 
 
 def _quality(model: str, seed: int, arguments: argparse.Namespace) -> dict[str, float]:
-    values = {"seed": seed, "show_progress": False, "state": "warning", "defense": "calibrated", "stage": "post"}
+    quiet = {"gpu_id": "", "show_progress": False, "state": "warning"}
+    values = {**quiet, "seed": seed, "defense": "calibrated", "stage": "post"}
     argv = [f"--attributes=[{arguments.attributes}]", *arguments.rest]
     config = AIAConfig(model, arguments.dataset, config_dict=values, argv=argv)
     data = create_dataset(config)
@@ -89,7 +90,7 @@ class Scores:
 
     @torch.no_grad()
     def __call__(self, users: Tensor) -> float:
-        """NDCG@10 of validation and test items together, for users at ``[n, d]``."""
+        """The mean of NDCG@10 on validation and on test items, for users at ``[n, d]``."""
         if self._released is None:
             self._view.write(users)
         else:

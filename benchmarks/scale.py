@@ -132,7 +132,11 @@ def _raid(model: str, shape: Shape, batch: int, repeats: int) -> dict[str, float
 
 def _calibrated(model: str, shape: Shape, batch: int, repeats: int) -> dict[str, float]:
     times = calibrated.epochs(model, shape, repeats, steps=20, train_batch_size=batch)
-    names = {"defended_epoch_s": "defended_s", "undefended_epoch_s": "undefended_s"}
+    names = {
+        "defended_epoch_s": "defended_s",
+        "undefended_epoch_s": "undefended_s",
+        "last_alignment_s": "last_alignment_s",
+    }
     return {key: times[name] for key, name in names.items()}
 
 
@@ -163,6 +167,8 @@ def main() -> None:
     arguments = parser.parse_args()
     size = arguments.model, Shape(arguments.users, arguments.items, arguments.interactions), arguments.batch
     with apart():
+        if arguments.epochs and arguments.defense != "raid":
+            parser.error("--epochs is measured with raid")
         if arguments.epochs:
             row = from_start_to_end(*size, arguments.epochs)
         else:

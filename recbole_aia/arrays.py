@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
-from recbole_aia.losses import EXACT_USERS, aligned, transport
+from recbole_aia.losses import EXACT_USERS, FEW_USERS, aligned, transport
 from recbole_aia.trainer.chance import statistics
 
 _STEPS = 100  # of the descent for few users
-_FEW_USERS = 2048  # whose pairs are compared one by one in no time
 _LEAST_STEPS = 1
 _STEP_USERS = 100_000  # users times steps, where there are more than few: about two seconds on two cores
 _TRANSPORT_USERS = 10_000  # from which on classes are transported first: their moments are then nearly free of noise
@@ -35,8 +34,8 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
         labels: one value a user: an array, list or Series, a mapping from attribute to such, or a DataFrame. -1, None,
             NaN and "" mean not known: such users do not move for that attribute.
         max_steps: of the descent, >= 0. Where ``None``, what takes about two seconds: 100 steps for up to 2,048 users;
-            above that fewer, down to one for a million, by random features. 100 steps by the pairs of up to 10,000
-            users, as ``--defense=calibrated`` takes them, come closer to chance in some minutes.
+            above that fewer, down to one for a million, by random features. Where given, up to 10,000 users are
+            compared pair by pair; 100 steps, as ``--defense=calibrated`` takes, come closer to chance in some minutes.
         seed: >= 0; of random features and groups.
 
     Returns:
@@ -63,10 +62,10 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     near = (users - center).float()
     many = len(users) > _TRANSPORT_USERS and float(silent.float().mean()) < _SILENT
     start = transport(near, known, seed) if many else near
-    exact_users = _FEW_USERS if max_steps is None else EXACT_USERS
+    exact_users = FEW_USERS if max_steps is None else EXACT_USERS
     discrepancy = statistics(near, known, list(columns), seed=seed, exact_users=exact_users)
     if max_steps is None:
-        max_steps = _STEPS if len(users) <= _FEW_USERS else max(_LEAST_STEPS, _STEP_USERS // len(users))
+        max_steps = _STEPS if len(users) <= FEW_USERS else max(_LEAST_STEPS, _STEP_USERS // len(users))
     moved = aligned(start, discrepancy, max_steps, silent)[0]
     protected = (users + (moved - near).double()).numpy()
     given = np.asarray(embeddings).dtype

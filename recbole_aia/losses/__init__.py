@@ -10,14 +10,15 @@ from .barycenter import (
 )
 from .coupling import Coupling, CouplingMethod, solve_coupling
 from .defensive import defensive_loss
-from .discrepancy import EXACT_USERS, ClassDiscrepancy
+from .discrepancy import EXACT_USERS, FEW_USERS, ClassDiscrepancy
 from .gaussian import ClassDivergence, CovarianceMethod, gaussian_kl, ledoit_wolf_shrinkage
 from .mechanisms import analytic_gaussian_scale, clip_rows, laplace_scale
 from .transport import transport
-from .weighting import length, min_norm_weight
+from .weighting import gradient_length, min_norm_weight
 
 __all__ = [
     "EXACT_USERS",
+    "FEW_USERS",
     "Alignment",
     "Barycenter",
     "ClassDiscrepancy",
@@ -37,7 +38,7 @@ __all__ = [
     "gaussian_kl",
     "laplace_scale",
     "ledoit_wolf_shrinkage",
-    "length",
+    "gradient_length",
     "min_norm_weight",
     "penalized_barycenter",
     "rank_margin",

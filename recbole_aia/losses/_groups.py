@@ -16,6 +16,8 @@ class Groups:
 
     def __init__(self, labels: Tensor, other_labels: Tensor, known: Tensor | None, users: Tensor) -> None:
         codes, named = _grouped(labels, labels if known is None else known)
+        if not named:
+            raise ValueError("no user has a label")
         n_attributes = labels.shape[1]
         owners = torch.tensor([a for a, _, _ in named], device=users.device)
         self._cells = Cells(codes, [(a, code) for a, code, _ in named], users)

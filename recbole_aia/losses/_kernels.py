@@ -49,8 +49,10 @@ class Metric:
 
     def _waves(self, turned: Tensor) -> Iterator[list[Tensor]]:
         """The random features of each Gaussian kernel; their squares add up to the number of frequencies."""
+        if self.exact:
+            return
         phases = turned @ self._frequencies
-        for b in [] if self.exact else _BANDWIDTHS:
+        for b in _BANDWIDTHS:
             yield [(phases / b**0.5).cos(), (phases / b**0.5).sin()]
 
     def _steps(self, turned: Tensor) -> Iterator[list[Tensor]]:
@@ -138,7 +140,7 @@ def bases(users: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def linear(basis: Tensor, firsts: Tensor, seconds: Tensor) -> tuple[Tensor, Tensor]:
-    """The linear kernel in a basis, see :meth:`_Metric.kernels`."""
+    """The linear kernel in a basis, see :meth:`Metric.kernels`."""
     return _squared(firsts @ basis), (seconds * (basis @ basis.t())).sum((1, 2))
 
 
@@ -147,8 +149,15 @@ def _squared(vectors: Tensor) -> Tensor:
 
 
 def spread(kernel: Tensor) -> Tensor:
-    r""":math:`(2 \operatorname{mean}_{i \ne j} \tilde K^2)^{1/2}` of a kernel ``[n, n]``, centered."""
-    means, n = kernel.mean(0), len(kernel)
-    centered = kernel - means - means.unsqueeze(1) + means.mean()
+    r""":math:`(2 \operatorname{mean}_{i \ne j} \tilde K^2)^{1/2}` of a kernel ``[n, n]``, n >= 4, U-centered.
+
+    Source:
+        Székely and Rizzo (2014) for the centering.
+    """
+    n = len(kernel)
+    # No user with itself: one who is far from all others would make up the unit alone.
+    pairs = kernel - kernel.diagonal().diag()
+    rows = pairs.sum(0) / (n - 2)
+    centered = pairs - rows - rows.unsqueeze(1) + pairs.sum() / ((n - 1) * (n - 2))
     off_diagonal = centered.square().sum() - centered.diagonal().square().sum()
     return (2 * off_diagonal / (n * (n - 1))).sqrt()

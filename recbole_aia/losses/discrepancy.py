@@ -10,10 +10,11 @@ from recbole_aia.losses._groups import Groups
 from recbole_aia.losses._kernels import Metric, bases, linear, spread
 from recbole_aia.losses._moments import check_movers
 
+FEW_USERS = 2048  # whose pairs are compared in next to no time
 EXACT_USERS = 10_000  # up to which Gaussian kernels are computed between all pairs of users
 _NULL_USERS = 1024  # drawn for the spread of the statistics under permuted labels
 _FLAT = 1e-6  # a standard deviation relative to the largest
-_MUTE = 1e-9  # a kernel's deviation between users; none of the kernels is of a lower order than 1
+_MUTE = 1e-9  # a kernel's deviation between users, far below that of every kernel that tells any two apart
 _CHUNK = 2048  # users whose features stay in a core's caches
 _KEPT = 10_000  # users whose features are kept for the gradient
 
@@ -76,6 +77,8 @@ class ClassDiscrepancy:
         check_movers(embeddings, labels, others, other_labels)
         everyone = torch.cat([embeddings, others]).detach()
         self.center, self.scale = everyone.mean(0), everyone.std(0)
+        if not everyone.isfinite().all():
+            raise ValueError("not all embeddings are finite")
         if not self.scale.max() > 0:
             raise ValueError("all users are at the same place")
         everyone = self._standardized(everyone)

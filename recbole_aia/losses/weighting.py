@@ -36,7 +36,7 @@ def min_norm_weight(
     return weight.clamp(lower, 1)
 
 
-def length(gradient: Sequence[Tensor]) -> Tensor:
+def gradient_length(gradient: Sequence[Tensor]) -> Tensor:
     """The length of a gradient in several parts, a scalar."""
     return torch.stack([part.square().sum() for part in gradient]).sum().sqrt()
 

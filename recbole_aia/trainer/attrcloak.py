@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_aia.errors import AttributeDataError, ConfigValueError
-from recbole_aia.losses import ClassDivergence, length, min_norm_weight
+from recbole_aia.losses import ClassDivergence, gradient_length, min_norm_weight
 from recbole_aia.trainer.chance import ChanceStop
 from recbole_aia.trainer.post import PostTrainer, Request
 from recbole_aia.trainer.retention import Recommendation
@@ -134,7 +134,7 @@ class Weighting:
         return [torch.lerp(u, p, weight) for p, u in zip(privacy, utility, strict=True)]
 
     def _units(self, privacy: list[Tensor], utility: list[Tensor]) -> tuple[float, float]:
-        lengths = float(length(privacy)), float(length(utility))
+        lengths = float(gradient_length(privacy)), float(gradient_length(utility))
         return (1.0, 1.0) if self.name == "mgda" or 0.0 in lengths else lengths
 
     def record(self) -> list[float]:

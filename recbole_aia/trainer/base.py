@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -68,7 +69,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         self.saved_model_file: str
         self.start_epoch: int
         self._phase_start = 0
-        self._resumed: tuple[str, str] | None = None
+        self._resumed: tuple[str, str | None] | None = None
         self.labels: LabelTable
         self.terms: Sequence[LossTerm] = ()
         # RecBole names checkpoints by the second: runs side by side would overwrite each other.
@@ -84,7 +85,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             CheckpointError: there is no such file, or it could run code.
         """
         state = load_checkpoint(resume_file)
-        self._resumed = (str(resume_file), state.get("defense", self.defense))
+        self._resumed = (str(resume_file), state.get("defense") or state.get("config", {}).get("defense"))
         super().resume_checkpoint(resume_file)
         self.model.unlearned = list(state.get("unlearned", []))
 
@@ -132,7 +133,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             self.logger.warning("select: valid_after_phase1 may keep a state that is only half defended.")
         self.stopping_step = sys.maxsize
         phases, self.epochs, selected = self.phases(), 0, False
-        self._check_resumed(sum(phase.epochs for phase in phases[:-1]))
+        self._check_resumed(sum(phase.epochs for phase in takewhile(lambda phase: not phase.terms, phases[:-1])))
         for phase in phases:
             self._phase_start = self.epochs
             self.epochs += phase.epochs
@@ -153,7 +154,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     def _check_resumed(self, undefended: int) -> None:
         """Raises where a checkpoint of no defense, or of another, is already further than the undefended epochs."""
         file, defense = self._resumed or ("", self.defense)
-        if defense != self.defense and self.start_epoch > undefended:
+        if defense not in (self.defense, None) and self.start_epoch > undefended:
             raise ConfigValueError(
                 f"'{file}' was trained for {self.start_epoch} epochs with defense {defense}, and {self.defense} begins "
                 f"after {undefended}. Use it as init_checkpoint, or resume an earlier one."

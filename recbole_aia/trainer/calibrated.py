@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import Alignment, ClassDiscrepancy, align, aligned, length
+from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, aligned, gradient_length
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.chance import statistics
 from recbole_aia.trainer.post import PostTrainer
@@ -21,7 +21,6 @@ from recbole_aia.trainer.targets import Target, VectorTarget, make_target, only_
 _LEAST_EPOCHS = 4  # of the defended phase, where training has as many
 _EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
 _LEAST_STEPS = 5  # where there are many
-_FEW_USERS = 2048
 _TOWER = 3  # times as many steps where what moves is shared by all users
 _PULLS = 50  # steps of an epoch in which a tower is pulled, about
 _PULL_USERS = 1024  # drawn for such a step
@@ -73,10 +72,11 @@ class CalibratedTrainer(DefenseTrainer):
         target = make_target(self.view, self._labeled()[0], "table")
         steps = self.config["calibrated_steps"]
         if not last:
-            few = max(_LEAST_STEPS, _EPOCH_STEPS * _FEW_USERS // len(target.users))
+            few = max(_LEAST_STEPS, _EPOCH_STEPS * FEW_USERS // len(target.users))
             steps = min(steps, few, _EPOCH_STEPS)
-        outcome = move(target, self._statistics(target.initial, last), steps)
-        if not isfinite(outcome.after):
+        finite = bool(target.initial.isfinite().all())
+        outcome = move(target, self._statistics(target.initial, last), steps) if finite else None
+        if outcome is None or not isfinite(outcome.after):
             raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
         self.logger.info(
             f"calibrated: largest statistic {outcome.before:.1f} -> {outcome.after:.2f}, {outcome.steps} steps"
@@ -91,7 +91,7 @@ class CalibratedTrainer(DefenseTrainer):
         settings = settings_of(self.config)
         if not last:
             # What is finer than random features comes at the end: epochs in between would take twice the time.
-            settings["exact_users"] = min(settings["exact_users"], _FEW_USERS)
+            settings["exact_users"] = min(settings["exact_users"], FEW_USERS)
         return statistics(embeddings, self._labeled()[1], self.labels.names, **settings)
 
     def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
@@ -127,7 +127,8 @@ class TowerPull:
         size = self.discrepancy(self.trainer.view.served(self.users)).square().mean().sqrt()
         pulls = torch.autograd.grad(size, parameters)
         own = torch.autograd.grad(recommendation, parameters, retain_graph=True)
-        weight = self.every * size.detach().clamp_max(1) * length(own) / length(pulls).clamp_min(_TINY)
+        lengths = gradient_length(own) / gradient_length(pulls).clamp_min(_TINY)
+        weight = self.every * size.detach().clamp_max(1) * lengths
         linear = sum(((weight * pull) * p).sum() for pull, p in zip(pulls, parameters, strict=True))
         return size.detach() + linear - linear.detach()  # type: ignore[union-attr]
 

@@ -58,6 +58,14 @@ class TestStatistics:
         assert scores.std(0).min() > 0.6
         assert scores.std(0).max() < 1.6
 
+    def test_one_user_far_out_does_not_make_up_the_unit(self):
+        embeddings, known = torch.randn(300, 8, generator=torch.Generator().manual_seed(0)), labels(300, 2)
+        embeddings[0] = 50
+        generator = torch.Generator().manual_seed(1)
+        orders = [torch.randperm(300, generator=generator) for _ in range(60)]
+        draws = [ClassDiscrepancy(embeddings, known[order])(embeddings)[:, 0] for order in orders]
+        assert torch.stack(draws).std(0).min() > 0.4
+
     def test_a_leak_stands_far_above_chance(self):
         embeddings, known = leaky()
         assert ClassDiscrepancy(embeddings, known)(embeddings).max() > 10
