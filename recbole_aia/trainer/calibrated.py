@@ -20,7 +20,7 @@ from recbole_aia.trainer.targets import Target, VectorTarget, make_target, only_
 
 _LEAST_EPOCHS = 4  # of the defended phase, where training has as many
 _EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
-_LEAST_STEPS = 5  # where there are many
+_MANY_STEPS = 3  # where there are many
 _TOWER = 3  # times as many steps where what moves is shared by all users
 _PULLS = 50  # steps of an epoch in which a tower is pulled, about
 _PULL_USERS = 1024  # drawn for such a step
@@ -72,8 +72,7 @@ class CalibratedTrainer(DefenseTrainer):
         target = make_target(self.view, self._labeled()[0], "table")
         steps = self.config["calibrated_steps"]
         if not last:
-            few = max(_LEAST_STEPS, _EPOCH_STEPS * FEW_USERS // len(target.users))
-            steps = min(steps, few, _EPOCH_STEPS)
+            steps = min(steps, _EPOCH_STEPS if len(target.users) <= FEW_USERS else _MANY_STEPS)
         finite = bool(target.initial.isfinite().all())
         outcome = move(target, self._statistics(target.initial, last), steps) if finite else None
         if outcome is None or not isfinite(outcome.after):
