@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,8 +26,6 @@ class Groups:
         #: Who is in each group, ``[G, n]``; those who stay are a group of each attribute after them.
         self.members = torch.stack([codes[:, a] == code for a, code, _ in named]).to(users)
         self.staying = (other_labels >= 0).t().to(users)
-        #: The same of all users, those who stay last, ``[G + A, n + m]``.
-        self.everyone: Tensor = torch.block_diag(self.members, self.staying)
         self.counts = torch.cat([self.members.sum(1), self.staying.sum(1)]).double()
         belongs = [F.one_hot(owners, n_attributes).t(), torch.eye(n_attributes).to(owners)]
         self._populations = torch.cat(belongs, dim=1).double()
@@ -40,6 +40,11 @@ class Groups:
         #: What sizes make of a kernel's deviation between two users.
         self.factors = (1 / (n * (n - 1)) + 1 / (m * (m - 1)) + 2 / (n * m)).sqrt()
         self.classes = [(named[i][0], named[i][2]) for i in self._judged.tolist()]
+
+    @functools.cached_property
+    def everyone(self) -> Tensor:
+        """Who is in each group, of all users, those who stay last: ``[G + A, n + m]``."""
+        return torch.block_diag(self.members, self.staying)  # type: ignore[no-any-return,no-untyped-call,unused-ignore]
 
     def moments(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """Sums of users and of their squares in every group, ``[G, d]`` and ``[G, d, d]``, about the origin."""
