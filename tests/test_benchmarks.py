@@ -14,6 +14,7 @@ from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
 from benchmarks.measure import interleaved, overhead, speed_up
 from benchmarks.ml_1m_raw import write_raw
 from benchmarks.prepare import generate, one_way
+from benchmarks.price import _class_means
 from benchmarks.raid import Epochs
 from benchmarks.scale import DEFENSES, one_size
 from benchmarks.setting import Shape
@@ -149,3 +150,9 @@ def test_the_table_of_leaks_has_a_line_for_each_view_and_marks_the_largest():
         "| BPR | served | 0.30 | **0.40** | 0.400 (0.30-0.50) | 0.070 |",
         "| BPR | top_k | **0.25** | 0.20 | 0.250 (0.15-0.35) | 0.070 |",
     ]
+
+
+def test_what_joint_classes_lost_is_their_mean():
+    moves = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0]])
+    told = _class_means(moves, torch.tensor([[0, 1], [0, 1], [0, 0]]))
+    assert torch.equal(told, torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 5.0]]))
