@@ -36,6 +36,8 @@ class UserEmbeddingView:
     #: What a defense after training can move: ``table``, the raw parameters of users; ``tower``, what computes them;
     #: ``released``, their served vectors, frozen. The first is the default.
     targets: ClassVar[tuple[str, ...]] = ("table",)
+    #: Whether the served vectors of users are an affine function of their table, one by one with a positive matrix.
+    affine: ClassVar[bool] = False
 
     def __new__(cls, model: nn.Module) -> UserEmbeddingView:
         """Picks the registered class."""
@@ -207,6 +209,12 @@ class GraphView(UserEmbeddingView):
         return self.model.forward()[1]  # type: ignore[no-any-return]
 
 
+class LightGCNView(GraphView):
+    """Layers are sums over neighbors: what a table adds to its users, the graph spreads and damps."""
+
+    affine = True
+
+
 class DMFView(UserEmbeddingView):
     """No table: users are the output of a tower over their interactions, unless they have been released."""
 
@@ -248,7 +256,7 @@ _VIEWS: dict[str | type, type[UserEmbeddingView]] = {
     "BPR": BPRView,
     "NeuMF": NeuMFView,
     "DMF": DMFView,
-    "LightGCN": GraphView,
+    "LightGCN": LightGCNView,
     "NGCF": GraphView,
 }
 

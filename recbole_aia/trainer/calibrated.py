@@ -16,7 +16,7 @@ from recbole_aia.trainer.chance import statistics
 from recbole_aia.trainer.post import PostTrainer
 from recbole_aia.trainer.requests import Request
 from recbole_aia.trainer.retention import Recommendation
-from recbole_aia.trainer.targets import Target, VectorTarget, make_target, only_moving
+from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target, only_moving
 
 _LEAST_EPOCHS = 4  # of the defended phase, where training has as many
 _EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
@@ -211,7 +211,7 @@ def move(target: Target, discrepancy: ClassDiscrepancy, steps: int) -> Alignment
     """Aligns what a target moves, in the model."""
     # RecBole's fit leaves anomaly detection on, which keeps a trace of every operation.
     with torch.autograd.set_detect_anomaly(False):
-        if isinstance(target, VectorTarget):
+        if isinstance(target, (VectorTarget, GraphTarget)):
             embeddings, outcome = aligned(target.embeddings(), discrepancy, steps)
             target.place(embeddings)
         else:

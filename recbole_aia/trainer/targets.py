@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView
 
+_SOLVED = 1e-3  # of the way of all users, which is what may be left of it
+_SOLVER_STEPS = 50
+
 
 class Target(ABC):
     """The tensors that move, and the served vectors of the users who asked as a function of them.
@@ -144,6 +147,31 @@ class ParameterTarget(Target):
         return [torch.zeros_like(g).index_copy_(0, self._rows, g[self._rows]) for g in gradients]
 
 
+class GraphTarget(ParameterTarget):
+    """Rows of a graph model's table, of which the served vectors are an affine function with a positive matrix."""
+
+    @torch.no_grad()
+    def place(self, embeddings: Tensor) -> None:
+        """Sets the rows from which the users' served vectors become ``[n, d]``, by minimal residuals.
+
+        With L layers the matrix has eigenvalues between 1 / (L + 1) and about one half: a step leaves a third.
+
+        Source:
+            Saad (2003), algorithm 5.2.
+        """
+        (table,), here = self.parameters, self.embeddings()
+        residual = embeddings - here
+        enough = _SOLVED * residual.norm()
+        for _ in range(_SOLVER_STEPS):
+            if residual.norm() <= enough:
+                return
+            table[self.users] += residual
+            moved = self.embeddings() - here
+            rate = (residual * moved).sum() / moved.square().sum()
+            table[self.users] -= (1 - rate) * residual
+            residual, here = residual - rate * moved, here + rate * moved
+
+
 def target_name(view: UserEmbeddingView, name: str | None) -> str:
     """A target that the model has: the one asked for, or its default.
 
@@ -191,7 +219,9 @@ def make_target(view: UserEmbeddingView, users: Tensor, name: str | None) -> Tar
             )
         return ParameterTarget(view, users, rows=False)
     serves_table = type(view).served is UserEmbeddingView.served
-    return VectorTarget(view, users, released=False) if serves_table else ParameterTarget(view, users, rows=True)
+    if serves_table:
+        return VectorTarget(view, users, released=False)
+    return (GraphTarget if view.affine else ParameterTarget)(view, users, rows=True)
 
 
 @contextmanager
