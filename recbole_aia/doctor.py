@@ -6,11 +6,11 @@ import importlib
 import os
 import platform
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from recbole_aia import compat
 from recbole_aia.config import available_defenses, properties_dir
+from recbole_aia.runs import package_version
 
 _PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "xgboost", "POT", "ray", "setuptools")
 
@@ -24,7 +24,7 @@ def doctor() -> int:
     """
     print(f"python {platform.python_version()} on {platform.platform()}")
     for package in _PACKAGES:
-        print(f"{package} {_version(package)}")
+        print(f"{package} {package_version(package) or 'is not installed'}")
     checks: list[tuple[str, Callable[[], str]]] = [
         ("device", _device),
         ("RecBole's shims", _shims),
@@ -45,13 +45,6 @@ def _passes(name: str, check: Callable[[], str]) -> bool:
         print(f"[fail] {name}: {type(error).__name__}: {error}")
         return False
     return True
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "is not installed"
 
 
 def _shims() -> str:

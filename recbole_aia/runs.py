@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
 import platform
 import tempfile
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -255,8 +257,19 @@ def versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "recbole-aia": __version__,
-        **{name: version(name) for name in _VERSIONS},
+        **{name: package_version(name) or "unknown" for name in _VERSIONS},
     }
+
+
+def package_version(name: str) -> str | None:
+    """The version of a package; ``None`` where it is not installed.
+
+    A module that comes with a distribution of another name, as xgboost does with xgboost-cpu, is asked itself.
+    """
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return str(importlib.import_module(name).__version__) if find_spec(name) else None
 
 
 def make_folder(folder: Path, keys: str = "--output_dir") -> None:
