@@ -14,7 +14,7 @@ from recbole_aia import protect
 from recbole_aia.data import load_labels
 from recbole_aia.model import build_model
 from recbole_aia.trainer import CalibratedTrainer
-from recbole_aia.trainer.calibrated import _MANY_STEPS, TowerPull
+from recbole_aia.trainer.calibrated import TowerPull
 
 MODELS = ("BPR", "NeuMF", "DMF", "LightGCN")
 SIZES = {"6,040 x 64": 6040, "1,000,000 x 64": 1_000_000}
@@ -62,11 +62,11 @@ def epochs(model: str, shape: Shape, repeats: int, steps: int = 60, **values: An
         trainer.pull = pull
         trainer._train_epoch(data, trainer.total - 1)
 
-    tasks = [undefended, defended if tower else lambda: trainer._align(_MANY_STEPS)]
+    tasks = [undefended, defended if tower else lambda: trainer._align(False)]
     reference, ours = interleaved(tasks, repeats, warm_up=1)
     reference *= data.share
     ours = ours * data.share if tower else reference + ours
-    last = 0.0 if tower else seconds(lambda: trainer._align(settings["calibrated_steps"], last=True))
+    last = 0.0 if tower else seconds(lambda: trainer._align(True))
     times = {"ratio": ours / reference, "defended_s": ours, "undefended_s": reference, "last_alignment_s": last}
     return {key: round(value, 3) for key, value in times.items()}
 

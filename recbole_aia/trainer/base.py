@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -38,18 +37,10 @@ class LossTerm(Protocol):
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training under the same loss.
-
-    Attributes:
-        epochs: how many.
-        terms: what is added to the recommendation loss.
-        ends_at_best: whether it ends in its best state by validation, that at its start included, where that is
-            measured.
-    """
+    """A stretch of training under the same loss."""
 
     epochs: int
     terms: tuple[LossTerm, ...] = ()
-    ends_at_best: bool = False
 
 
 class DefenseTrainer(Trainer):  # type: ignore[misc]
@@ -77,7 +68,6 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         self.view = view
         self.saved_model_file: str
         self.start_epoch: int
-        self.eval_step: int
         self._phase_start = 0
         self._resumed: tuple[str, str | None] | None = None
         self.labels: LabelTable
@@ -150,30 +140,16 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             if self.start_epoch >= self.epochs:
                 continue
             self.terms, self.best_valid_score, self.best_valid_result = phase.terms, self._worst_score(), None
-            self._start_phase(phase)
-            best = _Best(self, valid_data if phase.ends_at_best and self.eval_step > 0 else None, callback_fn)
-            if self._phase_start:
-                best.look()
-            keep = saved and by_validation and phase is phases[-1] and not phase.ends_at_best
-            super().fit(train_data, valid_data, verbose, keep, show_progress, best)
-            if self.epochs % max(1, self.eval_step):
-                best.look()
-            best.restore()
-            self._end_phase(phase)
+            keep = saved and by_validation and phase is phases[-1]
+            super().fit(train_data, valid_data, verbose, keep, show_progress, callback_fn)
             self.start_epoch = self.epochs
-            selected = by_validation and keep and self.best_valid_result is not None
+            selected = by_validation and self.best_valid_result is not None
         if not selected:
             if valid_data:
                 self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
             if saved:
                 self._save_checkpoint(self.epochs - 1, verbose=verbose)
         return self.best_valid_score, self.best_valid_result
-
-    def _start_phase(self, phase: Phase) -> None:
-        """Called before the epochs of a phase."""
-
-    def _end_phase(self, phase: Phase) -> None:
-        """Called in the state in which a phase ends."""
 
     def _check_resumed(self, undefended: int) -> None:
         """Raises where a checkpoint of no defense, or of another, is already further than the undefended epochs."""
@@ -242,47 +218,6 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     def _check_nan(self, loss: Tensor) -> None:
         if not loss.isfinite():
             raise ConfigValueError("the training loss is no longer finite. Lower the learning_rate.")
-
-
-class _Best:
-    """Remembers the state of the best validation score; in memory, for a file of it would pass for a defended one.
-
-    Args:
-        trainer: whose state.
-        valid_data: of the validation; ``None`` to remember nothing.
-        then: what RecBole's callback was to be.
-    """
-
-    def __init__(self, trainer: DefenseTrainer, valid_data: Any, then: Callable[[int, float], None] | None) -> None:
-        self._trainer, self._valid_data, self._then = trainer, valid_data, then
-        self._score = trainer._worst_score()
-        self._state: tuple[dict[str, Any], dict[str, Any]] | None = None
-
-    def __call__(self, epoch: int, score: float) -> None:
-        """RecBole's callback after a validation."""
-        self._compare(score)
-        if self._then is not None:
-            self._then(epoch, score)
-
-    def look(self) -> None:
-        """Validates the state as it is, between RecBole's validations."""
-        if self._valid_data:
-            self._compare(self._trainer._valid_epoch(self._valid_data)[0])
-
-    def restore(self) -> None:
-        """Goes back to the best state, if there was a validation."""
-        if self._state is not None:
-            model, optimizer = self._state
-            self._trainer.model.load_state_dict(model)
-            self._trainer.optimizer.load_state_dict(optimizer)
-            self._trainer.view.clear_caches()
-
-    def _compare(self, score: float) -> None:
-        trainer = self._trainer
-        better = score > self._score if trainer.valid_metric_bigger else score < self._score
-        if self._valid_data and better:
-            self._score = score
-            self._state = copy.deepcopy((trainer.model.state_dict(), trainer.optimizer.state_dict()))
 
 
 class UndefendedTrainer(DefenseTrainer):

@@ -19,7 +19,7 @@ from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target, only_moving
 
 _LEAST_EPOCHS = 4  # of the defended phase, where training has as many
-_EPOCH_STEPS = 20  # of alignment before the first defended epoch, and after each where there are few users
+_EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
 _MANY_STEPS = 3  # where there are many
 _TOWER = 3  # times as many steps where what moves is shared by all users
 _PULLS = 50  # steps of an epoch in which a tower is pulled, about
@@ -29,13 +29,12 @@ _TINY = 1e-12
 
 
 class CalibratedTrainer(DefenseTrainer):
-    """Trains undefended, then in turns: the alignment of users, and an epoch of recommendation.
+    """Trains undefended, then in turns: an epoch of recommendation, and the alignment of users.
 
     The alignment (:func:`~recbole_aia.losses.align`) ends where all classes look like random groups of their sizes:
     an attacker is at chance, and not below it, where answers can be read backwards. In between, items and layers
-    learn to recommend to aligned users. Both parts end in their best state by validation, as RecBole's training does,
-    and the users of the last are aligned to the end. Users of a graph model move by its table. A tower has no user of
-    its own to move, and is pulled in training (:class:`TowerPull`); it keeps its last state.
+    learn to recommend to aligned users, who are aligned once more after the last epoch. Users of a graph model move
+    by its table. A tower has no user of its own to move, and is pulled in training (:class:`TowerPull`).
 
     Source:
         Ours; :class:`~recbole_aia.losses.ClassDiscrepancy` says why chance is where it stops.
@@ -49,7 +48,7 @@ class CalibratedTrainer(DefenseTrainer):
         defended_epochs(config)
 
     def phases(self) -> list[Phase]:
-        """Undefended epochs, then those between which users are aligned."""
+        """Undefended epochs, then those after which users are aligned."""
         if self.view.released is not None:
             raise ConfigValueError("the users of this model are released, and training moves none. Write --stage=post.")
         self.total: int = self.config["epochs"]
@@ -57,21 +56,7 @@ class CalibratedTrainer(DefenseTrainer):
         defended = defended_epochs(self.config)
         self.first_defended = self.total - defended
         self._statistics(self.view.served(self._labeled()[0]).detach(), last=False)
-        undefended = [Phase(self.first_defended, ends_at_best=True)] if self.first_defended else []
-        # Of a tower states differ in how far they have been pulled, and the best one is the least defended.
-        return [*undefended, Phase(defended, ends_at_best=not self.view.tower())]
-
-    def _start_phase(self, phase: Phase) -> None:
-        if self.epochs < self.total:
-            return
-        if phase.ends_at_best:
-            self.eval_step = min(self.eval_step, 1)
-        if not self.view.tower():
-            self._align(_EPOCH_STEPS)
-
-    def _end_phase(self, phase: Phase) -> None:
-        if self.epochs == self.total and not self.view.tower():
-            self._align(self.config["calibrated_steps"], last=True)
+        return [*([Phase(self.first_defended)] if self.first_defended else []), Phase(defended)]
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
         defended = epoch_idx >= self.first_defended
@@ -79,13 +64,15 @@ class CalibratedTrainer(DefenseTrainer):
             self.pull = TowerPull(self, len(train_data))
         losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         if defended and self.pull is None:
-            self._align(_EPOCH_STEPS if len(self._labeled()[0]) <= FEW_USERS else _MANY_STEPS)
+            self._align(epoch_idx + 1 == self.total)
         return losses
 
-    def _align(self, steps: int, last: bool = False) -> None:
+    def _align(self, last: bool) -> None:
         self.model.eval()
         target = make_target(self.view, self._labeled()[0], "table")
-        steps = min(steps, self.config["calibrated_steps"])
+        steps = self.config["calibrated_steps"]
+        if not last:
+            steps = min(steps, _EPOCH_STEPS if len(target.users) <= FEW_USERS else _MANY_STEPS)
         finite = bool(target.initial.isfinite().all())
         outcome = move(target, self._statistics(target.initial, last), steps) if finite else None
         if outcome is None or not isfinite(outcome.after):
