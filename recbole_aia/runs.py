@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import pickle
 import platform
 import tempfile
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -264,12 +263,12 @@ def versions() -> dict[str, str]:
 def package_version(name: str) -> str | None:
     """The version of a package; ``None`` where it is not installed.
 
-    A module that comes with a distribution of another name, as xgboost does with xgboost-cpu, is asked itself.
+    A module that comes with a distribution of another name, as xgboost does with xgboost-cpu, has that one's.
     """
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return str(importlib.import_module(name).__version__) if find_spec(name) else None
+    for distribution in (name, *packages_distributions().get(name, ())):
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return None
 
 
 def make_folder(folder: Path, keys: str = "--output_dir") -> None:
