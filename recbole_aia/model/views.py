@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from recbole.model.general_recommender import lightgcn
 from torch import Tensor, nn
 
 from recbole_aia.errors import UnsupportedModelError
+from recbole_aia.model.lightgcn import LightGCN
 from recbole_aia.model.neumf import all_logits, user_tables
 
 
@@ -36,8 +38,6 @@ class UserEmbeddingView:
     #: What a defense after training can move: ``table``, the raw parameters of users; ``tower``, what computes them;
     #: ``released``, their served vectors, frozen. The first is the default.
     targets: ClassVar[tuple[str, ...]] = ("table",)
-    #: Whether the served vectors of users are an affine function of their table, one by one with a positive matrix.
-    affine: ClassVar[bool] = False
 
     def __new__(cls, model: nn.Module) -> UserEmbeddingView:
         """Picks the registered class."""
@@ -50,6 +50,11 @@ class UserEmbeddingView:
     def users(self) -> Tensor:
         """All users but the padding user, ``[n_users - 1]``."""
         return torch.arange(1, self.model.n_users, device=self.model.device)
+
+    @property
+    def affine(self) -> bool:
+        """Whether served vectors are known to be an affine function of the table, by a positive definite matrix."""
+        return False
 
     def served(self, users: Tensor | None = None) -> Tensor:
         """The vectors that produce the scores, differentiable.
@@ -212,7 +217,10 @@ class GraphView(UserEmbeddingView):
 class LightGCNView(GraphView):
     """Layers are sums over neighbors: what a table adds to its users, the graph spreads and damps."""
 
-    affine = True
+    @property
+    def affine(self) -> bool:
+        """See :attr:`UserEmbeddingView.affine`; a subclass that propagates otherwise may leave users out."""
+        return type(self.model).forward in (lightgcn.LightGCN.forward, LightGCN.forward)
 
 
 class DMFView(UserEmbeddingView):

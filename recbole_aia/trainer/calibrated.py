@@ -214,6 +214,8 @@ def move(target: Target, discrepancy: ClassDiscrepancy, steps: int) -> Alignment
         if isinstance(target, (VectorTarget, GraphTarget)):
             embeddings, outcome = aligned(target.embeddings(), discrepancy, steps)
             target.place(embeddings)
+            if isinstance(target, GraphTarget):
+                outcome = outcome._replace(after=float(discrepancy(target.embeddings().detach()).abs().max()))
         else:
             outcome = align(target, discrepancy, steps)
     target.finish()

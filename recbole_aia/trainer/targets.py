@@ -15,6 +15,7 @@ from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView
 
 _SOLVED = 1e-3  # of the way of all users, which is what may be left of it
+_ROUNDED = 1e-6  # of where they stand, below which the graph does not tell
 _SOLVER_STEPS = 50
 
 
@@ -154,14 +155,15 @@ class GraphTarget(ParameterTarget):
     def place(self, embeddings: Tensor) -> None:
         """Sets the rows from which the users' served vectors become ``[n, d]``, by minimal residuals.
 
-        With L layers the matrix has eigenvalues between 1 / (L + 1) and about one half: a step leaves a third.
+        With two or three layers the matrix has eigenvalues of which the largest is at most three times the least, and
+        a step leaves a half of the way or less.
 
         Source:
-            Saad (2003), algorithm 5.2.
+            Saad (2003), section 5.3.2.
         """
         (table,), here = self.parameters, self.embeddings()
         residual = embeddings - here
-        enough = _SOLVED * residual.norm()
+        enough = max(_SOLVED * float(residual.norm()), _ROUNDED * float(here.norm()))
         for _ in range(_SOLVER_STEPS):
             if residual.norm() <= enough:
                 return

@@ -40,6 +40,19 @@ class TestGraphTarget:
         target.place(target.initial)
         assert torch.equal(graph.table(), before)
 
+    def test_a_way_too_short_for_the_graph_ends(self, view):
+        graph = view("LightGCN")
+        target = make_target(graph, graph.users, "table")
+        nearly = target.initial.clone()
+        nearly[0, 0] = nearly[0, 0].nextafter(torch.tensor(1.0))
+        target.place(nearly)
+        assert graph.table().isfinite().all()
+
+    def test_a_subclass_that_propagates_otherwise_is_descended(self, view):
+        graph = view("LightGCN")
+        graph.model.__class__ = type("Other", (type(graph.model),), {"forward": lambda self: (None, None)})
+        assert not graph.affine
+
     def test_layers_that_are_not_linear_are_descended(self, view):
         graph = view("NGCF", hidden_size_list=[16])
         assert type(make_target(graph, graph.users, "table")) is ParameterTarget
