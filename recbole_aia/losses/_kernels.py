@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +22,7 @@ _SLOPE = 4.0
 _FLOOR = 0.01  # smallest eigenvalue that is whitened, relative to their mean
 _LONG = 0.75  # of the variance is along the long axes: on all axes together the short ones make up for what these tell
 STANDARDIZED = "standardized"
+_BAND = 8  # axes in the first band of white axes; each next one has as many as all before it
 _RIDGES = (1.0, 0.1)  # of bases between the two, for the linear kernel: shares of the mean eigenvalue
 
 
@@ -29,27 +32,28 @@ class Metric:
     Args:
         name: of the basis; steps are taken along the axes of the ``standardized`` one, which are the users' own.
         basis: ``[d, k]``.
-        exact: whether Gaussian kernels are.
+        exact: whether Gaussian kernels are; ``None`` where there are none.
         generator: of random features.
     """
 
-    def __init__(self, name: str, basis: Tensor, exact: bool, generator: torch.Generator) -> None:
+    def __init__(self, name: str, basis: Tensor, exact: bool | None, generator: torch.Generator) -> None:
         width = basis.shape[1]
         self.basis, self.exact = basis, exact
         self._thresholds = _STEPS if name == STANDARDIZED else ()
-        gaussians = [f"Gaussian {b:g}" for b in (*_BANDWIDTHS, *(_FINE if exact else ()))]
+        bandwidths = () if exact is None else (*_BANDWIDTHS, *(_FINE if exact else ()))
+        gaussians = [f"Gaussian {b:g}" for b in bandwidths]
         kernels = ["linear", "quadratic", *gaussians, *(f"steps {t:g}" for t in self._thresholds)]
         #: Of all kernels, in their order.
         self.names = [f"{name} {kernel}" for kernel in kernels]
         self._frequencies = torch.randn(width, _FREQUENCIES, generator=generator).to(basis) / width**0.5
-        waves = [] if exact else [2 * _FREQUENCIES] * len(_BANDWIDTHS)
+        waves = [2 * _FREQUENCIES] * len(_BANDWIDTHS) if exact is False else []
         self._widths = [*waves, *(width * (2 if t else 1) for t in self._thresholds)]
         #: The second extent of :meth:`features`.
         self.width = 1 + sum(width + 1 for width in self._widths)
 
     def _waves(self, turned: Tensor) -> Iterator[list[Tensor]]:
         """The random features of each Gaussian kernel; their squares add up to the number of frequencies."""
-        if self.exact:
+        if self.exact is not False:
             return
         phases = turned @ self._frequencies
         for b in _BANDWIDTHS:
@@ -123,20 +127,37 @@ class Metric:
             yield features @ features.t()
 
 
-def bases(users: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Bases ``[d, k]`` by name, of users who are standardized: those of all kernels, and those of linear ones alone.
+class Bases(NamedTuple):
+    """Bases ``[d, k]`` by name, of users who are standardized.
 
-    White users have all eigenvalues alike but for their smallest, on all axes or on the long ones. The others, of which
-    the names are the ridges, lie between standardized and white.
+    White users have all eigenvalues alike but for their smallest.
+
+    Attributes:
+        full: of all kernels: standardized users, and white ones on all axes and on the long ones.
+        bands: of linear and quadratic kernels: white users on their axes, band by band from the longest on.
+        between: of linear kernels, between standardized and white; the names are the ridges.
     """
+
+    full: dict[str, Tensor]
+    bands: dict[str, Tensor]
+    between: dict[str, Tensor]
+
+
+def bases(users: Tensor) -> Bases:
+    """The bases of users ``[n, d]``."""
     width = users.shape[1]
     values, vectors = torch.linalg.eigh(users.double().t().cov(correction=0).view(width, width))
+    values, vectors = values.flip(0), vectors.flip(1)
     mean = values.mean()
     white = vectors * values.clamp_min(_FLOOR * float(mean)).rsqrt()
-    long = values.flip(0).cumsum(0).flip(0) - values < _LONG * values.sum()
-    metrics = {STANDARDIZED: torch.eye(width), "white": white, "white, long axes": white[:, long]}
+    long = values.cumsum(0) - values < _LONG * values.sum()
+    full = {STANDARDIZED: torch.eye(width), "white": white, "white, long axes": white[:, long]}
+    edges = [0, *(_BAND << i for i in range(width) if _BAND << i < width), width]
+    bands = {f"white, axes {a + 1}-{b}": white[:, a:b] for a, b in itertools.pairwise(edges)} if width > _BAND else {}
     between = {f"ridge {ridge:g}": vectors * (values + ridge * mean).rsqrt() for ridge in _RIDGES}
-    return {name: basis.to(users) for name, basis in metrics.items()}, between
+    return Bases(
+        {name: basis.to(users) for name, basis in full.items()}, {n: b.to(users) for n, b in bands.items()}, between
+    )
 
 
 def linear(basis: Tensor, firsts: Tensor, seconds: Tensor) -> tuple[Tensor, Tensor]:

@@ -109,6 +109,22 @@ class TestStatistics:
         found = dict(zip(discrepancy.kernels, discrepancy(embeddings)[:, 0].tolist(), strict=True))
         assert found["white, long axes linear"] > found["white linear"] + 1
 
+    def test_bands_of_axes_are_seen_where_others_make_up_for_them(self):
+        generator = torch.Generator().manual_seed(7)
+        axes = torch.randn(2000, 24, generator=generator)
+        known = torch.randint(0, 2, (2000, 1), generator=generator)
+        # Classes differ in how the long axes go together, and are closer than chance on the short ones.
+        axes[:, 1] += 0.25 * (2 * known[:, 0] - 1) * axes[:, 0]
+        for k in (0, 1):
+            short, everyone = axes[known[:, 0] == k, 8:], axes[:, 8:]
+            ours, theirs = (torch.linalg.cholesky(part.t().cov()) for part in (short, everyone))
+            axes[known[:, 0] == k, 8:] = (short - short.mean(0)) @ torch.linalg.inv(ours).t() @ theirs.t()
+        turn = torch.linalg.qr(torch.randn(24, 24, generator=generator))[0]
+        embeddings = (axes * torch.tensor([3.0] * 8 + [1.0] * 16)) @ turn
+        discrepancy = ClassDiscrepancy(embeddings, known)
+        found = dict(zip(discrepancy.kernels, discrepancy(embeddings)[:, 0].tolist(), strict=True))
+        assert found["white, axes 1-8 quadratic"] > found["white quadratic"] + 3
+
     def test_random_features_agree_with_all_pairs(self):
         embeddings, known = leaky()
         exact = ClassDiscrepancy(embeddings, known)(embeddings)
