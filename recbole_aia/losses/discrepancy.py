@@ -13,6 +13,7 @@ from recbole_aia.losses._moments import check_movers
 FEW_USERS = 2048  # whose pairs are compared in next to no time
 EXACT_USERS = 10_000  # up to which Gaussian kernels are computed between all pairs of users
 _NULL_USERS = 1024  # drawn for the spread of the statistics under permuted labels
+_FEW_NULL_USERS = 512  # where kernels are random features, and it would take longer than a few steps
 _FLAT = 1e-6  # a standard deviation relative to the largest
 _MUTE = 1e-9  # a kernel's deviation between users, far below that of every kernel that tells any two apart
 _CHUNK = 2048  # users whose features stay in a core's caches
@@ -29,9 +30,10 @@ class ClassDiscrepancy:
         \operatorname*{mean}_{i \ne j} \tilde K_s^2
 
     with n users in the class and m outside it. Under permuted labels :math:`z` has mean 0 and a standard deviation of
-    about 1 (:math:`\sigma` is estimated from 1,024 users at most), whatever the kernel, the class or the number of
-    users. Above 0 a class stands apart. Below 0 it has been matched more closely than a random group of its size would
-    be: users then look least like those of their own class, which an attacker who knows reads backwards.
+    about 1 (:math:`\sigma` is estimated from 1,024 users at most, or 512 with random features), whatever the kernel,
+    the class or the number of users. Above 0 a class stands apart. Below 0 it has been matched more closely than a
+    random group of its size would be: users then look least like those of their own class, which an attacker who knows
+    reads backwards.
 
     Kernels, on standardized dimensions, on white users and on the long axes of these: linear (means), quadratic (second
     moments) and Gaussian of several bandwidths. Linear and quadratic on bands of white axes too: over all axes, what
@@ -96,7 +98,8 @@ class ClassDiscrepancy:
         self._groups = Groups(labels, other_labels, known, moving)
         self._staying = self._sums(self._others, self._groups.staying)
         self.classes = self._groups.classes
-        drawn = everyone[torch.randperm(len(everyone), generator=generator)[:_NULL_USERS].to(everyone.device)]
+        order = torch.randperm(len(everyone), generator=generator)
+        drawn = everyone[order[: _NULL_USERS if exact else _FEW_NULL_USERS].to(everyone.device)]
         spreads = [spread(gram) for metric in self._metrics for gram in metric.grams(drawn)]
         spreads += [spread(turned @ turned.t()) for turned in (drawn.double() @ basis for basis in self._between)]
         sizes = torch.stack(spreads)
