@@ -23,6 +23,7 @@ _FLOOR = 0.01  # smallest eigenvalue that is whitened, relative to their mean
 _LONG = 0.75  # of the variance is along the long axes: on all axes together the short ones make up for what these tell
 STANDARDIZED = "standardized"
 _BAND = 8  # axes in the first band of white axes; each next one has as many as all before it
+_EMPTY = 1e-6  # eigenvalue of an axis that only rounding moves users along, relative to their mean
 _RIDGES = (1.0, 0.1)  # of bases between the two, for the linear kernel: shares of the mean eigenvalue
 
 
@@ -152,8 +153,9 @@ def bases(users: Tensor) -> Bases:
     white = vectors * values.clamp_min(_FLOOR * float(mean)).rsqrt()
     long = values.cumsum(0) - values < _LONG * values.sum()
     full = {STANDARDIZED: torch.eye(width), "white": white, "white, long axes": white[:, long]}
-    edges = [0, *(_BAND << i for i in range(width) if _BAND << i < width), width]
-    bands = {f"white, axes {a + 1}-{b}": white[:, a:b] for a, b in itertools.pairwise(edges)} if width > _BAND else {}
+    rank = int((values > _EMPTY * mean).sum())
+    edges = [0, *(_BAND << i for i in range(rank) if _BAND << i < rank), rank]
+    bands = {f"white, axes {a + 1}-{b}": white[:, a:b] for a, b in itertools.pairwise(edges)} if rank > _BAND else {}
     between = {f"ridge {ridge:g}": vectors * (values + ridge * mean).rsqrt() for ridge in _RIDGES}
     return Bases(
         {name: basis.to(users) for name, basis in full.items()}, {n: b.to(users) for n, b in bands.items()}, between

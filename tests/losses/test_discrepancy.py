@@ -125,6 +125,16 @@ class TestStatistics:
         found = dict(zip(discrepancy.kernels, discrepancy(embeddings)[:, 0].tolist(), strict=True))
         assert found["white, axes 1-8 quadratic"] > found["white quadratic"] + 3
 
+    def test_axes_along_which_nobody_stands_have_no_statistic(self):
+        generator = torch.Generator().manual_seed(0)
+        embeddings = torch.randn(300, 10, generator=generator) @ torch.randn(10, 40, generator=generator)
+        discrepancy = ClassDiscrepancy(embeddings, labels(300, 2))
+        assert [k for k in discrepancy.kernels if "axes 9-" in k] == [
+            "white, axes 9-10 linear",
+            "white, axes 9-10 quadratic",
+        ]
+        assert discrepancy(embeddings).abs().max() < 20
+
     def test_random_features_agree_with_all_pairs(self):
         embeddings, known = leaky()
         exact = ClassDiscrepancy(embeddings, known)(embeddings)
