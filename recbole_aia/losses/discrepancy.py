@@ -51,6 +51,8 @@ class ClassDiscrepancy:
         known: the labels of those who move whether they are to be hidden or not, ``[n, A]``; ``labels`` where ``None``.
         seed: of the random features.
         exact_users: up to this many, pairs of users are compared one by one.
+        bands: whether there are statistics for bands of axes. Those of a tower, which shrink and grow as it is trained,
+            let its training overflow.
 
     Attributes:
         kernels: the name of each row.
@@ -74,6 +76,7 @@ class ClassDiscrepancy:
         known: Tensor | None = None,
         seed: int = 0,
         exact_users: int = EXACT_USERS,
+        bands: bool = True,
     ) -> None:
         others = embeddings[:0] if others is None else others
         other_labels = labels[:0] if other_labels is None else other_labels
@@ -88,9 +91,10 @@ class ClassDiscrepancy:
         moving, self._others = everyone.split([len(embeddings), len(others)])
         generator = torch.Generator().manual_seed(seed)
         exact = len(everyone) <= exact_users
-        full, bands, between = bases(everyone)
+        full, parts, between = bases(everyone)
         self._metrics = [Metric(name, basis, exact, generator) for name, basis in full.items()]
-        self._metrics += [Metric(name, basis, None, generator) for name, basis in bands.items()]
+        if bands:
+            self._metrics += [Metric(name, basis, None, generator) for name, basis in parts.items()]
         self._between = list(between.values())
         self.kernels = [name for metric in self._metrics for name in metric.names] + [
             f"{name} linear" for name in between

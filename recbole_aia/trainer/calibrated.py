@@ -140,7 +140,7 @@ class TowerPull:
         users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
         self.users, labels = users.to(trainer.device), trainer.labels.labels[users].to(trainer.device)
         settings = {**settings_of(trainer.config), "seed": self.step}
-        self.discrepancy = ClassDiscrepancy(trainer.view.served(self.users), labels, **settings)
+        self.discrepancy = ClassDiscrepancy(trainer.view.served(self.users), labels, bands=False, **settings)
 
 
 class CalibratedUnlearner(PostTrainer):
@@ -169,6 +169,7 @@ class CalibratedUnlearner(PostTrainer):
             others=others,
             other_labels=request.other_labels,
             known=request.known,
+            bands=not self._moves_tower(request),
             **settings_of(self.config),
         )
         steps, mode = self.config["calibrated_steps"], "data_free"
