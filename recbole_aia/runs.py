@@ -265,7 +265,10 @@ def package_version(name: str) -> str | None:
 
     A module that comes with a distribution of another name, as xgboost does with xgboost-cpu, has that one's.
     """
-    for distribution in (name, *packages_distributions().get(name, ())):
+    with suppress(PackageNotFoundError):
+        return version(name)
+    # Looks through all that is installed: not for every package.
+    for distribution in packages_distributions().get(name, ()):
         with suppress(PackageNotFoundError):
             return version(distribution)
     return None
