@@ -16,6 +16,7 @@ _NULL_USERS = 1024  # drawn for the spread of the statistics under permuted labe
 _FEW_NULL_USERS = 512  # where kernels are random features, and it would take longer than a few steps
 _FLAT = 1e-6  # a standard deviation relative to the largest
 _MUTE = 1e-9  # a kernel's deviation between users, far below that of every kernel that tells any two apart
+_OUTGROWN = 4.0  # variance along an axis, where it was 1 or less when the unit was taken
 _CHUNK = 2048  # users whose features stay in a core's caches
 _KEPT = 10_000  # users whose features are kept for the gradient
 
@@ -51,8 +52,6 @@ class ClassDiscrepancy:
         known: the labels of those who move whether they are to be hidden or not, ``[n, A]``; ``labels`` where ``None``.
         seed: of the random features.
         exact_users: up to this many, pairs of users are compared one by one.
-        bands: whether there are statistics for bands of axes. Those of a tower, which shrink and grow as it is trained,
-            let its training overflow.
 
     Attributes:
         kernels: the name of each row.
@@ -76,7 +75,6 @@ class ClassDiscrepancy:
         known: Tensor | None = None,
         seed: int = 0,
         exact_users: int = EXACT_USERS,
-        bands: bool = True,
     ) -> None:
         others = embeddings[:0] if others is None else others
         other_labels = labels[:0] if other_labels is None else other_labels
@@ -93,9 +91,8 @@ class ClassDiscrepancy:
         exact = len(everyone) <= exact_users
         full, parts, between = bases(everyone)
         self._metrics = [Metric(name, basis, exact, generator) for name, basis in full.items()]
-        if bands:
-            self._metrics += [Metric(name, basis, None, generator) for name, basis in parts.items()]
-        self._between = list(between.values())
+        self._metrics += [Metric(name, basis, None, generator) for name, basis in parts.items()]
+        self._white, self._between = full["white"], list(between.values())
         self.kernels = [name for metric in self._metrics for name in metric.names] + [
             f"{name} linear" for name in between
         ]
@@ -123,6 +120,16 @@ class ClassDiscrepancy:
             values += [groups.discrepancies(*sums) for sums in metric.kernels(firsts, seconds, part, gaussians)]
         values += [groups.discrepancies(*linear(basis, firsts, seconds)) for basis in self._between]
         return (torch.stack(values) / self._deviations).to(embeddings.dtype)
+
+    @torch.no_grad()
+    def fits(self, embeddings: Tensor) -> bool:
+        """Whether users at ``embeddings [n, d]`` spread in no direction twice as far as white users.
+
+        Where they do, second moments soon leave the range of numbers.
+        """
+        white = self._standardized(embeddings) @ self._white
+        covariance = white.t().cov().view(white.shape[1], -1)
+        return bool(covariance.isfinite().all() and torch.linalg.eigvalsh(covariance).max() <= _OUTGROWN)
 
     def _standardized(self, embeddings: Tensor) -> Tensor:
         # Towers have dimensions that are the same for all users: they say nothing, and stay.

@@ -104,8 +104,9 @@ class CalibratedTrainer(DefenseTrainer):
 class TowerPull:
     """Adds to a tower's gradient that of the statistics: on average as long as its own, and shorter near chance.
 
-    The statistics are those of users drawn now and then. Their gradient is scaled to the length of that of the
-    recommendation loss, times their root mean square, which is 1 under permuted labels, where that is less than 1.
+    The statistics are those of users drawn now and then, and whenever the tower has outgrown them. Their gradient is
+    scaled to the length of that of the recommendation loss, times their root mean square, which is 1 under permuted
+    labels, where that is less than 1.
     """
 
     def __init__(self, trainer: CalibratedTrainer, n_steps: int) -> None:
@@ -120,7 +121,9 @@ class TowerPull:
         self.step += 1
         if self.step % self.every:
             return torch.zeros_like(recommendation)
-        if (self.step // self.every - 1) % _PULLS_A_DRAW == 0:
+        spent = (self.step // self.every - 1) % _PULLS_A_DRAW == 0
+        # A unit that was silent for nearly all users can wake within a few steps.
+        if spent or not self.discrepancy.fits(self.trainer.view.served(self.users)):
             self._draw()
         parameters = self.trainer.view.tower()
         size = self.discrepancy(self.trainer.view.served(self.users)).square().mean().sqrt()
@@ -140,7 +143,7 @@ class TowerPull:
         users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
         self.users, labels = users.to(trainer.device), trainer.labels.labels[users].to(trainer.device)
         settings = {**settings_of(trainer.config), "seed": self.step}
-        self.discrepancy = ClassDiscrepancy(trainer.view.served(self.users), labels, bands=False, **settings)
+        self.discrepancy = ClassDiscrepancy(trainer.view.served(self.users), labels, **settings)
 
 
 class CalibratedUnlearner(PostTrainer):
@@ -169,7 +172,6 @@ class CalibratedUnlearner(PostTrainer):
             others=others,
             other_labels=request.other_labels,
             known=request.known,
-            bands=not self._moves_tower(request),
             **settings_of(self.config),
         )
         steps, mode = self.config["calibrated_steps"], "data_free"

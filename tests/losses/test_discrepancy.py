@@ -135,6 +135,18 @@ class TestStatistics:
         ]
         assert discrepancy(embeddings).abs().max() < 20
 
+    def test_users_who_outgrow_an_axis_no_longer_fit(self):
+        generator = torch.Generator().manual_seed(0)
+        embeddings = torch.randn(300, 10, generator=generator)
+        embeddings[:, 9] *= 1e-3  # a unit that is silent for nearly everybody
+        discrepancy = ClassDiscrepancy(embeddings, labels(300, 2))
+        assert discrepancy.fits(embeddings)
+        assert discrepancy.fits(1.5 * embeddings)
+        embeddings[:, 9] *= 3
+        assert not discrepancy.fits(embeddings)
+        embeddings[0, 9] = torch.nan
+        assert not discrepancy.fits(embeddings)
+
     def test_random_features_agree_with_all_pairs(self):
         embeddings, known = leaky()
         exact = ClassDiscrepancy(embeddings, known)(embeddings)

@@ -124,6 +124,18 @@ class TestInTraining:
         lengths = [float(torch.cat([part.flatten() for part in g]).norm()) for g in (own, pull)]
         assert lengths[1] == pytest.approx(min(1, size.item()) * lengths[0], rel=1e-3)
 
+    def test_statistics_are_taken_anew_when_a_tower_has_outgrown_them(self, make_config, ml100k):
+        values = {"epochs": 1, "train_batch_size": 16384, "calibrated_epochs": 1, **TOWER}
+        trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, "DMF", **values)
+        trainer.fit(loaders[0], saved=False)
+        first, batch = trainer.pull.discrepancy, next(iter(loaders[0])).to(trainer.device)
+        trainer.pull(trainer.model.calculate_loss(batch))
+        assert trainer.pull.discrepancy is first
+        with torch.no_grad():
+            trainer.view.tower()[-2].mul_(5)
+        trainer.pull(trainer.model.calculate_loss(batch))
+        assert trainer.pull.discrepancy is not first
+
     def test_more_defended_epochs_than_epochs_are_refused(self, make_config):
         config = make_config("BPR", defense="calibrated", epochs=3, calibrated_epochs=4)
         with pytest.raises(ConfigValueError, match="calibrated_epochs is 4"):
