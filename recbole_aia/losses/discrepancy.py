@@ -127,7 +127,7 @@ class ClassDiscrepancy:
 
         Where they do, second moments soon leave the range of numbers.
         """
-        white = self._standardized(embeddings) @ self._white
+        white = self._standardized(embeddings.double()) @ self._white.double()
         covariance = white.t().cov().view(white.shape[1], -1)
         return bool(covariance.isfinite().all() and torch.linalg.eigvalsh(covariance).max() <= _OUTGROWN)
 

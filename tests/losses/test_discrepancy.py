@@ -144,6 +144,8 @@ class TestStatistics:
         assert discrepancy.fits(1.5 * embeddings)
         embeddings[:, 9] *= 3
         assert not discrepancy.fits(embeddings)
+        embeddings[0, 9] = 1e30
+        assert not discrepancy.fits(embeddings)
         embeddings[0, 9] = torch.nan
         assert not discrepancy.fits(embeddings)
 
