@@ -45,30 +45,37 @@ def epochs(model: str, shape: Shape, repeats: int, steps: int = 60, **values: An
     """
     settings = config(model, shape, defense="calibrated", **values)
     data = Stretch(loaders(settings, shape)[0], steps)
+    trainer = _trainer(settings, data)
+    tower = bool(trainer.view.tower())
+    # Statistics of a tower are taken anew when training has changed it: one is pulled from its first step on.
+    ours = _trainer(settings, data) if tower else trainer
+    # How often depends on the steps of a whole epoch.
+    ours.pull = TowerPull(ours, len(data.loader)) if tower else None
+
+    def undefended() -> None:
+        trainer._train_epoch(data, -1)
+
+    def defended() -> None:
+        # Models without a tower are trained as before, and aligned after the epoch.
+        if tower:
+            ours._train_epoch(data, ours.total - 1)
+        else:
+            ours._align(False)
+
+    before, after = interleaved([undefended, defended], repeats, warm_up=1)
+    before *= data.share
+    after = after * data.share if tower else before + after
+    last = 0.0 if tower else seconds(lambda: trainer._align(True))
+    times = {"ratio": after / before, "defended_s": after, "undefended_s": before, "last_alignment_s": last}
+    return {key: round(value, 3) for key, value in times.items()}
+
+
+def _trainer(settings: Any, data: Stretch) -> CalibratedTrainer:
     init_seed(settings["seed"], True)
     trainer = CalibratedTrainer(settings, build_model(settings, data.loader.dataset))
     trainer.labels = load_labels(trainer.config, data.loader.dataset)
     trainer.phases()
-    tower = bool(trainer.view.tower())
-    # How often a tower is pulled depends on the steps of a whole epoch.
-    pull = TowerPull(trainer, len(data.loader)) if tower else None
-
-    def undefended() -> None:
-        trainer.pull = None
-        trainer._train_epoch(data, -1)
-
-    def defended() -> None:
-        # Of a tower; others are trained as before, and aligned after the epoch.
-        trainer.pull = pull
-        trainer._train_epoch(data, trainer.total - 1)
-
-    tasks = [undefended, defended if tower else lambda: trainer._align(False)]
-    reference, ours = interleaved(tasks, repeats, warm_up=1)
-    reference *= data.share
-    ours = ours * data.share if tower else reference + ours
-    last = 0.0 if tower else seconds(lambda: trainer._align(True))
-    times = {"ratio": ours / reference, "defended_s": ours, "undefended_s": reference, "last_alignment_s": last}
-    return {key: round(value, 3) for key, value in times.items()}
+    return trainer
 
 
 def protecting(quick: bool) -> dict[str, Any]:

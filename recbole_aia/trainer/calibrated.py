@@ -23,7 +23,7 @@ _EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where the
 _MANY_STEPS = 3  # where there are many
 _TOWER = 3  # times as many steps where what moves is shared by all users
 _PULLS = 50  # steps of an epoch in which a tower is pulled, about
-_PULL_USERS = 1024  # drawn for such a step
+_PULL_USERS = 512  # drawn for such a step where there are more than twice as many
 _PULLS_A_DRAW = 20
 _TINY = 1e-12
 
@@ -121,12 +121,14 @@ class TowerPull:
         self.step += 1
         if self.step % self.every:
             return torch.zeros_like(recommendation)
-        spent = (self.step // self.every - 1) % _PULLS_A_DRAW == 0
-        # A unit that was silent for nearly all users can wake within a few steps.
-        if spent or not self.discrepancy.fits(self.trainer.view.served(self.users)):
+        if (self.step // self.every - 1) % _PULLS_A_DRAW == 0:
             self._draw()
-        parameters = self.trainer.view.tower()
-        size = self.discrepancy(self.trainer.view.served(self.users)).square().mean().sqrt()
+        parameters, served = self.trainer.view.tower(), self.trainer.view.served
+        embeddings = served(self.users)
+        # A unit that was silent for nearly all users can wake within a few steps.
+        if not self.discrepancy.fits(embeddings):
+            self._measure(embeddings.detach())
+        size = self.discrepancy(embeddings).square().mean().sqrt()
         pulls = torch.autograd.grad(size, parameters)
         own = torch.autograd.grad(recommendation, parameters, retain_graph=True)
         lengths = gradient_length(own) / gradient_length(pulls).clamp_min(_TINY)
@@ -136,14 +138,18 @@ class TowerPull:
 
     @torch.no_grad()
     def _draw(self) -> None:
-        trainer = self.trainer
-        order = self.known[torch.randperm(len(self.known), generator=self.generator)]
-        # Two users of each class first, so that every draw can be judged.
-        first = [order[trainer.labels.labels[order, a] == k][:2] for a, k in self.classes]
-        users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
-        self.users, labels = users.to(trainer.device), trainer.labels.labels[users].to(trainer.device)
-        settings = {**settings_of(trainer.config), "seed": self.step}
-        self.discrepancy = ClassDiscrepancy(trainer.view.served(self.users), labels, **settings)
+        trainer, labels, users = self.trainer, self.trainer.labels.labels, self.known
+        if len(users) > 2 * _PULL_USERS:
+            order = users[torch.randperm(len(users), generator=self.generator)]
+            # Two users of each class first, so that every draw can be judged.
+            first = [order[labels[order, a] == k][:2] for a, k in self.classes]
+            users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
+        self.users, self.labels = users.to(trainer.device), labels[users].to(trainer.device)
+        self._measure(trainer.view.served(self.users))
+
+    def _measure(self, embeddings: Tensor) -> None:
+        settings = {**settings_of(self.trainer.config), "seed": self.step}
+        self.discrepancy = ClassDiscrepancy(embeddings, self.labels, **settings)
 
 
 class CalibratedUnlearner(PostTrainer):

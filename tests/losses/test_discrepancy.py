@@ -141,8 +141,8 @@ class TestStatistics:
         embeddings[:, 9] *= 1e-3  # a unit that is silent for nearly everybody
         discrepancy = ClassDiscrepancy(embeddings, labels(300, 2))
         assert discrepancy.fits(embeddings)
-        assert discrepancy.fits(1.5 * embeddings)
-        embeddings[:, 9] *= 3
+        assert discrepancy.fits(3 * embeddings)
+        embeddings[:, 9] *= 6
         assert not discrepancy.fits(embeddings)
         embeddings[0, 9] = 1e30
         assert not discrepancy.fits(embeddings)
