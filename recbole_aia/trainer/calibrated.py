@@ -21,7 +21,8 @@ from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_
 _LEAST_EPOCHS = 4  # of the defended phase, where training has as many
 _EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
 _MANY_STEPS = 3  # where there are many
-_TOWER = 3  # times as many steps where what moves is shared by all users
+_TOWER = 5  # times as many steps where what moves is shared by all users
+_ANEW = 1.0  # largest statistic, of those taken anew, at which a tower is at chance
 _PULLS = 50  # steps of an epoch in which a tower is pulled, about
 _PULL_USERS = 512  # drawn for such a step where there are more than twice as many
 _PULLS_A_DRAW = 20
@@ -168,11 +169,34 @@ class CalibratedUnlearner(PostTrainer):
 
     def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
         """See :meth:`PostTrainer.edit`; with ``train_data`` data-dependent, without data-free."""
-        target = self.target(request)
+        target, mode = self.target(request), "data_free"
+        discrepancy = self._statistics(target.initial, request)
+        with only_moving(self.model, target):
+            outcome = self._align(target, discrepancy, request)
+            if train_data is not None:
+                mode = "data_dependent"
+                for _ in range(self.config["calibrated_post_epochs"]):
+                    self._recommend(target, train_data)
+                    outcome = Alignment(outcome.before, *self._align(target, discrepancy, request)[1:])
+        self._check_finite(target.embeddings().detach().sum())
+        return {"mode": mode, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
+
+    def _align(self, target: Target, discrepancy: ClassDiscrepancy, request: Request) -> Alignment:
+        """Moves the target; a tower until statistics of what it computes then, on axes of their own, are at chance."""
+        steps: int = self.config["calibrated_steps"]
+        if not self._moves_tower(request):
+            return move(target, discrepancy, steps)
+        rounds, spent = [move(target, discrepancy, _TOWER * steps)], 0
+        while rounds[-1].before > _ANEW and (spent := spent + rounds[-1].steps) < _TOWER * steps:
+            anew = self._statistics(target.embeddings().detach(), request)
+            rounds.append(move(target, anew, _TOWER * steps - spent))
+        return Alignment(rounds[0].before, rounds[-1].after, sum(outcome.steps for outcome in rounds))
+
+    def _statistics(self, embeddings: Tensor, request: Request) -> ClassDiscrepancy:
         with torch.no_grad():
             others = self.view.served(request.others)
-        discrepancy = statistics(
-            target.initial,
+        return statistics(
+            embeddings,
             request.labels,
             request.names,
             others=others,
@@ -180,18 +204,6 @@ class CalibratedUnlearner(PostTrainer):
             known=request.known,
             **settings_of(self.config),
         )
-        steps, mode = self.config["calibrated_steps"], "data_free"
-        if self._moves_tower(request):
-            steps *= _TOWER
-        with only_moving(self.model, target):
-            outcome = move(target, discrepancy, steps)
-            if train_data is not None:
-                mode = "data_dependent"
-                for _ in range(self.config["calibrated_post_epochs"]):
-                    self._recommend(target, train_data)
-                    outcome = Alignment(outcome.before, *move(target, discrepancy, steps)[1:])
-        self._check_finite(target.embeddings().detach().sum())
-        return {"mode": mode, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
 
     def target(self, request: Request) -> Target:
         """See :meth:`PostTrainer.target`; a tower before released vectors, where everybody asks."""

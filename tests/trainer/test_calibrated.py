@@ -69,6 +69,15 @@ class TestAfterTraining:
         assert any(not torch.equal(a, b) for a, b in zip(before, trainer.view.tower(), strict=True))
         assert trainer.view.released is None
 
+    def test_a_tower_is_at_chance_by_statistics_taken_anew(self, make_config, ml100k):
+        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, "DMF", calibrated_steps=60, **TOWER)
+        before = statistics(trainer, labels).max()
+        record = trainer.unlearn(labels=labels)
+        assert before > 5
+        assert statistics(trainer, labels).max() < 2
+        assert record["steps"] < 300
+        assert record["statistics"][0] > 5 > 1 > record["statistics"][1]
+
     @pytest.mark.parametrize("model", ["BPR", "LightGCN"])
     def test_with_interactions_users_end_aligned_and_items_stay(self, model, make_config, ml100k):
         values = {"calibrated_mode": "data_dependent", "calibrated_post_epochs": 1, "train_batch_size": 16384}
