@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any
 
@@ -27,6 +27,7 @@ _PULLS = 50  # steps of an epoch in which a tower is pulled, about
 _PULL_USERS = 512  # drawn for such a step where there are more than twice as many
 _PULLS_A_DRAW = 20
 _TINY = 1e-12
+_NOT_FINITE = "calibrated: the users are no longer finite. Lower the learning_rate."
 
 
 class CalibratedTrainer(DefenseTrainer):
@@ -77,7 +78,7 @@ class CalibratedTrainer(DefenseTrainer):
         finite = bool(target.initial.isfinite().all())
         outcome = move(target, self._statistics(target.initial, last), steps) if finite else None
         if outcome is None or not isfinite(outcome.after):
-            raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
+            raise ConfigValueError(_NOT_FINITE)
         self.logger.info(
             f"calibrated: largest statistic {outcome.before:.1f} -> {outcome.after:.2f}, {outcome.steps} steps"
         )
@@ -105,8 +106,8 @@ class CalibratedTrainer(DefenseTrainer):
 class TowerPull:
     """Adds to a tower's gradient that of the statistics: on average as long as its own, and shorter near chance.
 
-    The statistics are those of users drawn now and then, and whenever the tower has outgrown them. Their gradient is
-    scaled to the length of that of the recommendation loss, times their root mean square, which is 1 under permuted
+    The statistics are those of users drawn now and then, measured anew when the tower has outgrown them. Their gradient
+    is scaled to the length of that of the recommendation loss, times their root mean square, which is 1 under permuted
     labels, where that is less than 1.
     """
 
@@ -149,6 +150,8 @@ class TowerPull:
         self._measure(trainer.view.served(self.users))
 
     def _measure(self, embeddings: Tensor) -> None:
+        if not embeddings.isfinite().all():
+            raise ConfigValueError(_NOT_FINITE)
         settings = {**settings_of(self.trainer.config), "seed": self.step}
         self.discrepancy = ClassDiscrepancy(embeddings, self.labels, **settings)
 
@@ -170,27 +173,33 @@ class CalibratedUnlearner(PostTrainer):
     def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
         """See :meth:`PostTrainer.edit`; with ``train_data`` data-dependent, without data-free."""
         target, mode = self.target(request), "data_free"
-        discrepancy = self._statistics(target.initial, request)
+        align = self._alignment(target, request)
         with only_moving(self.model, target):
-            outcome = self._align(target, discrepancy, request)
+            outcome = align()
             if train_data is not None:
                 mode = "data_dependent"
                 for _ in range(self.config["calibrated_post_epochs"]):
                     self._recommend(target, train_data)
-                    outcome = Alignment(outcome.before, *self._align(target, discrepancy, request)[1:])
+                    outcome = Alignment(outcome.before, *align()[1:])
         self._check_finite(target.embeddings().detach().sum())
         return {"mode": mode, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
 
-    def _align(self, target: Target, discrepancy: ClassDiscrepancy, request: Request) -> Alignment:
-        """Moves the target; a tower until statistics of what it computes then, on axes of their own, are at chance."""
+    def _alignment(self, target: Target, request: Request) -> Callable[[], Alignment]:
+        """What aligns the target; a tower until statistics of what it computes then are at chance, or steps run out."""
         steps: int = self.config["calibrated_steps"]
         if not self._moves_tower(request):
-            return move(target, discrepancy, steps)
-        rounds, spent = [move(target, discrepancy, _TOWER * steps)], 0
-        while rounds[-1].before > _ANEW and (spent := spent + rounds[-1].steps) < _TOWER * steps:
-            anew = self._statistics(target.embeddings().detach(), request)
-            rounds.append(move(target, anew, _TOWER * steps - spent))
-        return Alignment(rounds[0].before, rounds[-1].after, sum(outcome.steps for outcome in rounds))
+            discrepancy = self._statistics(target.initial, request)
+            return lambda: move(target, discrepancy, steps)
+
+        def rounds() -> Alignment:
+            left, outcomes = _TOWER * steps, list[Alignment]()
+            while left and (not outcomes or (outcomes[-1].before > _ANEW and outcomes[-1].steps)):
+                anew = self._statistics(target.embeddings().detach(), request)
+                outcomes.append(move(target, anew, left))
+                left -= outcomes[-1].steps
+            return Alignment(outcomes[0].before, outcomes[-1].after, _TOWER * steps - left)
+
+        return rounds
 
     def _statistics(self, embeddings: Tensor, request: Request) -> ClassDiscrepancy:
         with torch.no_grad():

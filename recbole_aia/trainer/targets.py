@@ -52,8 +52,8 @@ class Target(ABC):
         """Leaves the parameters in the model, with nothing cached."""
 
     def scales(self) -> list[float]:
-        """The standard deviation of what moves, of each parameter."""
-        return [float(parameter.detach().std()) for parameter in self.parameters]
+        """The standard deviation of what moves, of each parameter; 0 of a single number."""
+        return [float(parameter.detach().std()) if parameter.numel() > 1 else 0.0 for parameter in self.parameters]
 
 
 class VectorTarget(Target):

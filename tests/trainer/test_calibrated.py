@@ -78,6 +78,15 @@ class TestAfterTraining:
         assert record["steps"] < 300
         assert record["statistics"][0] > 5 > 1 > record["statistics"][1]
 
+    def test_a_tower_is_aligned_again_after_each_epoch_with_interactions(self, make_config, ml100k):
+        values = {"calibrated_steps": 20, "calibrated_mode": "data_dependent", "calibrated_post_epochs": 1, **TOWER}
+        trainer, loaders, labels = prepared(
+            CalibratedUnlearner, make_config, ml100k, "DMF", train_batch_size=16384, **values
+        )
+        before = statistics(trainer, labels).max()
+        trainer.unlearn(loaders[0], labels=labels)
+        assert statistics(trainer, labels).max() < 0.5 * before
+
     @pytest.mark.parametrize("model", ["BPR", "LightGCN"])
     def test_with_interactions_users_end_aligned_and_items_stay(self, model, make_config, ml100k):
         values = {"calibrated_mode": "data_dependent", "calibrated_post_epochs": 1, "train_batch_size": 16384}
@@ -141,9 +150,19 @@ class TestInTraining:
         trainer.pull(trainer.model.calculate_loss(batch))
         assert trainer.pull.discrepancy is first
         with torch.no_grad():
-            trainer.view.tower()[-2].mul_(5)
+            trainer.view.tower()[-2].mul_(20)
         trainer.pull(trainer.model.calculate_loss(batch))
         assert trainer.pull.discrepancy is not first
+
+    def test_a_tower_that_is_no_longer_finite_is_refused(self, make_config, ml100k):
+        values = {"epochs": 1, "train_batch_size": 16384, "calibrated_epochs": 1, **TOWER}
+        trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, "DMF", **values)
+        trainer.fit(loaders[0], saved=False)
+        recommendation = trainer.model.calculate_loss(next(iter(loaders[0])).to(trainer.device))
+        with torch.no_grad():
+            trainer.view.tower()[-2].fill_(torch.inf)
+        with pytest.raises(ConfigValueError, match="no longer finite"):
+            trainer.pull(recommendation)
 
     def test_more_defended_epochs_than_epochs_are_refused(self, make_config):
         config = make_config("BPR", defense="calibrated", epochs=3, calibrated_epochs=4)
