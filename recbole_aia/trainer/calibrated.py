@@ -24,7 +24,7 @@ _MANY_STEPS = 3  # where there are many
 _TOWER = 5  # times as many steps where what moves is shared by all users
 _ANEW = 1.0  # largest statistic, of those taken anew, at which a tower is at chance
 _PULLS = 50  # steps of an epoch in which a tower is pulled, about
-_PULL_USERS = 512  # drawn for such a step where there are more than twice as many
+_PULL_USERS = 512  # drawn for such a step; pulled all at once, few users are matched more closely than chance
 _PULLS_A_DRAW = 20
 _TINY = 1e-12
 _NOT_FINITE = "calibrated: the users are no longer finite. Lower the learning_rate."
@@ -140,12 +140,11 @@ class TowerPull:
 
     @torch.no_grad()
     def _draw(self) -> None:
-        trainer, labels, users = self.trainer, self.trainer.labels.labels, self.known
-        if len(users) > 2 * _PULL_USERS:
-            order = users[torch.randperm(len(users), generator=self.generator)]
-            # Two users of each class first, so that every draw can be judged.
-            first = [order[labels[order, a] == k][:2] for a, k in self.classes]
-            users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
+        trainer, labels = self.trainer, self.trainer.labels.labels
+        order = self.known[torch.randperm(len(self.known), generator=self.generator)]
+        # Two users of each class first, so that every draw can be judged.
+        first = [order[labels[order, a] == k][:2] for a, k in self.classes]
+        users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
         self.users, self.labels = users.to(trainer.device), labels[users].to(trainer.device)
         self._measure(trainer.view.served(self.users))
 
