@@ -16,7 +16,7 @@ _NULL_USERS = 1024  # drawn for the spread of the statistics under permuted labe
 _FEW_NULL_USERS = 512  # where kernels are random features, and it would take longer than a few steps
 _FLAT = 1e-6  # a standard deviation relative to the largest
 _MUTE = 1e-9  # a kernel's deviation between users, far below that of every kernel that tells any two apart
-_OUTGROWN = 25.0  # second moment along a direction in which it was 1 or less when the unit was taken
+_OUTGROWN = 25.0  # variance along a direction in which it was 1 or less when the unit was taken
 _CHUNK = 2048  # users whose features stay in a core's caches
 _KEPT = 10_000  # users whose features are kept for the gradient
 
@@ -123,13 +123,13 @@ class ClassDiscrepancy:
 
     @torch.no_grad()
     def fits(self, embeddings: Tensor) -> bool:
-        """Whether users at ``embeddings [n, d]`` stand less than five times as far out as when the unit was taken.
+        """Whether users at ``embeddings [n, d]`` spread in no direction five times as far as white users.
 
-        In every direction; where they do not, second moments soon leave the range of numbers.
+        Where they do, second moments soon leave the range of numbers.
         """
         white = self._standardized(embeddings.double()) @ self._white.double()
-        seconds = white.t() @ white / len(white)
-        return bool(seconds.isfinite().all() and torch.linalg.eigvalsh(seconds).max() <= _OUTGROWN)
+        covariance = white.t().cov().view(white.shape[1], -1)
+        return bool(covariance.isfinite().all() and torch.linalg.eigvalsh(covariance).max() <= _OUTGROWN)
 
     def _standardized(self, embeddings: Tensor) -> Tensor:
         # Towers have dimensions that are the same for all users: they say nothing, and stay.

@@ -24,10 +24,9 @@ _MANY_STEPS = 3  # where there are many
 _TOWER = 5  # times as many steps where what moves is shared by all users
 _ANEW = 1.0  # largest statistic, of those taken anew, at which a tower is at chance
 _PULLS = 50  # steps of an epoch in which a tower is pulled, about
-_PULL_USERS = 512  # drawn for such a step; pulled all at once, few users are matched more closely than chance
+_PULL_USERS = 512  # drawn for such a step where there are more than twice as many
 _PULLS_A_DRAW = 20
 _TINY = 1e-12
-_NOT_FINITE = "calibrated: the users are no longer finite. Lower the learning_rate."
 
 
 class CalibratedTrainer(DefenseTrainer):
@@ -78,7 +77,7 @@ class CalibratedTrainer(DefenseTrainer):
         finite = bool(target.initial.isfinite().all())
         outcome = move(target, self._statistics(target.initial, last), steps) if finite else None
         if outcome is None or not isfinite(outcome.after):
-            raise ConfigValueError(_NOT_FINITE)
+            raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
         self.logger.info(
             f"calibrated: largest statistic {outcome.before:.1f} -> {outcome.after:.2f}, {outcome.steps} steps"
         )
@@ -140,19 +139,21 @@ class TowerPull:
 
     @torch.no_grad()
     def _draw(self) -> None:
-        trainer, labels = self.trainer, self.trainer.labels.labels
-        order = self.known[torch.randperm(len(self.known), generator=self.generator)]
-        # Two users of each class first, so that every draw can be judged.
-        first = [order[labels[order, a] == k][:2] for a, k in self.classes]
-        users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
+        trainer, labels, users = self.trainer, self.trainer.labels.labels, self.known
+        if len(users) > 2 * _PULL_USERS:
+            order = users[torch.randperm(len(users), generator=self.generator)]
+            # Two users of each class first, so that every draw can be judged.
+            first = [order[labels[order, a] == k][:2] for a, k in self.classes]
+            users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
         self.users, self.labels = users.to(trainer.device), labels[users].to(trainer.device)
         self._measure(trainer.view.served(self.users))
 
     def _measure(self, embeddings: Tensor) -> None:
-        if not embeddings.isfinite().all():
-            raise ConfigValueError(_NOT_FINITE)
         settings = {**settings_of(self.trainer.config), "seed": self.step}
-        self.discrepancy = ClassDiscrepancy(embeddings, self.labels, **settings)
+        try:
+            self.discrepancy = ClassDiscrepancy(embeddings, self.labels, **settings)
+        except ValueError as error:
+            raise ConfigValueError(f"calibrated: {error}. Lower the learning_rate.") from error
 
 
 class CalibratedUnlearner(PostTrainer):

@@ -142,7 +142,6 @@ class TestStatistics:
         discrepancy = ClassDiscrepancy(embeddings, labels(300, 2))
         assert discrepancy.fits(embeddings)
         assert discrepancy.fits(3 * embeddings)
-        assert not discrepancy.fits(embeddings + 10)
         embeddings[:, 9] *= 6
         assert not discrepancy.fits(embeddings)
         embeddings[0, 9] = 1e30

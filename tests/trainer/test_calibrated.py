@@ -166,7 +166,7 @@ class TestInTraining:
         recommendation = trainer.model.calculate_loss(next(iter(loaders[0])).to(trainer.device))
         with torch.no_grad():
             trainer.view.tower()[-2].fill_(torch.inf)
-        with pytest.raises(ConfigValueError, match="no longer finite"):
+        with pytest.raises(ConfigValueError, match="not all embeddings are finite"):
             trainer.pull(recommendation)
 
     def test_more_defended_epochs_than_epochs_are_refused(self, make_config):
