@@ -66,7 +66,7 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     discrepancy = statistics(near, known, list(columns), seed=seed, exact_users=exact_users)
     if max_steps is None:
         max_steps = _STEPS if len(users) <= FEW_USERS else max(_LEAST_STEPS, _STEP_USERS // len(users))
-    moved = aligned(start, discrepancy, max_steps, silent)[0]
+    moved = aligned(start, discrepancy, max_steps, silent, judged=False)[0]
     protected = (users + (moved - near).double()).numpy()
     given = np.asarray(embeddings).dtype
     return protected.astype(given if np.issubdtype(given, np.floating) else np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from typing import NamedTuple, Protocol
 
 import torch
@@ -44,7 +45,7 @@ class Alignment(NamedTuple):
 
 
 @torch.enable_grad()  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
-def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100) -> Alignment:
+def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100, judged: bool = True) -> Alignment:
     r"""Moves users until the statistics tell no class from a random group of its size, and no further.
 
     Gradient descent on :math:`f = \sum_{s,k} z_{s,k}^2` in units of standard deviations, with Polyak's
@@ -58,11 +59,14 @@ def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100) 
         target: what moves, in place.
         discrepancy: the statistics, of these users.
         max_steps: steps at most; it ends before where all statistics are within half a standard deviation.
+        judged: whether the statistics are taken once more after the last of them; otherwise ``after`` is not a number.
     """
     units = target.scales()
     reach = _STRIDE * sum(parameter.numel() for parameter in target.parameters) ** 0.5
     before, step = None, 0
     while True:
+        if before is not None and step >= max_steps and not judged:
+            return Alignment(before, nan, step)
         here = target.embeddings()
         leaf = here.detach().requires_grad_()
         scores = discrepancy(leaf)
@@ -107,9 +111,13 @@ class Vectors:
 
 
 def aligned(
-    embeddings: Tensor, discrepancy: ClassDiscrepancy, max_steps: int = 100, silent: Tensor | None = None
+    embeddings: Tensor,
+    discrepancy: ClassDiscrepancy,
+    max_steps: int = 100,
+    silent: Tensor | None = None,
+    judged: bool = True,
 ) -> tuple[Tensor, Alignment]:
     """Where :func:`align` takes users at ``embeddings [n, d]``, and how; entries that are ``silent``, or zero, stay."""
     vectors = Vectors(embeddings, silent)
-    outcome = align(vectors, discrepancy, max_steps)
+    outcome = align(vectors, discrepancy, max_steps, judged)
     return vectors.parameters[0], outcome

@@ -62,3 +62,14 @@ def test_who_has_no_label_comes_out_as_they_were():
     known[:50] = -1
     moved, _ = aligned(embeddings, ClassDiscrepancy(embeddings, known))
     assert torch.equal(moved[:50], embeddings[:50])
+
+
+def test_users_go_the_same_way_judged_or_not():
+    embeddings, known = torch.randn(200, 6, generator=torch.Generator().manual_seed(0)), torch.arange(200)[:, None] % 2
+    embeddings += known
+    discrepancy = ClassDiscrepancy(embeddings, known)
+    (there, judged), (also, unjudged) = (aligned(embeddings, discrepancy, 2, judged=j) for j in (True, False))
+    assert torch.equal(there, also)
+    assert judged.steps == unjudged.steps == 2
+    assert judged.before == unjudged.before > judged.after
+    assert unjudged.after != unjudged.after  # not a number
