@@ -35,7 +35,7 @@ def test_no_defense_gives_stock_recboles_metrics(make_config, tmp_path, name, or
         pytest.skip("the order is the data's, not the model's")
     split = {"LS": "valid_and_test"} if order == "TO" else {"RS": [0.8, 0.1, 0.1]}
     values = {
-        "epochs": 2, "eval_step": 2, "metrics": ["NDCG", "Hit", "MRR"], "topk": [10], "valid_metric": "NDCG@10",
+        "epochs": 3, "eval_step": 3, "metrics": ["NDCG", "Hit", "MRR"], "topk": [10], "valid_metric": "NDCG@10",
         "eval_args": {"split": split, "order": order, "group_by": "user", "mode": "full"},
         "metric_decimal_place": 8, "show_progress": False, "train_batch_size": 8192, "learning_rate": 0.005,
         "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False},
