@@ -89,9 +89,9 @@ class ClassDiscrepancy:
         moving, self._others = everyone.split([len(embeddings), len(others)])
         generator = torch.Generator().manual_seed(seed)
         exact = len(everyone) <= exact_users
-        full, parts, between = bases(everyone)
+        full, bands, between = bases(everyone)
         self._metrics = [Metric(name, basis, exact, generator) for name, basis in full.items()]
-        self._metrics += [Metric(name, basis, None, generator) for name, basis in parts.items()]
+        self._metrics += [Metric(name, basis, None, generator) for name, basis in bands.items()]
         self._white, self._between = full["white"], list(between.values())
         self.kernels = [name for metric in self._metrics for name in metric.names] + [
             f"{name} linear" for name in between
