@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, aligned, gradient_length
+from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.chance import statistics
 from recbole_aia.trainer.post import PostTrainer
@@ -21,6 +22,8 @@ from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_
 _LEAST_EPOCHS = 4  # of the defended phase, where training has as many
 _EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
 _MANY_STEPS = 3  # where there are many
+_AVERAGED = 2  # epochs at the end over whose steps weights are averaged
+_WIDTH = 64  # dimensions that the given number of steps is for; more take more in proportion
 _TOWER = 5  # times as many steps where what moves is shared by all users
 _ANEW = 1.0  # largest statistic, of those taken anew, at which a tower is at chance
 _PULLS = 50  # steps of an epoch in which a tower is pulled, about
@@ -34,8 +37,9 @@ class CalibratedTrainer(DefenseTrainer):
 
     The alignment (:func:`~recbole_aia.losses.align`) ends where all classes look like random groups of their sizes:
     an attacker is at chance, and not below it, where answers can be read backwards. In between, items and layers
-    learn to recommend to aligned users, who are aligned once more after the last epoch. Users of a graph model move
-    by its table. A tower has no user of its own to move, and is pulled in training (:class:`TowerPull`).
+    learn to recommend to aligned users. Weights swing between the two aims: after the last epoch they are set to their
+    mean over the steps of the last two (:class:`WeightAverage`), and users are aligned once more. Users of a graph
+    model move by its table. A tower has no user of its own to move, and is pulled in training (:class:`TowerPull`).
 
     Source:
         Ours; :class:`~recbole_aia.losses.ClassDiscrepancy` says why chance is where it stops.
@@ -54,6 +58,7 @@ class CalibratedTrainer(DefenseTrainer):
             raise ConfigValueError("the users of this model are released, and training moves none. Write --stage=post.")
         self.total: int = self.config["epochs"]
         self.pull: TowerPull | None = None
+        self.average: WeightAverage | None = None
         defended = defended_epochs(self.config)
         self.first_defended = self.total - defended
         self._statistics(self.view.served(self._labeled()[0]).detach(), last=False)
@@ -61,17 +66,23 @@ class CalibratedTrainer(DefenseTrainer):
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
         defended = epoch_idx >= self.first_defended
-        if defended and self.view.tower() and self.pull is None:
-            self.pull = TowerPull(self, len(train_data))
+        if defended and self.view.tower():
+            self.pull = self.pull or TowerPull(self, len(train_data))
+        elif epoch_idx >= max(self.first_defended, self.total - _AVERAGED):
+            self.average = self.average or WeightAverage(self.model)
         losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         if defended and self.pull is None:
-            self._align(epoch_idx + 1 == self.total)
+            last = epoch_idx + 1 == self.total
+            if last and self.average is not None:
+                self.average.place()
+                self.view.clear_caches()
+            self._align(last)
         return losses
 
     def _align(self, last: bool) -> None:
         self.model.eval()
         target = make_target(self.view, self._labeled()[0], "table")
-        steps = self.config["calibrated_steps"]
+        steps = steps_of(self.config, target)
         if not last:
             steps = min(steps, _EPOCH_STEPS if len(target.users) <= FEW_USERS else _MANY_STEPS)
         finite = bool(target.initial.isfinite().all())
@@ -95,6 +106,8 @@ class CalibratedTrainer(DefenseTrainer):
         return statistics(embeddings, self._labeled()[1], self.labels.names, **settings)
 
     def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
+        if self.average is not None:
+            self.average.add()
         loss = super()._losses(interaction)
         return loss if self.pull is None else (loss, self.pull(loss))  # type: ignore[return-value, arg-type]
 
@@ -186,7 +199,7 @@ class CalibratedUnlearner(PostTrainer):
 
     def _alignment(self, target: Target, request: Request) -> Callable[[], Alignment]:
         """What aligns the target; a tower until statistics of what it computes then are at chance, or steps run out."""
-        steps: int = self.config["calibrated_steps"]
+        steps = steps_of(self.config, target)
         if not self._moves_tower(request):
             discrepancy = self._statistics(target.initial, request)
             return lambda: move(target, discrepancy, steps)
@@ -264,6 +277,12 @@ def defended_epochs(config: Any) -> int:
     if asked > total:
         raise ConfigValueError(f"calibrated_epochs is {asked}, more than epochs, {total}. Raise epochs or lower it.")
     return int(asked)
+
+
+def steps_of(config: Any, target: Target) -> int:
+    """Steps of an alignment at most: ``calibrated_steps``, and in proportion where users are wider than 64."""
+    steps: int = config["calibrated_steps"]
+    return ceil(steps * max(1, target.initial.shape[1] / _WIDTH))
 
 
 def settings_of(config: Any) -> dict[str, Any]:

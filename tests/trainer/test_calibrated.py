@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import ClassDiscrepancy
 from recbole_aia.model import build_model
 from recbole_aia.trainer import calibrated
+from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import UndefendedTrainer
 
 SMALL = {"n_layers": 1, "hidden_size_list": [16], "mf_embedding_size": 8, "mlp_embedding_size": 8}
@@ -132,6 +134,24 @@ class TestInTraining:
         trainer._align = calls.append
         trainer.fit(loaders[0], saved=False)
         assert calls == [False, True]
+
+    def test_items_end_where_they_were_on_average_in_the_last_two_epochs(self, make_config, ml100k, monkeypatch):
+        values = {"epochs": 3, "calibrated_epochs": 2, "train_batch_size": 16384}
+        trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, **values)
+        items, places, place = trainer.view._items(), [], WeightAverage.place
+        losses = trainer._losses
+        trainer._losses = lambda batch: (places.append(items.detach().clone()), losses(batch))[1]
+        monkeypatch.setattr(WeightAverage, "place", lambda self: (places.append(items.detach().clone()), place(self)))
+        trainer.fit(loaders[0], saved=False)
+        last = places[len(loaders[0]) :]
+        assert len(last) == 2 * len(loaders[0]) + 1
+        assert torch.allclose(items, torch.stack(last).mean(0), atol=1e-5)
+        assert not torch.allclose(items, last[-1], atol=1e-5)
+
+    def test_wider_users_may_take_more_steps(self, make_config, ml100k):
+        trainer, _, _ = prepared(CalibratedUnlearner, make_config, ml100k, embedding_size=96, calibrated_steps=3)
+        target = trainer.target(SimpleNamespace(users=trainer.view.users))
+        assert calibrated.steps_of(trainer.config, target) == 5
 
     def test_a_tower_is_pulled_as_hard_as_recommendation_pulls(self, make_config, ml100k):
         values = {"epochs": 1, "train_batch_size": 16384, "calibrated_epochs": 1, **TOWER}

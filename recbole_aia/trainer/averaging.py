@@ -1,0 +1,38 @@
+"""The mean of a model's weights over steps of its training."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import get_swa_multi_avg_fn
+
+
+class WeightAverage:
+    """Where a model's weights were on average.
+
+    An optimizer's last step is one of many around a good place; their mean is closer to it.
+
+    Args:
+        model: whose parameters are averaged; buffers are left alone.
+
+    Source:
+        Polyak and Juditsky (1992); Izmailov et al. (2018) for networks.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._parameters = list(model.parameters())
+        self._means = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._update, self._count = get_swa_multi_avg_fn(), 0
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Takes the weights as they are now into the mean."""
+        self._update(self._means, [parameter.detach() for parameter in self._parameters], self._count)
+        self._count += 1
+
+    @torch.no_grad()
+    def place(self) -> None:
+        """Sets the weights to their mean, with those that are there now in it."""
+        self.add()
+        for parameter, mean in zip(self._parameters, self._means, strict=True):
+            parameter.copy_(mean)
