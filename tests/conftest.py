@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# Two test processes share two cores, and small arrays gain nothing from threads; nor do attacks from processes of
+# their own, where a test does not ask for them. Libraries read this when they are first imported.
+os.environ["OMP_NUM_THREADS"] = os.environ["LOKY_MAX_CPU_COUNT"] = "1"
 
 import pytest
 import torch
@@ -11,7 +16,6 @@ import recbole_aia  # noqa: F401 - the shims come first
 from recbole_aia.config import AIAConfig
 from recbole_aia.data import create_dataset
 
-# Two test processes share two cores, and small tensors gain nothing from threads.
 torch.set_num_threads(1)
 
 
