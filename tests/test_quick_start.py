@@ -115,7 +115,7 @@ class TestOutput:
         assert values["attributes"] == ["gender", "age"]
 
     def test_the_same_run_shown_or_placed_otherwise_may_be_repeated(self, run):
-        again = {**FAST, "defense": "raid", "output_dir": str(run[0] / "out"), "state": "warning", "attack_jobs": 2}
+        again = {**FAST, "defense": "raid", "output_dir": str(run[0] / "out"), "state": "warning", "attack_jobs": None}
         assert run_recbole_aia("BPR", config_dict=again)["test_result"] == run[1]["test_result"]
 
     def test_another_run_does_not_overwrite_it(self, run):
