@@ -1,8 +1,8 @@
-import copy
 import logging
 
 import pytest
 import torch
+from splits import split_once
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from recbole_aia import AttackHook, AttributeInferenceEvaluator
@@ -43,7 +43,7 @@ def test_training_is_the_same_bit_by_bit_with_and_without_it(model, defense, mak
 @pytest.fixture
 def trainer(make_config, ml100k):
     config = make_config("BPR", defense="none", epochs=4, **QUICK)
-    parts = prepare_loaders(config, copy.deepcopy(ml100k), scores_users=scores_users(config))
+    parts = prepare_loaders(config, split_once(ml100k), scores_users=scores_users(config))
     trainer = trainer_class(config)(config, build_model(config, parts[0].dataset))
     trainer.after_epoch = AttackHook(trainer, load_labels(config, parts[0].dataset), every=2)
     trainer.fit(parts[0], show_progress=False)

@@ -5,9 +5,10 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
+from splits import split_once
 
 from recbole_aia.config import AIAConfig
-from recbole_aia.data import create_dataset, prepare_loaders
+from recbole_aia.data import prepare_loaders
 from recbole_aia.model import build_model, scores_users
 
 #: Every fast model, and every switch of a model that changes its computation.
@@ -31,7 +32,7 @@ def pair(request, ml100k):
     for fast in (True, False):
         config = AIAConfig(name, "ml-100k", config_dict={"gpu_id": "", "fast": fast, **values}, argv=[])
         init_seed(3, True)
-        train_data, _, _ = prepare_loaders(config, copy.deepcopy(ml100k))
+        train_data, _, _ = prepare_loaders(config, split_once(ml100k))
         init_seed(3, True)
         models.append(build_model(config, train_data.dataset))
     return (*models, next(iter(train_data)))
@@ -84,9 +85,9 @@ def test_neumf_leaves_scoring_under_dropout_to_recbole(make_config, split_ml100k
 
 
 @pytest.mark.parametrize("name", ["LightGCN", "NGCF", "DMF", "NeuMF"])
-def test_scores_follow_a_step_of_training(make_config, split_ml100k, name):
+def test_scores_follow_a_step_of_training(make_config, ml100k, name):
     config = make_config(name)
-    train_data = prepare_loaders(config, create_dataset(config))[0]
+    train_data = prepare_loaders(config, split_once(ml100k))[0]
     model = build_model(config, train_data.dataset)
     users = Interaction({model.USER_ID: torch.arange(1, 5)})
     scores = []

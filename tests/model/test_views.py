@@ -5,8 +5,9 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
+from splits import split_once
 
-from recbole_aia.data import create_dataset, prepare_loaders
+from recbole_aia.data import prepare_loaders
 from recbole_aia.errors import UnsupportedModelError
 from recbole_aia.model import UserEmbeddingView, build_model, register_view, registered_views
 from recbole_aia.model.views import BPRView, view_class
@@ -21,7 +22,7 @@ def built(request, ml100k):
 
     name, fast = request.param
     config = AIAConfig(name, "ml-100k", config_dict={"gpu_id": "", "fast": fast, "init_std": 0.1}, argv=[])
-    train_data, _, _ = prepare_loaders(config, copy.deepcopy(ml100k))
+    train_data, _, _ = prepare_loaders(config, split_once(ml100k))
     torch.manual_seed(0)
     return build_model(config, train_data.dataset).eval()
 
@@ -156,9 +157,9 @@ def readable(view, users=None):
     ("name", "method"),
     [("LightGCN", "forward"), ("NGCF", "forward"), ("DMF", "user_features"), ("DMF", "item_features")],
 )
-def test_one_step_computes_all_users_and_items_once(make_config, monkeypatch, name, method):
+def test_one_step_computes_all_users_and_items_once(make_config, ml100k, monkeypatch, name, method):
     config = make_config(name)
-    train_data = prepare_loaders(config, create_dataset(config))[0]
+    train_data = prepare_loaders(config, split_once(ml100k))[0]
     model, calls = build_model(config, train_data.dataset), []
     original = getattr(type(model), method)
     monkeypatch.setattr(type(model), method, lambda self: calls.append(1) or original(self))

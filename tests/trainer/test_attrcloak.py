@@ -4,6 +4,7 @@ import pytest
 import torch
 from recbole.config import Config
 from recbole.utils import init_seed
+from splits import split_once
 
 from recbole_aia import AttrCloakUnlearner
 from recbole_aia.data import LabelTable, load_labels, prepare_loaders
@@ -24,7 +25,7 @@ def prepared(make_config, ml100k, model="BPR", apart=0.2, **values):
     """An unlearner of a model whose genders stand apart, its loaders, and the labels."""
     small = {"n_layers": 1, "hidden_size_list": [16], "mf_embedding_size": 8, "mlp_embedding_size": 8}
     config = make_config(model, **{**QUICK, **small, **values})
-    loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+    loaders = prepare_loaders(config, split_once(ml100k))
     torch.manual_seed(0)
     trainer = AttrCloakUnlearner(config, build_model(config, loaders[0].dataset))
     labels = load_labels(config, ml100k)

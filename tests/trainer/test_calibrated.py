@@ -1,8 +1,8 @@
-import copy
 from types import SimpleNamespace
 
 import pytest
 import torch
+from splits import split_once
 
 from recbole_aia import CalibratedTrainer, CalibratedUnlearner
 from recbole_aia.data import load_labels, prepare_loaders
@@ -33,7 +33,7 @@ TOWER = {
 def prepared(kind, make_config, ml100k, model="BPR", **values):
     """A trainer of a model whose genders stand apart where users have tables, its loaders, and the labels."""
     config = make_config(model, **{**QUICK, **values})
-    loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+    loaders = prepare_loaders(config, split_once(ml100k))
     torch.manual_seed(0)
     trainer = kind(config, build_model(config, loaders[0].dataset))
     labels = load_labels(config, ml100k)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from splits import split_once
 
 from recbole_aia.config import available_defenses
 from recbole_aia.data import load_labels, prepare_loaders, unseen_users
@@ -21,7 +22,7 @@ ASKED = torch.arange(1, 500, 2)
 def prepared(make_config, ml100k, defense, model="BPR", **values):
     quick = {"unlearn_max_steps": 10, "init_std": 0.1, "embedding_size": 8, "attributes": ["gender", "age"]}
     config = make_config(model, **{"defense": defense, "stage": "post", **quick, **values})
-    loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+    loaders = prepare_loaders(config, split_once(ml100k))
     torch.manual_seed(0)
     return trainer_class(config)(config, build_model(config, loaders[0].dataset)), loaders, load_labels(config, ml100k)
 
@@ -66,7 +67,7 @@ class TestPostContract:
 @pytest.mark.parametrize("defense", TWO_STAGES)
 def test_a_defense_with_two_stages_trains_in_both(make_config, ml100k, defense):
     config = make_config(defense=defense, stage="in", epochs=2, raid_atoms=16, attributes=["gender"])
-    loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+    loaders = prepare_loaders(config, split_once(ml100k))
     trainer = trainer_class(config)(config, build_model(config, loaders[0].dataset))
     assert trainer.stage == "in"
     trainer.fit(loaders[0], saved=False)
@@ -81,7 +82,7 @@ def test_u2u_draws_classes_together_in_training(make_config, ml100k):
     distances = []
     for weight in (0.0, 10.0):
         config = make_config(defense="u2u", stage="in", epochs=2, u2u_weight=weight, attributes=["gender"])
-        loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+        loaders = prepare_loaders(config, split_once(ml100k))
         torch.manual_seed(0)
         trainer = trainer_class(config)(config, build_model(config, loaders[0].dataset))
         trainer.fit(loaders[0], saved=False)
@@ -107,7 +108,7 @@ def test_the_regularizer_keeps_the_order_of_the_best_items(make_config, ml100k, 
 @pytest.mark.parametrize("stage", ["in", "post"])
 def test_a_defense_is_not_given_labels_that_are_held_out(make_config, ml100k, stage):
     config = make_config(defense="calibrated", stage=stage, calibrated_steps=1, holdout_users=0.2)
-    loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+    loaders = prepare_loaders(config, split_once(ml100k))
     trainer = trainer_class(config)(config, build_model(config, loaders[0].dataset))
     with torch.no_grad():
         before = trainer.view.served()

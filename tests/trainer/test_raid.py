@@ -1,9 +1,8 @@
-import copy
-
 import pytest
 import torch
 from recbole.config import Config
 from recbole.utils import init_seed
+from splits import split_once
 
 from recbole_aia import RAIDTrainer
 from recbole_aia.data import load_labels, prepare_loaders
@@ -25,7 +24,7 @@ RAID = {
 def prepared(make_config, ml100k, model="BPR", trainer=RAIDTrainer, **values):
     config = make_config(model, **{**RAID, **values})
     init_seed(config["seed"], True)
-    loaders = prepare_loaders(config, copy.deepcopy(ml100k))
+    loaders = prepare_loaders(config, split_once(ml100k))
     init_seed(config["seed"], True)
     return trainer(config, build_model(config, loaders[0].dataset)), loaders
 

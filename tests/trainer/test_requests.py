@@ -1,7 +1,6 @@
-import copy
-
 import pytest
 import torch
+from splits import split_once
 
 from recbole_aia import AttrCloakUnlearner, load_run
 from recbole_aia.data import LabelTable, prepare_loaders
@@ -45,7 +44,7 @@ def test_earlier_unlearning_stays_by_every_way_back(make_config, ml100k):
     quick = {"defense": "attrcloak", "attrcloak_mode": "data_free", "unlearn_max_steps": 2, "embedding_size": 8}
     old = {"old": {"field": "age", "bins": [30]}}
     first, second = (make_config(**quick, attributes=value) for value in (old, ["gender"]))
-    train_data = prepare_loaders(first, copy.deepcopy(ml100k))[0]
+    train_data = prepare_loaders(first, split_once(ml100k))[0]
     trainer = AttrCloakUnlearner(first, build_model(first, train_data.dataset))
     trainer.fit(train_data)
     resumed = AttrCloakUnlearner(second, build_model(second, train_data.dataset))

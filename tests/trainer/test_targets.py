@@ -1,7 +1,6 @@
-import copy
-
 import pytest
 import torch
+from splits import split_once
 
 from recbole_aia.data import prepare_loaders
 from recbole_aia.model import UserEmbeddingView, build_model
@@ -13,7 +12,7 @@ def view(make_config, ml100k):
     def of(model, **values):
         config = make_config(model, **{"embedding_size": 16, "n_layers": 3, "init_std": 0.1, **values})
         torch.manual_seed(0)
-        return UserEmbeddingView(build_model(config, prepare_loaders(config, copy.deepcopy(ml100k))[0].dataset))
+        return UserEmbeddingView(build_model(config, prepare_loaders(config, split_once(ml100k))[0].dataset))
 
     return of
 
