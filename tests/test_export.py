@@ -22,36 +22,50 @@ from recbole_aia import compat
 compat.apply()
 from recbole.quick_start import load_data_and_model
 from recbole.utils import get_trainer
-config, model, dataset, train, valid, test = load_data_and_model(sys.argv.pop())
-config.compatibility_settings()  # NumPy's names of old, which RecBole gives back when it makes a configuration
-assert type(config).__module__ == "recbole.config.configurator", type(config)
-assert "defense" not in config.final_config_dict
-assert type(model).__module__.startswith("recbole.model"), type(model)
-trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-print(json.dumps({k: float(v) for k, v in trainer.evaluate(test, load_best_model=False).items()}))
+files, sys.argv[1:] = sys.argv[1:], []  # RecBole reads the command line, too
+for file in files:
+    config, model, dataset, train, valid, test = load_data_and_model(file)
+    config.compatibility_settings()  # NumPy's names of old, which RecBole gives back when it makes a configuration
+    assert type(config).__module__ == "recbole.config.configurator", type(config)
+    assert "defense" not in config.final_config_dict
+    assert type(model).__module__.startswith("recbole.model"), type(model)
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    print(json.dumps({k: float(v) for k, v in trainer.evaluate(test, load_best_model=False).items()}))
 """
+MODELS = ["BPR", "LightGCN"]
 
 
-@pytest.fixture(scope="module", params=["BPR", "LightGCN"])
-def run(request, tmp_path_factory):
-    """The folder of an unlearned run."""
-    folder = tmp_path_factory.mktemp(request.param)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr("sys.argv", ["pytest"])
-        config = {"attributes": ["gender"], "epochs": 2, "output_dir": "run", "defense": "noise", "target": "table"}
-        run_recbole_aia(request.param, config_dict=config, argv=[*FAST, "--gpu_id=", "--show_progress=False"])
-    return folder / "run"
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folders of unlearned runs, by model."""
+    folders = {}
+    for model in MODELS:
+        folder = tmp_path_factory.mktemp(model)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setattr("sys.argv", ["pytest"])
+            config = {"attributes": ["gender"], "epochs": 2, "output_dir": "run", "defense": "noise", "target": "table"}
+            run_recbole_aia(model, config_dict=config, argv=[*FAST, "--gpu_id=", "--show_progress=False"])
+        folders[model] = folder / "run"
+    return folders
 
 
-def test_vanilla_recbole_opens_what_is_exported_and_measures_the_same(run):
-    assert main(["export", str(run), "--format", "recbole", "--out", "model.pth"]) == 0
+@pytest.fixture(params=MODELS)
+def run(request, runs):
+    return runs[request.param]
+
+
+def test_vanilla_recbole_opens_what_is_exported_and_measures_the_same(runs):
+    for model, run in runs.items():
+        assert main(["export", str(run), "--format", "recbole", "--out", f"{model}.pth"]) == 0
     environment = {**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
-    command = [sys.executable, "-c", VANILLA, "model.pth"]
+    command = [sys.executable, "-c", VANILLA, *(f"{model}.pth" for model in runs)]
     vanilla = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert vanilla.returncode == 0, vanilla.stderr[-2000:]
-    measured = json.loads(vanilla.stdout.splitlines()[-1])
-    assert measured == pytest.approx(json.loads((run / "results.json").read_text())["utility"]["defended"], abs=1e-6)
+    printed = [line for line in vanilla.stdout.splitlines() if line.startswith("{")]
+    for run, line in zip(runs.values(), printed, strict=True):
+        utility = json.loads((run / "results.json").read_text())["utility"]["defended"]
+        assert json.loads(line) == pytest.approx(utility, abs=1e-6)
 
 
 def test_a_file_that_is_there_is_not_overwritten(run, capsys):

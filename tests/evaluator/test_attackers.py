@@ -1,5 +1,6 @@
 """What every attacker promises; an attacker is tested by being registered."""
 
+import functools
 import random
 import warnings
 
@@ -23,6 +24,13 @@ def planted(n, n_classes, seed=0, d=6, shift=2.0):
     embeddings = rng.normal(size=(n, d))
     embeddings[np.arange(n), classes] += shift
     return embeddings, classes
+
+
+@functools.cache
+def answers(name):
+    """What a fresh attacker with the seed 5 says of the users that it has learned from."""
+    embeddings, classes = planted(60, 2)
+    return registered_attackers()[name]().fit(embeddings, classes, 5).predict_proba(embeddings)
 
 
 @pytest.mark.parametrize("name", registered_attackers())
@@ -54,14 +62,13 @@ class TestAttackerContract:
 
     def test_an_equal_seed_gives_equal_predictions(self, name):
         embeddings, classes = planted(60, 2)
-        first, second = (self.make(name).fit(embeddings, classes, 5) for _ in range(2))
-        np.testing.assert_array_equal(first.predict_proba(embeddings), second.predict_proba(embeddings))
+        again = self.make(name).fit(embeddings, classes, 5).predict_proba(embeddings)
+        np.testing.assert_array_equal(again, answers(name))
 
     def test_a_second_fit_forgets_the_first(self, name):
         embeddings, classes = planted(60, 2)
         used = self.make(name).fit(embeddings, 1 - classes, 3).fit(embeddings, classes, 5)
-        fresh = self.make(name).fit(embeddings, classes, 5)
-        np.testing.assert_array_equal(used.predict_proba(embeddings), fresh.predict_proba(embeddings))
+        np.testing.assert_array_equal(used.predict_proba(embeddings), answers(name))
 
     def test_fitting_several_at_once_gives_what_fitting_each_gives(self, name):
         jobs = [Job(*planted(n, 3, seed=n), n) for n in (60, 61)]
