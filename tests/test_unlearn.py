@@ -18,7 +18,13 @@ from recbole_aia.trainer import UndefendedTrainer
 from recbole_aia.trainer.requests import Wish, make_request
 from recbole_aia.unlearn import Asked, add, begin, withdraw
 
-FAST = ["--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--attack_permutations=20"]
+FAST = [
+    "--attackers=[logistic]",
+    "--attack_folds=2",
+    "--attack_repeats=1",
+    "--attack_jobs=1",
+    "--attack_permutations=20",
+]
 QUICK = [*FAST, "--unlearn_max_steps=10", "--gpu_id=", "--show_progress=False"]
 
 
@@ -116,7 +122,7 @@ class TestLedger:
     )
     def test_a_withdrawn_request_leaves_nothing_behind(self, small, model, target):
         path = small(model)
-        argv = [*FAST, f"--target={target}", "--unlearn_max_steps=2", "--attack_folds=2"]
+        argv = [*FAST, f"--target={target}", "--unlearn_max_steps=2"]
         begin(path, "attrcloak", Asked("[gender]"), Path("both"), argv=argv)
         add(Path("both"), Asked("[age]", "random:0.5"))
         together = tensors("both")
@@ -450,7 +456,7 @@ def test_a_dataset_that_comes_only_when_it_is_read_is_the_one_that_the_ledger_kn
 
 def test_what_the_attacker_sees_can_be_chosen(small):
     views = "--attack_views=[served,table,top_k,profile]"
-    argv = [*QUICK, views, "--target=table", "--attack_folds=2"]
+    argv = [*QUICK, views, "--target=table"]
     results = begin(small("LightGCN"), "noise", Asked("[gender]", "random:0.5"), Path("safe"), argv=argv)
     seen = {(row["state"], row["view"]) for row in results["attacks"]}
     assert seen == {(state, view) for state in ("undefended", "defended") for view in ("served", "table", "top_k")} | {

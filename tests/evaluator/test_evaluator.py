@@ -14,7 +14,6 @@ from recbole_aia.evaluator import (
     register_attacker,
 )
 from recbole_aia.evaluator.attackers import base
-from recbole_aia.evaluator.presets import PRESETS
 
 QUICK = {"attackers": ["logistic"], "attack_repeats": 2, "attack_permutations": 40, "attack_jobs": 1, "seed": 7}
 
@@ -246,15 +245,6 @@ class TestEmbeddings:
 
 
 class TestReproducibility:
-    def test_the_number_of_processes_changes_nothing(self):
-        embeddings, classes = gaussians(80, 0.5)
-        labels = {"b": classes, "a": classes[::-1]}
-        names = [*PRESETS["default"].attackers, "svm", "random_forest", "flip_aware", "ensemble"]
-        settings = {"attackers": names, "attack_folds": 2, "attack_repeats": 1}
-        one, two = (untimed(attack(embeddings, labels, attack_jobs=jobs, **settings)) for jobs in (1, 2))
-        assert one == two
-        assert [(row["attribute"], row["attacker"]) for row in one] == [(a, name) for a in "ba" for name in names]
-
     def test_an_attribute_or_attacker_more_changes_nothing_for_the_others(self):
         embeddings, classes = gaussians(60, 0.5)
         alone = untimed(attack(embeddings, {"a": classes}))

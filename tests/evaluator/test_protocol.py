@@ -131,26 +131,3 @@ def test_cells_go_repeat_by_repeat_and_leave_no_fit_out():
     assert len(fits) == len(set(fits)) == 2 * 2 * 3 * 2 * 3
     assert {len(cell.folds) for cell in cells if cell.attacker.name == "mlp"} == {3}
     assert {len(cell.folds) for cell in cells if cell.attacker.name == "logistic"} == {1}
-
-
-def test_what_computes_on_a_device_stays_in_this_process():
-    """The device meta holds no numbers: whoever touched it would fail."""
-    seen = []
-
-    class Here(Attacker):
-        name = "here"
-        uses_device = True
-
-        def fit(self, embeddings, classes, seed):
-            seen.append(self.device)
-            return self
-
-        def predict_proba(self, embeddings):
-            return np.full((len(embeddings), 2), 0.5)
-
-    target = encode_labels("a", np.arange(40) % 2, 40, 4)
-    options = {"folds": 4, "repeats": 1, "seed": 0, "n_jobs": 2, "device": "meta"}
-    logistic = registered_attackers()["logistic"]
-    results = cross_validate(np.random.default_rng(0).normal(size=(40, 3)), [target], [Here, logistic], **options)
-    assert seen == ["meta"] * 4
-    assert [held_out.attacker for held_out in results] == ["here", "logistic"]

@@ -159,6 +159,7 @@ class TestPhases:
 def test_classes_come_closer_on_every_model(make_config, ml100k, model, rec_loss):
     distances = []
     small = {"n_layers": 1, "hidden_size_list": [16], "embedding_size": 16}
+    small |= {"mf_embedding_size": 16, "mlp_embedding_size": 16, "mlp_hidden_size": [32, 16]}
     for eta in (0.0, 30.0):
         trainer, (train_data, _, _) = prepared(
             make_config, ml100k, model, rec_loss=rec_loss, raid_eta=eta, raid_phase1_epochs=1, epochs=2,
