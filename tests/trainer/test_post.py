@@ -66,14 +66,15 @@ class TestPostContract:
 
 @pytest.mark.parametrize("defense", TWO_STAGES)
 def test_a_defense_with_two_stages_trains_in_both(make_config, ml100k, defense):
-    config = make_config(defense=defense, stage="in", epochs=2, raid_atoms=16, attributes=["gender"])
+    values = {"raid_atoms": 16, "train_batch_size": 8192}
+    config = make_config(defense=defense, stage="in", epochs=2, attributes=["gender"], **values)
     loaders = prepare_loaders(config, split_once(ml100k))
     trainer = trainer_class(config)(config, build_model(config, loaders[0].dataset))
     assert trainer.stage == "in"
     trainer.fit(loaders[0], saved=False)
     # Calibrated aligns between epochs, without a term.
     assert defense == "calibrated" or any(f"{defense} gender" == term.name for term in trainer.terms)
-    post, (train_data, _, _), _ = prepared(make_config, ml100k, defense, epochs=5, raid_atoms=16)
+    post, (train_data, _, _), _ = prepared(make_config, ml100k, defense, epochs=5, **values)
     assert post.stage == "post"
     post.fit(train_data, saved=False)
 
