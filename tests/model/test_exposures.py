@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from recbole.trainer import Trainer
+from splits import split_once
 
 from recbole_aia.config import AIAConfig
 from recbole_aia.data import prepare_loaders
@@ -32,7 +33,7 @@ class Built:
     def __init__(self, name, dataset):
         values = {"gpu_id": "", "init_std": 0.1, "show_progress": False}
         self.config = AIAConfig(name, "ml-100k", config_dict=values, argv=[])
-        loaders = prepare_loaders(self.config, copy.deepcopy(dataset), scores_users=scores_users(self.config))
+        loaders = prepare_loaders(self.config, split_once(dataset), scores_users=scores_users(self.config))
         self.training, self.valid_data = loaders[0].dataset, loaders[1]
         torch.manual_seed(0)
         self.model = build_model(self.config, self.training).eval()
