@@ -1,0 +1,127 @@
+"""How recommending and alignment are balanced: in turns, as calibrated does, or as one gradient of several aims.
+
+    python -m benchmarks.balance --seeds 2020 2021 2022
+
+``in turns``: an epoch, then an alignment. The others add gradients of each attribute's statistics to that of the
+recommendation loss, step by step, in the same epochs: ``min-norm``, at the min-norm point of all of them (MGDA);
+``min-norm, unit``, of gradients of length one; ``equal``, each attribute's as long as the recommendation's. BPR on
+ml-100k. One JSON line for each run and a table of means: NDCG@10 on validation and test items, against the undefended
+twin's; the largest statistic, measured anew; the worst advantage of four attackers, averaged over attributes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from statistics import mean
+from typing import Any
+
+import torch
+from recbole.utils import init_seed
+from scipy.optimize import nnls
+from torch import Tensor
+
+from recbole_aia import AIAConfig, AttributeInferenceEvaluator
+from recbole_aia.data import create_dataset, load_labels, prepare_loaders
+from recbole_aia.model import build_model
+from recbole_aia.trainer import CalibratedTrainer, undefended_twin
+
+WAYS = ("in turns", "min-norm", "min-norm, unit", "equal")
+_ATTACKERS = ["logistic", "svm", "random_forest", "quadratic"]
+_SUM = 1e4  # how much heavier the weights' sum is than the length they make
+
+
+def weights(gradients: Tensor, way: str) -> Tensor:
+    """Weights ``[A + 1]`` of gradients ``[A + 1, D]``, that of the recommendation loss first; their sum is 1."""
+    lengths = gradients.norm(dim=1).clamp_min(1e-12)
+    if way == "equal":
+        found = lengths[0] / lengths
+        return found / found.sum()
+    units = gradients / lengths.unsqueeze(1) if "unit" in way else gradients / lengths.max()
+    products = (units @ units.t()).double()
+    values, vectors = torch.linalg.eigh(products)
+    root = (vectors * values.clamp_min(0).sqrt()).t()
+    rows = torch.cat([root, torch.full((1, len(root)), _SUM, dtype=root.dtype)])
+    aim = torch.zeros(len(rows), dtype=root.dtype)
+    aim[-1] = _SUM
+    found = torch.from_numpy(nnls(rows.numpy(), aim.numpy())[0]).to(gradients)
+    return found / found.sum() if "unit" not in way else found / found.sum() / lengths * lengths[0]
+
+
+class Joint(CalibratedTrainer):
+    """Calibrated, but for the alignments: statistics pull users at every step of the same epochs."""
+
+    way = WAYS[1]
+
+    def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
+        users = self._labeled()[0]
+        defended = epoch_idx >= self.first_defended
+        self.statistics = self._statistics(self.view.served(users).detach(), False) if defended else None
+        return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+
+    def _align(self, last: bool) -> None:
+        pass
+
+    def _losses(self, interaction: Any) -> Any:
+        loss: Any = super()._losses(interaction)
+        if self.statistics is None:
+            return loss
+        (table,), users = self.view.tables(), self._labeled()[0]
+        own = torch.autograd.grad(loss, table, retain_graph=True)[0][users]
+        here = table.detach()[users].requires_grad_()
+        scores, classes = self.statistics(here), self.statistics.classes
+        owners = torch.tensor([attribute for attribute, _ in classes])
+        parts = [scores[:, owners == a].square().sum() for a in range(len(self.labels.names))]
+        pulls = [torch.autograd.grad(part, here, retain_graph=True)[0] for part in parts]
+        gradients = torch.stack([own, *pulls])
+        found = weights(gradients.flatten(1), self.way)
+        total = (found.view(-1, 1, 1) * gradients).sum(0)
+        # Adam divides by lengths: only directions count.
+        linear = ((total - own) * table[users]).sum()
+        return loss + linear - linear.detach()
+
+
+def main() -> None:
+    """Prints a line for each run, then the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[2020, 2021, 2022])
+    parser.add_argument("rest", nargs="*", help="after --: arguments of every run")
+    arguments = parser.parse_args()
+    rows = [measured(way, seed, arguments.rest) for way in WAYS for seed in arguments.seeds]
+    print("| way | NDCG@10 kept | largest statistic | worst case |\n| --- | --- | --- | --- |")
+    for way in WAYS:
+        columns = zip(*(row for name, row in rows if name == way), strict=True)
+        print(f"| {way} | {' | '.join(f'{mean(column):.3f}' for column in columns)} |")
+
+
+def measured(way: str, seed: int, rest: list[str]) -> tuple[str, tuple[float, float, float]]:
+    """NDCG@10 kept, the largest statistic and the worst case of a way."""
+    quiet = {"gpu_id": "", "show_progress": False, "state": "warning"}
+    values = {**quiet, "seed": seed, "defense": "calibrated"}
+    config = AIAConfig("BPR", "ml-100k", config_dict=values, argv=["--attributes=[gender,age]", *rest])
+    data = create_dataset(config)
+    twin = undefended_twin(config, data)[0]
+    init_seed(seed, True)
+    training, *held_out = prepare_loaders(config, copy.deepcopy(data))
+    init_seed(seed, True)
+    kind = CalibratedTrainer if way == WAYS[0] else Joint
+    trainer = kind(config, build_model(config, training.dataset))
+    trainer.way = way
+    trainer.fit(training, saved=False)
+    after = mean(float(trainer.evaluate(part, load_best_model=False)["ndcg@10"]) for part in held_out)
+    before = mean(result["ndcg@10"] for result in (twin.valid_result, twin.test_result))
+    users = trainer.view.served(trainer._labeled()[0]).detach()
+    size = float(trainer._statistics(users, True)(users).abs().max())
+    evaluator = AttributeInferenceEvaluator(config, attackers=_ATTACKERS, attack_repeats=1, show_progress=False)
+    rows = evaluator.evaluate(trainer.view.served().detach(), load_labels(config, data).columns()).rows
+    gains: dict[str, float] = {}
+    for row in rows:
+        gains[row["attribute"]] = max(gains.get(row["attribute"], 0.0), row["metrics"]["advantage"]["mean"])
+    found = (after / before, size, mean(gains.values()))
+    print(json.dumps({"way": way, "seed": seed, "kept": found[0], "statistic": size, "worst": gains}), flush=True)
+    return way, found
+
+
+if __name__ == "__main__":
+    main()
