@@ -1,12 +1,14 @@
 """How recommending and alignment are balanced: in turns, as calibrated does, or as one gradient of several aims.
 
     python -m benchmarks.balance --seeds 2020 2021 2022
+    python -m benchmarks.balance --model LightGCN --ways undefended
 
 ``in turns``: an epoch, then an alignment. The others add gradients of each attribute's statistics to that of the
 recommendation loss, step by step, in the same epochs: ``min-norm``, at the min-norm point of all of them (MGDA);
-``min-norm, unit``, of gradients of length one; ``equal``, each attribute's as long as the recommendation's. BPR on
-ml-100k. One JSON line for each run and a table of means: NDCG@10 on validation and test items, against the undefended
-twin's; the largest statistic, measured anew; the worst advantage of four attackers, averaged over attributes.
+``min-norm, unit``, of gradients of length one; ``equal``, each attribute's as long as the recommendation's.
+``undefended`` does neither, and ends in mean weights as all of them do. One JSON line for each run and a table of
+means: NDCG@10 on validation and test items, against the undefended twin's; the largest statistic, measured anew; the
+worst advantage of four attackers, averaged over attributes.
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ from torch import Tensor
 
 from recbole_aia import AIAConfig, AttributeInferenceEvaluator
 from recbole_aia.data import create_dataset, load_labels, prepare_loaders
-from recbole_aia.model import build_model
+from recbole_aia.model import build_model, scores_users
 from recbole_aia.trainer import CalibratedTrainer, undefended_twin
 
-WAYS = ("in turns", "min-norm", "min-norm, unit", "equal")
+WAYS = ("in turns", "min-norm", "min-norm, unit", "equal", "undefended")
 _ATTACKERS = ["logistic", "svm", "random_forest", "quadratic"]
 _SUM = 1e4  # how much heavier the weights' sum is than the length they make
 
@@ -50,13 +52,13 @@ def weights(gradients: Tensor, way: str) -> Tensor:
 
 
 class Joint(CalibratedTrainer):
-    """Calibrated, but for the alignments: statistics pull users at every step of the same epochs."""
+    """Calibrated, but for the alignments: statistics pull users of a table at every step of the same epochs."""
 
     way = WAYS[1]
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
         users = self._labeled()[0]
-        defended = epoch_idx >= self.first_defended
+        defended = epoch_idx >= self.first_defended and self.way != "undefended"
         self.statistics = self._statistics(self.view.served(users).detach(), False) if defended else None
         return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
 
@@ -86,24 +88,26 @@ def main() -> None:
     """Prints a line for each run, then the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[2020, 2021, 2022])
+    parser.add_argument("--model", default="BPR")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("rest", nargs="*", help="after --: arguments of every run")
     arguments = parser.parse_args()
-    rows = [measured(way, seed, arguments.rest) for way in WAYS for seed in arguments.seeds]
+    rows = [measured(arguments.model, way, seed, arguments.rest) for way in arguments.ways for seed in arguments.seeds]
     print("| way | NDCG@10 kept | largest statistic | worst case |\n| --- | --- | --- | --- |")
-    for way in WAYS:
+    for way in arguments.ways:
         columns = zip(*(row for name, row in rows if name == way), strict=True)
         print(f"| {way} | {' | '.join(f'{mean(column):.3f}' for column in columns)} |")
 
 
-def measured(way: str, seed: int, rest: list[str]) -> tuple[str, tuple[float, float, float]]:
+def measured(model: str, way: str, seed: int, rest: list[str]) -> tuple[str, tuple[float, float, float]]:
     """NDCG@10 kept, the largest statistic and the worst case of a way."""
     quiet = {"gpu_id": "", "show_progress": False, "state": "warning"}
     values = {**quiet, "seed": seed, "defense": "calibrated"}
-    config = AIAConfig("BPR", "ml-100k", config_dict=values, argv=["--attributes=[gender,age]", *rest])
+    config = AIAConfig(model, "ml-100k", config_dict=values, argv=["--attributes=[gender,age]", *rest])
     data = create_dataset(config)
     twin = undefended_twin(config, data)[0]
     init_seed(seed, True)
-    training, *held_out = prepare_loaders(config, copy.deepcopy(data))
+    training, *held_out = prepare_loaders(config, copy.deepcopy(data), scores_users=scores_users(config))
     init_seed(seed, True)
     kind = CalibratedTrainer if way == WAYS[0] else Joint
     trainer = kind(config, build_model(config, training.dataset))
