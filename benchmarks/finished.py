@@ -1,0 +1,61 @@
+"""What protecting the users of a finished model leaves and costs: ``protect`` on arrays, without interactions.
+
+    python -m benchmarks.finished --models BPR NeuMF LightGCN
+
+Trains the undefended twin or finds it in ``saved/``, protects its users in the two seconds that
+:func:`recbole_aia.protect` takes by default (or in ``--max_steps``), attacks them and evaluates the model with them.
+One JSON line for each run, and a table: the worst case of each attribute with its attacker, and NDCG@10 on test items.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from itertools import product
+from typing import Any
+
+import torch
+
+from benchmarks.price import finished
+from recbole_aia import AttributeInferenceEvaluator, protect
+
+_ATTACKERS = ["logistic", "random_forest", "xgboost", "mlp"]
+
+
+def main() -> None:
+    """Prints a line for each run, then the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["LightGCN"])
+    parser.add_argument("--dataset", default="ml-100k")
+    parser.add_argument("--attributes", nargs="+", default=["gender,age"], help="protected together, by commas")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[2020, 2021, 2022])
+    parser.add_argument("--max_steps", type=int)
+    parser.add_argument("rest", nargs="*", help="after --: arguments of every run")
+    arguments = parser.parse_args()
+    runs = list(product(arguments.models, arguments.attributes, arguments.seeds))
+    lines = [line(*run, arguments) for run in runs]
+    print("| model | protected | seed | worst case | NDCG@10 |\n| --- | --- | --- | --- | --- |")
+    print("\n".join(lines))
+
+
+def line(model: str, attributes: str, seed: int, arguments: argparse.Namespace) -> str:
+    """Protects, attacks and evaluates the users of one model; a line of the table."""
+    scores, columns = finished(model, arguments.dataset, attributes, seed, arguments.rest)
+    started = time.perf_counter()
+    users = torch.from_numpy(protect(scores.users.numpy(), columns, max_steps=arguments.max_steps))
+    taken = time.perf_counter() - started
+    before, after = scores(scores.users)[1], scores(users)[1]
+    evaluator = AttributeInferenceEvaluator(attackers=_ATTACKERS, attack_repeats=1, show_progress=False)
+    worst: dict[str, tuple[float, str]] = {}
+    for row in evaluator.evaluate(users, columns).rows:
+        found: tuple[float, str] = (row["metrics"]["advantage"]["mean"], row["attacker"])
+        worst[row["attribute"]] = max(worst.get(row["attribute"], found), found)
+    run: dict[str, Any] = {"model": model, "attributes": attributes, "seed": seed, "worst": worst}
+    print(json.dumps({**run, "ndcg": [before, after], "seconds": round(taken, 2)}), flush=True)
+    cases = ", ".join(f"{name} {gain:.3f} ({attacker})" for name, (gain, attacker) in worst.items())
+    return f"| {model} | {attributes} | {seed} | {cases} | {before:.4f} → {after:.4f} ({after / before:.3f}) |"
+
+
+if __name__ == "__main__":
+    main()
