@@ -14,6 +14,7 @@ from recbole_aia import protect
 from recbole_aia.data import load_labels
 from recbole_aia.model import build_model
 from recbole_aia.trainer import CalibratedTrainer
+from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.calibrated import TowerPull
 
 MODELS = ("BPR", "NeuMF", "DMF", "LightGCN")
@@ -24,8 +25,8 @@ QUICK_SIZES = {"1,500 x 64": 1500, "20,000 x 64": 20_000}
 def calibrated_overhead(shape: Shape, repeats: int) -> dict[str, Any]:
     """Defended epochs against undefended ones, model by model; the ratio is that of the worst.
 
-    An epoch is scaled up from a stretch of its steps. An alignment that ends a training, which takes more steps than
-    one between epochs, is beside it: it comes once.
+    An epoch is scaled up from a stretch of its steps, and is one of the last two, whose steps are averaged. The
+    alignment that ends a training, which takes more steps than one between epochs, is beside it: it comes once.
     """
     models = {model: epochs(model, shape, repeats) for model in MODELS}
     worst = max(MODELS, key=lambda model: models[model]["ratio"])
@@ -45,27 +46,26 @@ def epochs(model: str, shape: Shape, repeats: int, steps: int = 60, **values: An
     """
     settings = config(model, shape, defense="calibrated", **values)
     data = Stretch(loaders(settings, shape)[0], steps)
-    trainer = _trainer(settings, data)
+    trainer, ours = _trainer(settings, data), _trainer(settings, data)
     tower = bool(trainer.view.tower())
-    # Statistics of a tower are taken anew when training has changed it: one is pulled from its first step on.
-    ours = _trainer(settings, data) if tower else trainer
-    # How often depends on the steps of a whole epoch.
+    # Statistics of a tower are taken anew when training has changed it: one is pulled from its first step on, as often
+    # as in a whole epoch. Other models are trained as before, but for the mean of weights in the last two epochs.
     ours.pull = TowerPull(ours, len(data.loader)) if tower else None
+    ours.average = None if tower else WeightAverage(ours.model)
 
     def undefended() -> None:
         trainer._train_epoch(data, -1)
 
     def defended() -> None:
-        # Models without a tower are trained as before, and aligned after the epoch.
-        if tower:
-            ours._train_epoch(data, ours.total - 1)
-        else:
+        ours._train_epoch(data, ours.total - 1 if tower else -1)
+
+    def between() -> None:
+        if not tower:
             ours._align(False)
 
-    before, after = interleaved([undefended, defended], repeats, warm_up=1)
-    before *= data.share
-    after = after * data.share if tower else before + after
-    last = 0.0 if tower else seconds(lambda: trainer._align(True))
+    before, after, aligning = interleaved([undefended, defended, between], repeats, warm_up=1)
+    before, after = before * data.share, after * data.share + aligning
+    last = 0.0 if tower else seconds(lambda: ours._align(True))
     times = {"ratio": after / before, "defended_s": after, "undefended_s": before, "last_alignment_s": last}
     return {key: round(value, 3) for key, value in times.items()}
 
