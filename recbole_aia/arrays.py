@@ -15,7 +15,7 @@ from recbole_aia.trainer.chance import statistics
 
 _STEPS = 100  # of the descent for few users
 _LEAST_STEPS = 1
-_STEP_USERS = 70_000  # users times steps, where there are more than few: about two seconds on two cores
+_STEP_USERS = 150_000  # users times steps, where there are more than few: one to two seconds on two cores
 _TRANSPORT_USERS = 10_000  # from which on classes are transported first: their moments are then nearly free of noise
 _SILENT = 0.01  # share of zeros from which on they are a tower's silent units, which an affine map would wake
 
@@ -33,9 +33,10 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
         embeddings: ``[n_users, d]``, finite numbers.
         labels: one value a user: an array, list or Series, a mapping from attribute to such, or a DataFrame. -1, None,
             NaN and "" mean not known: such users do not move for that attribute.
-        max_steps: of the descent, >= 0. Where ``None``, what takes about two seconds: 100 steps for up to 2,048 users;
+        max_steps: of the descent, >= 0. Where ``None``, what takes one to two seconds: 100 steps for up to 2,048 users;
             above that fewer, down to one for a million, by random features. Where given, up to 10,000 users are
-            compared pair by pair; 100 steps, as ``--defense=calibrated`` takes, come closer to chance in some minutes.
+            compared pair by pair; 100 steps (more for more than 64 dimensions), as ``--defense=calibrated`` takes, come
+            closer to chance in some minutes.
         seed: >= 0; of random features and groups.
 
     Returns:
