@@ -24,18 +24,20 @@ from recbole.utils import init_seed
 from scipy.optimize import nnls
 from torch import Tensor
 
-from recbole_aia import AIAConfig, AttributeInferenceEvaluator
+from benchmarks.trained import settings
+from recbole_aia import AttributeInferenceEvaluator
 from recbole_aia.data import create_dataset, load_labels, prepare_loaders
 from recbole_aia.model import build_model, scores_users
 from recbole_aia.trainer import CalibratedTrainer, undefended_twin
 
-WAYS = ("in turns", "min-norm", "min-norm, unit", "equal", "undefended")
+_GRADIENTS = ("min-norm", "min-norm, unit", "equal")
+WAYS = ("in turns", *_GRADIENTS, "undefended")
 _ATTACKERS = ["logistic", "svm", "random_forest", "quadratic"]
 _SUM = 1e4  # how much heavier the weights' sum is than the length they make
 
 
 def weights(gradients: Tensor, way: str) -> Tensor:
-    """Weights ``[A + 1]`` of gradients ``[A + 1, D]``, that of the recommendation loss first; their sum is 1."""
+    """Weights ``[A + 1]`` of gradients ``[A + 1, D]``, that of the recommendation loss first, up to a factor."""
     lengths = gradients.norm(dim=1).clamp_min(1e-12)
     if way == "equal":
         found = lengths[0] / lengths
@@ -88,10 +90,12 @@ def main() -> None:
     """Prints a line for each run, then the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[2020, 2021, 2022])
-    parser.add_argument("--model", default="BPR")
+    parser.add_argument("--model", choices=("BPR", "LightGCN"), default="BPR")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("rest", nargs="*", help="after --: arguments of every run")
     arguments = parser.parse_args()
+    if arguments.model != "BPR" and set(arguments.ways) & set(_GRADIENTS):
+        parser.error("gradients are added to those of a table that is served: only BPR's")
     rows = [measured(arguments.model, way, seed, arguments.rest) for way in arguments.ways for seed in arguments.seeds]
     print("| way | NDCG@10 kept | largest statistic | worst case |\n| --- | --- | --- | --- |")
     for way in arguments.ways:
@@ -101,9 +105,7 @@ def main() -> None:
 
 def measured(model: str, way: str, seed: int, rest: list[str]) -> tuple[str, tuple[float, float, float]]:
     """NDCG@10 kept, the largest statistic and the worst case of a way."""
-    quiet = {"gpu_id": "", "show_progress": False, "state": "warning"}
-    values = {**quiet, "seed": seed, "defense": "calibrated"}
-    config = AIAConfig(model, "ml-100k", config_dict=values, argv=["--attributes=[gender,age]", *rest])
+    config = settings(model, "ml-100k", "gender,age", seed, rest)
     data = create_dataset(config)
     twin = undefended_twin(config, data)[0]
     init_seed(seed, True)
@@ -118,12 +120,13 @@ def measured(model: str, way: str, seed: int, rest: list[str]) -> tuple[str, tup
     users = trainer.view.served(trainer._labeled()[0]).detach()
     size = float(trainer._statistics(users, True)(users).abs().max())
     evaluator = AttributeInferenceEvaluator(config, attackers=_ATTACKERS, attack_repeats=1, show_progress=False)
-    rows = evaluator.evaluate(trainer.view.served().detach(), load_labels(config, data).columns()).rows
-    gains: dict[str, float] = {}
-    for row in rows:
-        gains[row["attribute"]] = max(gains.get(row["attribute"], 0.0), row["metrics"]["advantage"]["mean"])
+    cases = evaluator.evaluate(trainer.view.served().detach(), load_labels(config, data).columns()).worst_case()
+    gains = {attribute: case["advantage"] for attribute, case in cases.items()}
     found = (after / before, size, mean(gains.values()))
-    print(json.dumps({"way": way, "seed": seed, "kept": found[0], "statistic": size, "worst": gains}), flush=True)
+    print(
+        json.dumps({"model": model, "way": way, "seed": seed, "kept": found[0], "statistic": size, "worst": gains}),
+        flush=True,
+    )
     return way, found
 
 

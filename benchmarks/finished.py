@@ -13,11 +13,10 @@ import argparse
 import json
 import time
 from itertools import product
-from typing import Any
 
 import torch
 
-from benchmarks.price import finished
+from benchmarks.trained import Trained
 from recbole_aia import AttributeInferenceEvaluator, protect
 
 _ATTACKERS = ["logistic", "random_forest", "xgboost", "mlp"]
@@ -41,19 +40,16 @@ def main() -> None:
 
 def line(model: str, attributes: str, seed: int, arguments: argparse.Namespace) -> str:
     """Protects, attacks and evaluates the users of one model; a line of the table."""
-    scores, columns = finished(model, arguments.dataset, attributes, seed, arguments.rest)
+    trained = Trained(model, arguments.dataset, attributes, seed, arguments.rest)
     started = time.perf_counter()
-    users = torch.from_numpy(protect(scores.users.numpy(), columns, max_steps=arguments.max_steps))
+    users = torch.from_numpy(protect(trained.users.numpy(), trained.labels, max_steps=arguments.max_steps))
     taken = time.perf_counter() - started
-    before, after = scores(scores.users)[1], scores(users)[1]
+    before, after = trained.ndcg(trained.users)[1], trained.ndcg(users)[1]
     evaluator = AttributeInferenceEvaluator(attackers=_ATTACKERS, attack_repeats=1, show_progress=False)
-    worst: dict[str, tuple[float, str]] = {}
-    for row in evaluator.evaluate(users, columns).rows:
-        found: tuple[float, str] = (row["metrics"]["advantage"]["mean"], row["attacker"])
-        worst[row["attribute"]] = max(worst.get(row["attribute"], found), found)
-    run: dict[str, Any] = {"model": model, "attributes": attributes, "seed": seed, "worst": worst}
+    worst = evaluator.evaluate(users, trained.labels).worst_case()
+    run = {"model": model, "attributes": attributes, "seed": seed, "worst": worst}
     print(json.dumps({**run, "ndcg": [before, after], "seconds": round(taken, 2)}), flush=True)
-    cases = ", ".join(f"{name} {gain:.3f} ({attacker})" for name, (gain, attacker) in worst.items())
+    cases = ", ".join(f"{name} {case['advantage']:.3f} ({case['attacker']})" for name, case in worst.items())
     return f"| {model} | {attributes} | {seed} | {cases} | {before:.4f} → {after:.4f} ({after / before:.3f}) |"
 
 

@@ -6,7 +6,10 @@ import functools
 
 @functools.cache
 def split_once(dataset):
-    """A copy of a dataset that gives the same parts each time that it is split by time, which draws no numbers."""
+    """A copy of a dataset that gives the same parts each time that it is split by time, which draws no numbers.
+
+    Their interactions are shared: to be read, not written.
+    """
     whole = copy.deepcopy(dataset)
     assert whole.config["eval_args"]["order"] == "TO"
     parts = whole.build()

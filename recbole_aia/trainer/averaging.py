@@ -1,4 +1,4 @@
-"""The mean of a model's weights over steps of its training."""
+"""Stochastic weight averaging: the mean of a model's weights over steps of its training."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from torch.optim.swa_utils import get_swa_multi_avg_fn
 
 
 class WeightAverage:
-    """Where a model's weights were on average.
+    r"""Where a model's weights were on average.
 
-    An optimizer's last step is one of many around a good place; their mean is closer to it.
+    .. math:: \bar\theta = \frac1T \sum_{t=1}^T \theta_t
+
+    An optimizer's last step is one of many around a good place; their mean is closer to it. Buffers stay what they
+    are: a model with batch normalization would have to take its statistics anew.
 
     Args:
-        model: whose parameters are averaged; buffers are left alone.
+        model: whose parameters are averaged, in their own precision.
 
     Source:
         Polyak and Juditsky (1992); Izmailov et al. (2018) for networks.

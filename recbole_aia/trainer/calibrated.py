@@ -38,8 +38,9 @@ class CalibratedTrainer(DefenseTrainer):
     The alignment (:func:`~recbole_aia.losses.align`) ends where all classes look like random groups of their sizes:
     an attacker is at chance, and not below it, where answers can be read backwards. In between, items and layers
     learn to recommend to aligned users. Weights swing between the two aims: after the last epoch they are set to their
-    mean over the steps of the last two (:class:`WeightAverage`), and users are aligned once more. Users of a graph
-    model move by its table. A tower has no user of its own to move, and is pulled in training (:class:`TowerPull`).
+    mean over the steps of the last two defended ones (:class:`WeightAverage`), and users are aligned once more. Users
+    of a graph model move by its table. A tower has no user of its own to move, and is pulled in training
+    (:class:`TowerPull`).
 
     Source:
         Ours; :class:`~recbole_aia.losses.ClassDiscrepancy` says why chance is where it stops.
@@ -75,6 +76,7 @@ class CalibratedTrainer(DefenseTrainer):
             last = epoch_idx + 1 == self.total
             if last and self.average is not None:
                 self.average.place()
+                self.average = None
                 self.view.clear_caches()
             self._align(last)
         return losses
@@ -82,7 +84,7 @@ class CalibratedTrainer(DefenseTrainer):
     def _align(self, last: bool) -> None:
         self.model.eval()
         target = make_target(self.view, self._labeled()[0], "table")
-        steps = steps_of(self.config, target)
+        steps = steps_of(self.config, target.initial.shape[1])
         if not last:
             steps = min(steps, _EPOCH_STEPS if len(target.users) <= FEW_USERS else _MANY_STEPS)
         finite = bool(target.initial.isfinite().all())
@@ -199,7 +201,7 @@ class CalibratedUnlearner(PostTrainer):
 
     def _alignment(self, target: Target, request: Request) -> Callable[[], Alignment]:
         """What aligns the target; a tower until statistics of what it computes then are at chance, or steps run out."""
-        steps = steps_of(self.config, target)
+        steps = steps_of(self.config, target.initial.shape[1])
         if not self._moves_tower(request):
             discrepancy = self._statistics(target.initial, request)
             return lambda: move(target, discrepancy, steps)
@@ -279,10 +281,10 @@ def defended_epochs(config: Any) -> int:
     return int(asked)
 
 
-def steps_of(config: Any, target: Target) -> int:
-    """Steps of an alignment at most: ``calibrated_steps``, and in proportion where users are wider than 64."""
+def steps_of(config: Any, width: int) -> int:
+    """Steps of an alignment at most: ``calibrated_steps``, in proportion more for more than 64 dimensions."""
     steps: int = config["calibrated_steps"]
-    return ceil(steps * max(1, target.initial.shape[1] / _WIDTH))
+    return ceil(steps * max(1, width / _WIDTH))
 
 
 def settings_of(config: Any) -> dict[str, Any]:
