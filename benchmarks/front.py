@@ -16,7 +16,7 @@ from benchmarks.quality import collect
 
 #: Arguments of each point, by defense.
 POINTS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "calibrated": (("--stage=in",), ("--stage=post",)),
+    "calibrated": (("--stage=in",), ("--stage=post",), ("--stage=post", "--calibrated_steps=4")),
     "raid": (("--raid_eta=0.1",), ("--raid_eta=1",)),
     "attrcloak": (
         ("--unlearn_max_steps=30",),

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.trained import Trained
-from recbole_aia.losses import ClassDiscrepancy, aligned
-from recbole_aia.trainer.calibrated import steps_of
+from recbole_aia.losses import ClassDiscrepancy, aligned, steps_for
 
 STATES = ("undefended", "aligned", "classes told again", "moved at random")
 
@@ -48,7 +47,8 @@ def main() -> None:
 def _quality(model: str, seed: int, arguments: argparse.Namespace) -> dict[str, float]:
     trained = Trained(model, arguments.dataset, arguments.attributes, seed, arguments.rest)
     labels = torch.stack([torch.as_tensor(column) for column in trained.labels.values()], dim=1)
-    users, steps = trained.users, steps_of(trained.config, trained.users.shape[1])
+    users = trained.users
+    steps = steps_for(users.shape[1], trained.config["calibrated_steps"])
     moved, outcome = aligned(users, ClassDiscrepancy(users, labels, exact_users=arguments.exact_users), steps)
     order = torch.randperm(len(users), generator=torch.Generator().manual_seed(seed))
     states = (users, moved, moved + _class_means(users - moved, labels), users + (moved - users)[order])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
-from recbole_aia.losses import EXACT_USERS, FEW_USERS, aligned, transport
+from recbole_aia.losses import EXACT_USERS, FEW_USERS, aligned, steps_for, transport
 from recbole_aia.trainer.chance import statistics
 
 _STEPS = 100  # of the descent for few users
@@ -33,10 +33,10 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
         embeddings: ``[n_users, d]``, finite numbers.
         labels: one value a user: an array, list or Series, a mapping from attribute to such, or a DataFrame. -1, None,
             NaN and "" mean not known: such users do not move for that attribute.
-        max_steps: of the descent, >= 0. Where ``None``, what takes one to two seconds: 100 steps for up to 2,048 users;
-            above that fewer, down to one for a million, by random features. Where given, up to 10,000 users are
-            compared pair by pair; 100 steps (more for more than 64 dimensions), as ``--defense=calibrated`` takes, come
-            closer to chance in some minutes.
+        max_steps: of the descent, >= 0. Where ``None``, what takes one to two seconds for 64 dimensions: 100 steps for
+            up to 2,048 users; above that fewer, down to one for a million, by random features; in proportion more for
+            more dimensions. Where given, up to 10,000 users are compared pair by pair; as many as
+            ``--defense=calibrated`` takes, 100 for 64 dimensions, come closer to chance in some minutes.
         seed: >= 0; of random features and groups.
 
     Returns:
@@ -66,7 +66,8 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     exact_users = FEW_USERS if max_steps is None else EXACT_USERS
     discrepancy = statistics(near, known, list(columns), seed=seed, exact_users=exact_users)
     if max_steps is None:
-        max_steps = _STEPS if len(users) <= FEW_USERS else max(_LEAST_STEPS, _STEP_USERS // len(users))
+        few = len(users) <= FEW_USERS
+        max_steps = steps_for(users.shape[1], _STEPS if few else max(_LEAST_STEPS, _STEP_USERS // len(users)))
     moved = aligned(start, discrepancy, max_steps, silent, judged=False)[0]
     protected = (users + (moved - near).double()).numpy()
     given = np.asarray(embeddings).dtype

@@ -1,6 +1,6 @@
 """Losses of the defenses: pure tensor functions on embeddings and labels."""
 
-from .alignment import Alignment, Movable, align, aligned
+from .alignment import Alignment, Movable, align, aligned, steps_for
 from .attribute_unlearning import distribution_to_distribution, rank_margin, user_to_user
 from .barycenter import (
     Barycenter,
@@ -43,6 +43,7 @@ __all__ = [
     "penalized_barycenter",
     "rank_margin",
     "solve_coupling",
+    "steps_for",
     "transport",
     "user_to_user",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import nan
+from math import ceil, nan
 from typing import NamedTuple, Protocol
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from recbole_aia.losses.discrepancy import ClassDiscrepancy
 
 _ENOUGH = 0.5  # standard deviations of permuted labels within which every statistic is at chance
+_WIDTH = 64  # dimensions up to which steps are as many as asked for
 _STRIDE = 0.03  # longest step, root mean square over all that moves, in its standard deviations
 
 
@@ -85,6 +86,11 @@ def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100, 
             for parameter, slope, unit in zip(target.parameters, slopes, units, strict=True):
                 parameter.sub_(slope * unit, alpha=length)
         step += 1
+
+
+def steps_for(width: int, steps: int) -> int:
+    """How many steps users of ``width`` dimensions may take: in proportion more for more than 64."""
+    return ceil(steps * max(1, width / _WIDTH))
 
 
 class Vectors:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import ceil, isfinite
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, aligned, gradient_length
+from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, aligned, gradient_length, steps_for
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.chance import statistics
@@ -23,7 +23,6 @@ _LEAST_EPOCHS = 4  # of the defended phase, where training has as many
 _EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
 _MANY_STEPS = 3  # where there are many
 _AVERAGED = 2  # epochs at the end over whose steps weights are averaged
-_WIDTH = 64  # dimensions that the given number of steps is for; more take more in proportion
 _TOWER = 5  # times as many steps where what moves is shared by all users
 _ANEW = 1.0  # largest statistic, of those taken anew, at which a tower is at chance
 _PULLS = 50  # steps of an epoch in which a tower is pulled, about
@@ -84,7 +83,7 @@ class CalibratedTrainer(DefenseTrainer):
     def _align(self, last: bool) -> None:
         self.model.eval()
         target = make_target(self.view, self._labeled()[0], "table")
-        steps = steps_of(self.config, target.initial.shape[1])
+        steps = steps_for(target.initial.shape[1], self.config["calibrated_steps"])
         if not last:
             steps = min(steps, _EPOCH_STEPS if len(target.users) <= FEW_USERS else _MANY_STEPS)
         finite = bool(target.initial.isfinite().all())
@@ -201,7 +200,7 @@ class CalibratedUnlearner(PostTrainer):
 
     def _alignment(self, target: Target, request: Request) -> Callable[[], Alignment]:
         """What aligns the target; a tower until statistics of what it computes then are at chance, or steps run out."""
-        steps = steps_of(self.config, target.initial.shape[1])
+        steps = steps_for(target.initial.shape[1], self.config["calibrated_steps"])
         if not self._moves_tower(request):
             discrepancy = self._statistics(target.initial, request)
             return lambda: move(target, discrepancy, steps)
@@ -279,12 +278,6 @@ def defended_epochs(config: Any) -> int:
     if asked > total:
         raise ConfigValueError(f"calibrated_epochs is {asked}, more than epochs, {total}. Raise epochs or lower it.")
     return int(asked)
-
-
-def steps_of(config: Any, width: int) -> int:
-    """Steps of an alignment at most: ``calibrated_steps``, in proportion more for more than 64 dimensions."""
-    steps: int = config["calibrated_steps"]
-    return ceil(steps * max(1, width / _WIDTH))
 
 
 def settings_of(config: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from recbole_aia.losses import ClassDiscrepancy, aligned
+from recbole_aia.losses import ClassDiscrepancy, aligned, steps_for
 from tests.losses.test_discrepancy import labels, leaky, users
 
 
@@ -73,3 +73,8 @@ def test_users_go_the_same_way_judged_or_not():
     assert judged.steps == unjudged.steps == 2
     assert judged.before == unjudged.before > judged.after
     assert unjudged.after != unjudged.after  # not a number
+
+
+@pytest.mark.parametrize(("width", "steps"), [(8, 3), (64, 3), (65, 4), (96, 5), (128, 6)])
+def test_users_of_more_dimensions_may_take_more_steps(width, steps):
+    assert steps_for(width, 3) == steps

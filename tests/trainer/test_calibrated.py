@@ -1,4 +1,3 @@
-
 import pytest
 import torch
 from splits import split_once
