@@ -15,7 +15,7 @@ from recbole_aia.trainer.chance import statistics
 
 _STEPS = 100  # of the descent for few users
 _LEAST_STEPS = 1
-_STEP_USERS = 150_000  # users times steps, where there are more than few: one to two seconds on two cores
+_STEP_USERS = 120_000  # users times steps, where there are more than few: one to two seconds on two cores
 _TRANSPORT_USERS = 10_000  # from which on classes are transported first: their moments are then nearly free of noise
 _SILENT = 0.01  # share of zeros from which on they are a tower's silent units, which an affine map would wake
 

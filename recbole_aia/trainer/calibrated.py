@@ -84,15 +84,16 @@ class CalibratedTrainer(DefenseTrainer):
         self.model.eval()
         target = make_target(self.view, self._labeled()[0], "table")
         steps = steps_for(target.initial.shape[1], self.config["calibrated_steps"])
+        few = len(target.users) <= FEW_USERS
         if not last:
-            steps = min(steps, _EPOCH_STEPS if len(target.users) <= FEW_USERS else _MANY_STEPS)
+            steps = min(steps, _EPOCH_STEPS if few else _MANY_STEPS)
+        judged = last or few  # of many, the next alignment says where this one ended
         finite = bool(target.initial.isfinite().all())
-        outcome = move(target, self._statistics(target.initial, last), steps) if finite else None
-        if outcome is None or not isfinite(outcome.after):
+        outcome = move(target, self._statistics(target.initial, last), steps, judged) if finite else None
+        if outcome is None or (judged and not isfinite(outcome.after)):
             raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
-        self.logger.info(
-            f"calibrated: largest statistic {outcome.before:.1f} -> {outcome.after:.2f}, {outcome.steps} steps"
-        )
+        after = f" -> {outcome.after:.2f}" if judged else ""
+        self.logger.info(f"calibrated: largest statistic {outcome.before:.1f}{after}, {outcome.steps} steps")
 
     def _labeled(self) -> tuple[Tensor, Tensor]:
         """Users of whom any label is known ``[n]``, and their labels ``[n, A]``."""
@@ -251,14 +252,14 @@ class CalibratedUnlearner(PostTrainer):
             parameter.grad = None
 
 
-def move(target: Target, discrepancy: ClassDiscrepancy, steps: int) -> Alignment:
-    """Aligns what a target moves, in the model."""
+def move(target: Target, discrepancy: ClassDiscrepancy, steps: int, judged: bool = True) -> Alignment:
+    """Aligns what a target moves, in the model; ``judged`` as in :func:`~recbole_aia.losses.align`."""
     # RecBole's fit leaves anomaly detection on, which keeps a trace of every operation.
     with torch.autograd.set_detect_anomaly(False):
         if isinstance(target, (VectorTarget, GraphTarget)):
-            embeddings, outcome = aligned(target.embeddings(), discrepancy, steps)
+            embeddings, outcome = aligned(target.embeddings(), discrepancy, steps, judged=judged)
             target.place(embeddings)
-            if isinstance(target, GraphTarget):
+            if judged and isinstance(target, GraphTarget):
                 outcome = outcome._replace(after=float(discrepancy(target.embeddings().detach()).abs().max()))
         else:
             outcome = align(target, discrepancy, steps)
