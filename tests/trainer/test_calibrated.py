@@ -159,7 +159,7 @@ class TestInTraining:
         values = {"epochs": 1, "train_batch_size": 65536, "calibrated_epochs": 1, **TOWER}
         trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, "DMF", **values)
         averaged = []
-        monkeypatch.setattr(WeightAverage, "add", lambda self: averaged.append(self))
+        monkeypatch.setattr(calibrated, "WeightAverage", averaged.append)
         trainer.fit(loaders[0], saved=False)
         assert not averaged
 
