@@ -1,4 +1,4 @@
-"""Groups of users, and the unbiased squared mean discrepancy of each class from its rest."""
+"""Groups of users: how far each class is from its rest and how pairs of classes go together, without bias."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from recbole_aia.losses._moments import Cells, class_moments
 
 _FEWEST = 5  # members of a class that is judged on its own
+_PAIRED = 4  # classes from which on their distances from the rest leave open how two of them go together
 
 
 class Groups:
@@ -37,8 +38,9 @@ class Groups:
         self._owners, self._sizes = owners[self._judged], sizes[self._judged]
         self._rests = totals[self._judged] - self._sizes
         n, m = self._sizes, self._rests
-        #: What sizes make of a kernel's deviation between two users.
-        self.factors = (1 / (n * (n - 1)) + 1 / (m * (m - 1)) + 2 / (n * m)).sqrt()
+        self.pairs = Pairs(self._owners, n)
+        #: What sizes make of a kernel's deviation between two users, in the order of :meth:`discrepancies`.
+        self.factors = torch.cat([(1 / (n * (n - 1)) + 1 / (m * (m - 1)) + 2 / (n * m)).sqrt(), self.pairs.factors])
         self.classes = [(named[i][0], named[i][2]) for i in self._judged.tolist()]
 
     @functools.cached_property
@@ -56,7 +58,7 @@ class Groups:
         return (means + center) * counts, seconds * counts.unsqueeze(2)
 
     def discrepancies(self, products: Tensor, traces: Tensor) -> Tensor:
-        """Of every judged class, ``[C]``.
+        """Squared distances of the judged classes from their rests, ``[C]``; then covariances of :class:`Pairs`.
 
         Args:
             products: sums of a kernel over pairs of users of two groups, ``[G + A, G + A]``.
@@ -69,8 +71,48 @@ class Groups:
         n, m = self._sizes, self._rests
         inside = (own - own_trace) / (n * (n - 1))
         outside = (everyone - 2 * mixed + own - (trace - own_trace)) / (m * (m - 1))
-        apart: Tensor = inside + outside - 2 * (mixed - own) / (n * m)
-        return apart
+        apart = inside + outside - 2 * (mixed - own) / (n * m)
+        first, second = self.pairs.classes
+        rows, grand = (mixed - own_trace) / (n * (n + m - 1)), (everyone - trace) / ((n + m) * (n + m - 1))
+        across = products[self._judged[first], self._judged[second]] / (n[first] * n[second])
+        return torch.cat([apart, across - rows[first] - rows[second] + grand[first]])
+
+
+class Pairs:
+    r"""All pairs of judged classes of each attribute that has four or more.
+
+    How far each class is from its rest fixes how it goes together with the others on the whole, not with each of them.
+    Of the covariances of its pairs that leaves :math:`K(K - 1)/2 - K` free.
+
+    Args:
+        owners: the attribute of each class, ``[C]``, in order.
+        sizes: its members, ``[C]``.
+
+    Attributes:
+        attributes: the A' attributes.
+        classes: the two classes of each pair, ``[2, P]``, attribute by attribute.
+        factors: what sizes make of a kernel's deviation, ``[P]``.
+        radii: the length of what is free where classes are random groups, ``[A']``.
+    """
+
+    def __init__(self, owners: Tensor, sizes: Tensor) -> None:
+        found = [(owners == a).nonzero().squeeze(1) for a in owners.unique()]
+        columns = [each for each in found if len(each) >= _PAIRED]
+        self.attributes = [int(owners[each[0]]) for each in columns]
+        pairs = [torch.combinations(each) for each in columns]
+        self.classes = torch.cat([owners.new_empty(0, 2), *pairs]).t()
+        self.factors = (2 * sizes[self.classes].prod(0)).rsqrt()
+        self.radii = sizes.new_tensor([len(each) * (len(each) - 3) / 2 for each in columns]).sqrt()
+        self._counts = [len(each) for each in pairs]
+        # What a class makes of its pairs: a member's weight with each other class, in units of deviations.
+        shares = sizes[self.classes].sqrt().flip(0).unsqueeze(2) * F.one_hot(self.classes, len(sizes))
+        parts = shares.sum(0).split(self._counts)
+        self._fixed = [torch.linalg.qr(part[:, each])[0] for part, each in zip(parts, columns, strict=True)]
+
+    def lengths(self, covariances: Tensor) -> Tensor:
+        """Of what is free in the covariances ``[S, P]`` of each attribute, ``[S, A']``."""
+        parts = zip(covariances.split(self._counts, dim=1), self._fixed, strict=True)
+        return torch.stack([torch.linalg.vector_norm(part - part @ q @ q.t(), dim=1) for part, q in parts], dim=1)
 
 
 def _grouped(labels: Tensor, known: Tensor) -> tuple[Tensor, list[tuple[int, int, tuple[int, ...]]]]:

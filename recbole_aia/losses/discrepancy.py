@@ -36,6 +36,16 @@ class ClassDiscrepancy:
     random group of its size would be: users then look least like those of their own class, which an attacker who knows
     reads backwards.
 
+    Of four or more classes (ages in order) each can be at chance and neighbours still stand together, which a stack of
+    attackers reads. Such an attribute has one more statistic a kernel, of the covariances c of all pairs of classes:
+
+    .. math:: z_s = \lVert P c_s \rVert - \sqrt{K (K - 3) / 2}, \qquad
+        c_{s,jk} = \operatorname*{mean}_{i \in j, l \in k} \tilde K_s \Bigm/
+        \Bigl(\tfrac{1}{n_j n_k} \operatorname*{mean}_{i \ne l} \tilde K_s^2\Bigr)^{1/2}
+
+    where P takes out what the classes' own statistics fix. It is about 0 where groups are random: only the length is
+    brought there, not each pair to zero, which a stack would read backwards. Pairs of two or three classes are fixed.
+
     Kernels, on standardized dimensions, on white users and on the long axes of these: linear (means), quadratic (second
     moments) and Gaussian of several bandwidths. Linear and quadratic on bands of white axes too: over all axes, what
     classes tell by some is made up for by others. Along single dimensions: soft steps, in the middle and towards the
@@ -55,7 +65,8 @@ class ClassDiscrepancy:
 
     Attributes:
         kernels: the name of each row.
-        classes: (attribute, labels) of each column. Classes of fewer than five users are judged together, as one.
+        classes: (attribute, labels) of each column; no labels for that of all pairs. Classes of fewer than five users
+            are judged together, as one.
 
     Raises:
         ValueError: shapes disagree, or no class can be told from a rest.
@@ -98,14 +109,17 @@ class ClassDiscrepancy:
         ]
         self._groups = Groups(labels, other_labels, known, moving)
         self._staying = self._sums(self._others, self._groups.staying)
-        self.classes = self._groups.classes
+        self._pairs = self._groups.pairs
+        self.classes = self._groups.classes + [(attribute, ()) for attribute in self._pairs.attributes]
         order = torch.randperm(len(everyone), generator=generator)
         drawn = everyone[order[: _NULL_USERS if exact else _FEW_NULL_USERS].to(everyone.device)]
         spreads = [spread(gram) for metric in self._metrics for gram in metric.grams(drawn)]
         spreads += [spread(turned @ turned.t()) for turned in (drawn.double() @ basis for basis in self._between)]
         sizes = torch.stack(spreads)
         # A kernel that is the same between all users, as the quadratic one of signs is, has nothing to say.
-        self._deviations = sizes.masked_fill(sizes < _MUTE, torch.inf).unsqueeze(1) * self._groups.factors
+        says = (sizes >= _MUTE).unsqueeze(1)
+        self._deviations = sizes.unsqueeze(1).where(says, torch.inf) * self._groups.factors
+        self._radii = says * self._pairs.radii
 
     def __call__(self, embeddings: Tensor) -> Tensor:
         """The statistics of users at ``embeddings [n, d]``: ``[S, C]``, differentiable."""
@@ -119,7 +133,11 @@ class ClassDiscrepancy:
             gaussians = [(products, groups.counts) for products in exact]
             values += [groups.discrepancies(*sums) for sums in metric.kernels(firsts, seconds, part, gaussians)]
         values += [groups.discrepancies(*linear(basis, firsts, seconds)) for basis in self._between]
-        return (torch.stack(values) / self._deviations).to(embeddings.dtype)
+        scores = torch.stack(values) / self._deviations
+        if self._pairs.attributes:
+            own, pairs = scores.tensor_split([len(groups.classes)], dim=1)
+            scores = torch.cat([own, self._pairs.lengths(pairs) - self._radii], dim=1)
+        return scores.to(embeddings.dtype)
 
     @torch.no_grad()
     def fits(self, embeddings: Tensor) -> bool:

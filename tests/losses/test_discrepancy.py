@@ -1,9 +1,13 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import cross_val_predict
 
-from recbole_aia.losses import ClassDiscrepancy
+from recbole_aia.losses import ClassDiscrepancy, aligned
+from recbole_aia.losses._kernels import spread
 
 
 def users(n, d, seed=0, dtype=torch.float64):
@@ -55,7 +59,8 @@ class TestStatistics:
             draws.append(ClassDiscrepancy(embeddings, known[order], exact_users=exact_users)(embeddings))
         scores = torch.stack(draws)
         assert scores.mean(0).abs().max() < 0.55  # about four standard errors
-        assert scores.std(0).min() > 0.6
+        assert scores.std(0).min() > 0.4
+        assert scores.std(0)[:, :-1].min() > 0.6  # lengths, the last column, scatter less for few pairs
         assert scores.std(0).max() < 1.6
 
     def test_one_user_far_out_does_not_make_up_the_unit(self):
@@ -167,9 +172,10 @@ class TestStatistics:
         gradients = [torch.autograd.grad(v.square().sum(), p)[0] for v, p in zip(values, parts, strict=True)]
         torch.testing.assert_close(*gradients)
 
+    @pytest.mark.parametrize("classes", [2, 4])
     @pytest.mark.parametrize("exact_users", [0, 2048])
-    def test_the_gradient_is_that_of_the_value(self, exact_users):
-        embeddings, known = users(24, 2), labels(24, 2)
+    def test_the_gradient_is_that_of_the_value(self, exact_users, classes):
+        embeddings, known = users(24, 2), labels(24, classes)
         discrepancy = ClassDiscrepancy(embeddings, known, exact_users=exact_users)
         assert torch.autograd.gradcheck(discrepancy, embeddings.requires_grad_(), eps=1e-6, atol=1e-4)
 
@@ -189,6 +195,70 @@ class TestStatistics:
         (slope,) = torch.autograd.grad(scores.square().sum(), leaf)
         assert scores.isfinite().all()
         assert not slope[:, 2].any()
+
+
+def neighbours(k=7):
+    """Users of classes in a row, and where the classes' own statistics alone take them."""
+    generator = torch.Generator().manual_seed(0)
+    embeddings, known = torch.randn(800, 32, generator=generator), labels(800, k)
+    embeddings[:, :8] += 0.15 * known
+    discrepancy = ClassDiscrepancy(embeddings, known, exact_users=0)
+    alone = aligned(embeddings, lambda users: discrepancy(users)[:, :k])[0]
+    return embeddings, known, discrepancy, alone
+
+
+class TestPairs:
+    def test_they_are_the_covariances_of_classes_but_for_what_those_fix(self):
+        embeddings, known = users(200, 4), labels(200, 5)
+        discrepancy = ClassDiscrepancy(embeddings, known)
+        standard = (embeddings - embeddings.mean(0)) / embeddings.std(0)
+        gram = (standard @ standard.t()).fill_diagonal_(0)
+        rows, grand = gram.sum(1) / 199, gram.sum() / (200 * 199)
+        centered = gram - rows - rows.unsqueeze(1) + grand
+        members = [known[:, 0] == k for k in range(5)]
+        pairs = torch.combinations(torch.arange(5))
+        sizes = torch.tensor([float(member.sum()) for member in members], dtype=torch.double)
+        covariances = torch.stack([centered[members[i]][:, members[j]].mean() for i, j in pairs])
+        covariances = covariances * sizes[pairs].prod(1).sqrt() / (spread(standard @ standard.t()) / 2**0.5)
+        # With what a class has in common with all others taken out, in the least squares.
+        shares = torch.zeros(10, 5, dtype=torch.double)
+        for row, (i, j) in enumerate(pairs):
+            shares[row, i], shares[row, j] = sizes[j].sqrt(), sizes[i].sqrt()
+        free = covariances - shares @ torch.linalg.lstsq(shares, covariances.unsqueeze(1)).solution.squeeze(1)
+        found = discrepancy(embeddings)[0, -1]
+        torch.testing.assert_close(found, free.norm() - 5**0.5, rtol=1e-6, atol=1e-6)
+
+    @pytest.mark.parametrize("k", [4, 7, 12])
+    def test_random_groups_are_at_chance(self, k):
+        embeddings, known = users(400, 16), labels(400, k)
+        orders = [torch.randperm(400, generator=torch.Generator().manual_seed(seed)) for seed in range(30)]
+        draws = [ClassDiscrepancy(embeddings, known[order], exact_users=0)(embeddings)[:, -1] for order in orders]
+        assert torch.stack(draws).mean(0).abs().max() < 0.8
+
+    def test_neighbours_stand_together_where_each_class_is_at_chance(self):
+        _, _, discrepancy, alone = neighbours()
+        assert discrepancy(alone)[:, :-1].abs().max() <= 0.5
+        assert discrepancy(alone)[:, -1].max() > 3
+
+    def test_pairs_brought_to_chance_tell_the_order_of_classes_less(self):
+        embeddings, known, discrepancy, alone = neighbours()
+        together = aligned(embeddings, discrepancy)[0]
+        order = known[:, 0].double().numpy()
+
+        def read(there):
+            return np.corrcoef(cross_val_predict(Ridge(10.0), there.numpy(), order, cv=5), order)[0, 1]
+
+        assert read(together) < 0.5 * read(alone)
+
+    def test_two_or_three_classes_have_none(self):
+        for k in (2, 3):
+            assert len(ClassDiscrepancy(users(100, 4), labels(100, k)).classes) == k
+
+    def test_a_kernel_that_says_nothing_says_nothing_of_pairs(self):
+        embeddings = torch.tensor([[1.0], [-1.0]]).repeat(100, 1)
+        discrepancy = ClassDiscrepancy(embeddings, labels(200, 4))
+        row = discrepancy.kernels.index("standardized quadratic")
+        assert not discrepancy(embeddings)[row].any()
 
 
 class TestClasses:
