@@ -135,7 +135,8 @@ class Bases(NamedTuple):
 
     Attributes:
         full: of all kernels: standardized users, and white ones on all axes and on the long ones.
-        bands: of linear and quadratic kernels: white users on their axes, band by band from the longest on.
+        bands: of linear and quadratic kernels: white users on their axes, band by band from the longest on; and users
+            as they were given, for attackers who do not standardize them.
         between: of linear kernels, between standardized and white; the names are the ridges.
     """
 
@@ -144,8 +145,8 @@ class Bases(NamedTuple):
     between: dict[str, Tensor]
 
 
-def bases(users: Tensor) -> Bases:
-    """The bases of users ``[n, d]``."""
+def bases(users: Tensor, scale: Tensor) -> Bases:
+    """The bases of users ``[n, d]``, who had standard deviations ``scale [d]``."""
     width = users.shape[1]
     values, vectors = torch.linalg.eigh(users.double().t().cov(correction=0).view(width, width))
     values, vectors = values.flip(0), vectors.flip(1)
@@ -156,6 +157,7 @@ def bases(users: Tensor) -> Bases:
     rank = int((values > _EMPTY * mean).sum())
     edges = [0, *(_BAND << i for i in range(rank) if _BAND << i < rank), rank]
     bands = {f"white, axes {a + 1}-{b}": white[:, a:b] for a, b in itertools.pairwise(edges)} if rank > _BAND else {}
+    bands["raw"] = torch.diag(scale / scale.square().mean().sqrt())
     between = {f"ridge {ridge:g}": vectors * (values + ridge * mean).rsqrt() for ridge in _RIDGES}
     return Bases(
         {name: basis.to(users) for name, basis in full.items()}, {n: b.to(users) for n, b in bands.items()}, between

@@ -49,7 +49,8 @@ class ClassDiscrepancy:
     Kernels, on standardized dimensions, on white users and on the long axes of these: linear (means), quadratic (second
     moments) and Gaussian of several bandwidths. Linear and quadratic on bands of white axes too: over all axes, what
     classes tell by some is made up for by others. Along single dimensions: soft steps, in the middle and towards the
-    tails. Between standardized and white: two more linear ones. Up to ``exact_users`` users the Gaussian kernels are
+    tails. Between standardized and white: two more linear ones. On users as they were given, for attackers who do not
+    standardize: linear and quadratic. Up to ``exact_users`` users the Gaussian kernels are
     exact, in ``O(n^2 d)``. Above that, they are random Fourier features, without the two finest; a call then costs
     ``O(n d (d + D))`` for D features.
 
@@ -100,7 +101,7 @@ class ClassDiscrepancy:
         moving, self._others = everyone.split([len(embeddings), len(others)])
         generator = torch.Generator().manual_seed(seed)
         exact = len(everyone) <= exact_users
-        full, bands, between = bases(everyone)
+        full, bands, between = bases(everyone, self.scale)
         self._metrics = [Metric(name, basis, exact, generator) for name, basis in full.items()]
         self._metrics += [Metric(name, basis, None, generator) for name, basis in bands.items()]
         self._white, self._between = full["white"], list(between.values())

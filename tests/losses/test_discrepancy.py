@@ -154,6 +154,17 @@ class TestStatistics:
         embeddings[0, 9] = torch.nan
         assert not discrepancy.fits(embeddings)
 
+    def test_attackers_who_do_not_standardize_are_foreseen(self):
+        embeddings, known = users(800, 24, dtype=torch.float32), labels(800, 2)
+        embeddings = embeddings / embeddings.std(0)
+        embeddings[:, :8] += 0.2 * known
+        for k in (0, 1):
+            embeddings[known[:, 0] == k, 8:] -= embeddings[known[:, 0] == k, 8:].mean(0)
+        embeddings[:, 8:] *= 0.1
+        discrepancy = ClassDiscrepancy(embeddings, known)
+        found = dict(zip(discrepancy.kernels, discrepancy(embeddings)[:, 0].tolist(), strict=True))
+        assert found["raw linear"] > found["standardized linear"] + 2
+
     def test_random_features_agree_with_all_pairs(self):
         embeddings, known = leaky()
         exact = ClassDiscrepancy(embeddings, known)(embeddings)
