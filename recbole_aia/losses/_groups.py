@@ -1,4 +1,4 @@
-"""Groups of users: how far each class is from its rest and how pairs of classes go together, without bias."""
+"""Groups of users: how far each class is from its rest, and how classes go together, without bias."""
 
 from __future__ import annotations
 
@@ -38,10 +38,13 @@ class Groups:
         self._owners, self._sizes = owners[self._judged], sizes[self._judged]
         self._rests = totals[self._judged] - self._sizes
         n, m = self._sizes, self._rests
-        self.pairs = Pairs(self._owners, n)
-        #: What sizes make of a kernel's deviation between two users, in the order of :meth:`discrepancies`.
-        self.factors = torch.cat([(1 / (n * (n - 1)) + 1 / (m * (m - 1)) + 2 / (n * m)).sqrt(), self.pairs.factors])
         self.classes = [(named[i][0], named[i][2]) for i in self._judged.tolist()]
+        self.pairs = Pairs(self._owners, n)
+        self.order = Order(self.pairs.attributes, self.classes, n)
+        #: What sizes make of a kernel's deviation between two users, in the order of :meth:`discrepancies`.
+        self.factors = torch.cat(
+            [(1 / (n * (n - 1)) + 1 / (m * (m - 1)) + 2 / (n * m)).sqrt(), self.order.factors, self.pairs.factors]
+        )
 
     @functools.cached_property
     def everyone(self) -> Tensor:
@@ -58,7 +61,7 @@ class Groups:
         return (means + center) * counts, seconds * counts.unsqueeze(2)
 
     def discrepancies(self, products: Tensor, traces: Tensor) -> Tensor:
-        """Squared distances of the judged classes from their rests, ``[C]``; then covariances of :class:`Pairs`.
+        """Squared distances of the judged classes from their rests, ``[C]``; of :class:`Order`; and of :class:`Pairs`.
 
         Args:
             products: sums of a kernel over pairs of users of two groups, ``[G + A, G + A]``.
@@ -72,10 +75,46 @@ class Groups:
         inside = (own - own_trace) / (n * (n - 1))
         outside = (everyone - 2 * mixed + own - (trace - own_trace)) / (m * (m - 1))
         apart = inside + outside - 2 * (mixed - own) / (n * m)
+        between = products[self._judged][:, self._judged]
+        in_order = self.order.discrepancies(between, own_trace)
         first, second = self.pairs.classes
         rows, grand = (mixed - own_trace) / (n * (n + m - 1)), (everyone - trace) / ((n + m) * (n + m - 1))
-        across = products[self._judged[first], self._judged[second]] / (n[first] * n[second])
-        return torch.cat([apart, across - rows[first] - rows[second] + grand[first]])
+        across = between[first, second] / (n[first] * n[second])
+        return torch.cat([apart, in_order, across - rows[first] - rows[second] + grand[first]])
+
+
+class Order:
+    r"""How far users go with the order of their labels, for each attribute of :class:`Pairs`.
+
+    .. math:: \operatorname*{mean}_{i \ne l} (r_i r_l + \tfrac{1}{N - 1}) K_{il}
+
+    with r the labels, standardized over the N users of classes that are judged on their own.
+
+    Args:
+        attributes: A' of them.
+        classes: (attribute, labels) of each judged class, ``C`` of them.
+        sizes: their members, ``[C]``.
+
+    Attributes:
+        factors: what sizes make of a kernel's deviation, ``[A']``.
+    """
+
+    def __init__(self, attributes: list[int], classes: list[tuple[int, tuple[int, ...]]], sizes: Tensor) -> None:
+        members = [[float(owner == a and len(labels) == 1) for owner, labels in classes] for a in attributes]
+        ranks = sizes.new_tensor([float(labels[0]) for _, labels in classes])
+        self._members = sizes.new_tensor(members).view(-1, len(classes))
+        weights = self._members * sizes
+        self._counts = weights.sum(1)
+        centered = self._members * (ranks - (weights @ ranks / self._counts).unsqueeze(1))
+        self._ranks = centered / ((weights * centered.square()).sum(1) / self._counts).sqrt().unsqueeze(1)
+        self.factors = (self._counts * (self._counts - 1)).rsqrt()
+
+    def discrepancies(self, products: Tensor, traces: Tensor) -> Tensor:
+        """Of each attribute, ``[A']``, for sums of a kernel over judged classes ``[C, C]`` and ``[C]``."""
+        ranks, members, n = self._ranks, self._members, self._counts
+        together = ((ranks @ products) * ranks).sum(1) - ranks.square() @ traces
+        everyone = ((members @ products) * members).sum(1) - members @ traces
+        return (together + everyone / (n - 1)) / (n * (n - 1))
 
 
 class Pairs:

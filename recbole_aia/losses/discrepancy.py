@@ -37,7 +37,9 @@ class ClassDiscrepancy:
     reads backwards.
 
     Of four or more classes (ages in order) each can be at chance and neighbours still stand together, which a stack of
-    attackers reads. Such an attribute has one more statistic a kernel, of the covariances c of all pairs of classes:
+    attackers reads, or a regression. Such an attribute has two more statistics a kernel: the mean of
+    :math:`\tilde K_s r r'` over pairs of users with standardized labels r, in its deviation; and the length of the
+    covariances c of all pairs of classes,
 
     .. math:: z_s = \lVert P c_s \rVert - \sqrt{K (K - 3) / 2}, \qquad
         c_{s,jk} = \operatorname*{mean}_{i \in j, l \in k} \tilde K_s \Bigm/
@@ -66,8 +68,8 @@ class ClassDiscrepancy:
 
     Attributes:
         kernels: the name of each row.
-        classes: (attribute, labels) of each column; no labels for that of all pairs. Classes of fewer than five users
-            are judged together, as one.
+        classes: (attribute, labels) of each column; no labels for those of an order and of pairs, which stand last.
+            Classes of fewer than five users are judged together, as one.
 
     Raises:
         ValueError: shapes disagree, or no class can be told from a rest.
@@ -111,7 +113,7 @@ class ClassDiscrepancy:
         self._groups = Groups(labels, other_labels, known, moving)
         self._staying = self._sums(self._others, self._groups.staying)
         self._pairs = self._groups.pairs
-        self.classes = self._groups.classes + [(attribute, ()) for attribute in self._pairs.attributes]
+        self.classes = self._groups.classes + 2 * [(attribute, ()) for attribute in self._pairs.attributes]
         order = torch.randperm(len(everyone), generator=generator)
         drawn = everyone[order[: _NULL_USERS if exact else _FEW_NULL_USERS].to(everyone.device)]
         spreads = [spread(gram) for metric in self._metrics for gram in metric.grams(drawn)]
@@ -136,7 +138,7 @@ class ClassDiscrepancy:
         values += [groups.discrepancies(*linear(basis, firsts, seconds)) for basis in self._between]
         scores = torch.stack(values) / self._deviations
         if self._pairs.attributes:
-            own, pairs = scores.tensor_split([len(groups.classes)], dim=1)
+            own, pairs = scores.tensor_split([len(groups.classes) + len(self._pairs.attributes)], dim=1)
             scores = torch.cat([own, self._pairs.lengths(pairs) - self._radii], dim=1)
         return scores.to(embeddings.dtype)
 
