@@ -43,14 +43,14 @@ class Metric:
         self._thresholds = _STEPS if name == STANDARDIZED else ()
         bandwidths = () if exact is None else (*_BANDWIDTHS, *(_FINE if exact else ()))
         gaussians = [f"Gaussian {b:g}" for b in bandwidths]
-        kernels = ["linear", "quadratic", *gaussians, *(f"steps {t:g}" for t in self._thresholds)]
+        kernels = ["linear", "quadratic", "squares", *gaussians, *(f"steps {t:g}" for t in self._thresholds)]
         #: Of all kernels, in their order.
         self.names = [f"{name} {kernel}" for kernel in kernels]
         self._frequencies = torch.randn(width, _FREQUENCIES, generator=generator).to(basis) / width**0.5
         waves = [2 * _FREQUENCIES] * len(_BANDWIDTHS) if exact is False else []
         self._widths = [*waves, *(width * (2 if t else 1) for t in self._thresholds)]
         #: The second extent of :meth:`features`.
-        self.width = 1 + sum(width + 1 for width in self._widths)
+        self.width = 2 + sum(width + 1 for width in self._widths)
 
     def _waves(self, turned: Tensor) -> Iterator[list[Tensor]]:
         """The random features of each Gaussian kernel; their squares add up to the number of frequencies."""
@@ -66,13 +66,14 @@ class Metric:
             yield [up, ((turned + t) * -_SLOPE).sigmoid()] if t else [up]
 
     def features(self, users: Tensor, members: Tensor) -> Tensor:
-        r"""Sums over groups ``[G, n]`` of features ``[n, D]``: ``[G, 1 + D + S]``.
+        r"""Sums over groups ``[G, n]`` of features ``[n, D]``: ``[G, 2 + D + S]``.
 
-        First stand the sums of the quadratic kernel of a user and itself. Then, for each of the S other kernels that
+        First stand the sums of the quadratic kernel of a user and itself, and of that of squares. Then, for each of the S other kernels that
         are products of features, those of its features and of the kernel of a user and itself.
         """
         turned = users @ self.basis
-        sums = [members @ turned.square().sum(1, keepdim=True).square()]
+        squares = turned.square()
+        sums = [members @ squares.sum(1, keepdim=True).square(), members @ squares.square().sum(1, keepdim=True)]
         for wave in self._waves(turned):
             sums += [*(members @ part for part in wave), _FREQUENCIES * members.sum(1, keepdim=True)]
         for step in self._steps(turned):
@@ -92,9 +93,11 @@ class Metric:
             gaussians: these two of exact Gaussian kernels.
         """
         basis = self.basis.to(firsts)
-        fourth, *parts = features.split([1, *(width + 1 for width in self._widths)], dim=1)
+        fourth, *parts = features.split([2, *(width + 1 for width in self._widths)], dim=1)
+        moments = basis.t() @ seconds @ basis
         yield linear(basis, firsts, seconds)
-        yield _squared((basis.t() @ seconds @ basis).flatten(1)), fourth[:, 0]
+        yield _squared(moments.flatten(1)), fourth[:, 0]
+        yield _squared(moments.diagonal(dim1=1, dim2=2)), fourth[:, 1]
         yield from gaussians
         for part in parts:
             yield _squared(part[:, :-1]), part[:, -1]
@@ -119,8 +122,10 @@ class Metric:
         """Every kernel between ``users [n, d]``, in the order of the statistics and in double precision."""
         turned = users @ self.basis
         products = turned.double() @ turned.double().t()
+        squares = turned.double().square()
         yield products
         yield products.square()
+        yield squares @ squares.t()
         if self.exact:
             yield from (gram.double() for gram in self.gaussians(users))
         for parts in (*self._waves(turned), *self._steps(turned)):
@@ -135,7 +140,7 @@ class Bases(NamedTuple):
 
     Attributes:
         full: of all kernels: standardized users, and white ones on all axes and on the long ones.
-        bands: of linear and quadratic kernels: white users on their axes, band by band from the longest on; and users
+        bands: of linear, quadratic and square kernels: white users on their axes, band by band from the longest on; and users
             as they were given, for attackers who do not standardize them.
         between: of linear kernels, between standardized and white; the names are the ridges.
     """

@@ -49,11 +49,11 @@ class ClassDiscrepancy:
     brought there, not each pair to zero, which a stack would read backwards. Pairs of two or three classes are fixed.
 
     Kernels, on standardized dimensions, on white users and on the long axes of these: linear (means), quadratic (second
-    moments) and Gaussian of several bandwidths. Linear and quadratic on bands of white axes too: over all axes, what
-    classes tell by some is made up for by others. Along single dimensions: soft steps, in the middle and towards the
-    tails. Between standardized and white: two more linear ones. On users as they were given, for attackers who do not
-    standardize: linear and quadratic. Up to ``exact_users`` users the Gaussian kernels are
-    exact, in ``O(n^2 d)``. Above that, they are random Fourier features, without the two finest; a call then costs
+    moments), squares (those of single axes alone) and Gaussian of several bandwidths. The first three on bands of white
+    axes too, for over all axes, what classes tell by some is made up for by others; and on users as they were given,
+    for attackers who do not standardize. Along single dimensions: soft steps, in the middle and towards the tails.
+    Between standardized and white: two more linear ones. Up to ``exact_users`` users the Gaussian kernels are exact, in
+    ``O(n^2 d)``. Above that, they are random Fourier features, without the two finest; a call then costs
     ``O(n d (d + D))`` for D features.
 
     Args:

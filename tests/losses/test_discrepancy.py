@@ -42,13 +42,14 @@ class TestStatistics:
         embeddings, known = leaky()
         scores = ClassDiscrepancy(embeddings, known)(embeddings)
         standard = (embeddings - embeddings.mean(0)) / embeddings.std(0)
-        linear = standard @ standard.t()
-        expected = torch.stack([plain(kernel, known[:, 0] == 1) for kernel in (linear, linear.square())])
+        linear, squares = standard @ standard.t(), standard.square() @ standard.square().t()
+        kernels = linear, linear.square(), squares
+        expected = torch.stack([plain(kernel, known[:, 0] == 1) for kernel in kernels])
         # The unit is known for itself: it is the same for all labels.
         other = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(1))]
         again = ClassDiscrepancy(embeddings, other)(embeddings)
-        reference = torch.stack([plain(kernel, other[:, 0] == 1) for kernel in (linear, linear.square())])
-        torch.testing.assert_close(scores[:2, 1] / again[:2, 1], expected / reference)
+        reference = torch.stack([plain(kernel, other[:, 0] == 1) for kernel in kernels])
+        torch.testing.assert_close(scores[:3, 1] / again[:3, 1], expected / reference)
 
     @pytest.mark.parametrize("exact_users", [0, 2048])
     def test_permuted_labels_have_mean_zero_and_deviation_one(self, exact_users):
@@ -130,14 +131,22 @@ class TestStatistics:
         found = dict(zip(discrepancy.kernels, discrepancy(embeddings)[:, 0].tolist(), strict=True))
         assert found["white, axes 1-8 quadratic"] > found["white quadratic"] + 3
 
+    def test_a_single_axis_is_seen_that_all_second_moments_drown(self):
+        generator = torch.Generator().manual_seed(3)
+        axes, known = torch.randn(900, 64, generator=generator), labels(900, 2)
+        axes[:, 63] *= 0.3 * torch.where(known[:, 0] == 1, 0.5, 1.0)
+        embeddings = axes @ torch.linalg.qr(torch.randn(64, 64, generator=generator))[0]
+        discrepancy = ClassDiscrepancy(embeddings, known)
+        found = dict(zip(discrepancy.kernels, discrepancy(embeddings)[:, 0].tolist(), strict=True))
+        assert found["white squares"] > found["white quadratic"] + 3
+
     def test_axes_along_which_nobody_stands_have_no_statistic(self):
         generator = torch.Generator().manual_seed(0)
         embeddings = torch.randn(300, 10, generator=generator) @ torch.randn(10, 40, generator=generator)
         discrepancy = ClassDiscrepancy(embeddings, labels(300, 2))
-        assert [k for k in discrepancy.kernels if "axes 9-" in k] == [
-            "white, axes 9-10 linear",
-            "white, axes 9-10 quadratic",
-        ]
+        found = [kernel.split()[-1] for kernel in discrepancy.kernels if kernel.startswith("white, axes 9-10 ")]
+        assert found == ["linear", "quadratic", "squares"]
+        assert not any("axes 11-" in kernel for kernel in discrepancy.kernels)
         assert discrepancy(embeddings).abs().max() < 20
 
     def test_users_who_outgrow_an_axis_no_longer_fit(self):
@@ -169,8 +178,8 @@ class TestStatistics:
         embeddings, known = leaky()
         exact = ClassDiscrepancy(embeddings, known)(embeddings)
         rough = ClassDiscrepancy(embeddings, known, exact_users=0)(embeddings)
-        # Linear, quadratic and the three Gaussians they share, in the basis of standardized dimensions.
-        torch.testing.assert_close(rough[:5], exact[:5], rtol=0.25, atol=0.5)
+        # Linear, quadratic, squares and the three Gaussians they share, in the basis of standardized dimensions.
+        torch.testing.assert_close(rough[:6], exact[:6], rtol=0.25, atol=0.5)
 
     def test_chunks_give_what_one_pass_gives(self, monkeypatch):
         embeddings, known = leaky(lift=0.3)
