@@ -68,8 +68,8 @@ class Metric:
     def features(self, users: Tensor, members: Tensor) -> Tensor:
         r"""Sums over groups ``[G, n]`` of features ``[n, D]``: ``[G, 2 + D + S]``.
 
-        First stand the sums of the quadratic kernel of a user and itself, and of that of squares. Then, for each of the S other kernels that
-        are products of features, those of its features and of the kernel of a user and itself.
+        First stand the sums of the quadratic kernel of a user and itself, and of that of squares. Then, for each of the
+        S other kernels that are products of features, those of its features and of the kernel of a user and itself.
         """
         turned = users @ self.basis
         squares = turned.square()
@@ -140,8 +140,8 @@ class Bases(NamedTuple):
 
     Attributes:
         full: of all kernels: standardized users, and white ones on all axes and on the long ones.
-        bands: of linear, quadratic and square kernels: white users on their axes, band by band from the longest on; and users
-            as they were given, for attackers who do not standardize them.
+        bands: of linear and quadratic kernels and of squares: white users on their axes, band by band from the longest
+            on; and users as they were given, for attackers who do not standardize them.
         between: of linear kernels, between standardized and white; the names are the ridges.
     """
 
