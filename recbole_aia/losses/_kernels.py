@@ -162,7 +162,8 @@ def bases(users: Tensor, scale: Tensor) -> Bases:
     rank = int((values > _EMPTY * mean).sum())
     edges = [0, *(_BAND << i for i in range(rank) if _BAND << i < rank), rank]
     bands = {f"white, axes {a + 1}-{b}": white[:, a:b] for a, b in itertools.pairwise(edges)} if rank > _BAND else {}
-    bands["raw"] = torch.diag(scale / scale.square().mean().sqrt())
+    units = scale.double() / scale.max()
+    bands["raw"] = torch.diag(units / units.square().mean().sqrt())
     between = {f"ridge {ridge:g}": vectors * (values + ridge * mean).rsqrt() for ridge in _RIDGES}
     return Bases(
         {name: basis.to(users) for name, basis in full.items()}, {n: b.to(users) for n, b in bands.items()}, between

@@ -38,15 +38,16 @@ class ClassDiscrepancy:
 
     Of four or more classes (ages in order) each can be at chance and neighbours still stand together, which a stack of
     attackers reads, or a regression. Such an attribute has two more statistics a kernel: the mean of
-    :math:`\tilde K_s r r'` over pairs of users with standardized labels r, in its deviation; and the length of the
-    covariances c of all pairs of classes,
+    :math:`K_s r r'` over pairs of users with standardized labels r, less what it is under permuted ones, in its
+    deviation; and the length of the covariances c of all pairs of classes,
 
     .. math:: z_s = \lVert P c_s \rVert - \sqrt{K (K - 3) / 2}, \qquad
         c_{s,jk} = \operatorname*{mean}_{i \in j, l \in k} \tilde K_s \Bigm/
         \Bigl(\tfrac{1}{n_j n_k} \operatorname*{mean}_{i \ne l} \tilde K_s^2\Bigr)^{1/2}
 
-    where P takes out what the classes' own statistics fix. It is about 0 where groups are random: only the length is
-    brought there, not each pair to zero, which a stack would read backwards. Pairs of two or three classes are fixed.
+    where P takes out what the classes' own statistics fix. It is about 0 where groups are random, and
+    scatters less than others for few pairs, more for few dimensions. Only the length is brought there, not each pair to
+    zero, which a stack would read backwards. Pairs of two or three classes are fixed.
 
     Kernels, on standardized dimensions, on white users and on the long axes of these: linear (means), quadratic (second
     moments), squares (those of single axes alone) and Gaussian of several bandwidths. The first three on bands of white
@@ -60,7 +61,7 @@ class ClassDiscrepancy:
         embeddings: where the users are now, ``[n, d]``. Bases, bandwidths and :math:`\sigma` are taken from here: the
             statistics stay the same functions while users move.
         labels: what is to be hidden, ``[n, A]``, integers; negative where there is nothing.
-        others: embeddings of users who stay, ``[m, d]``; part of "the rest".
+        others: embeddings of users who stay, ``[m, d]``; part of "the rest". Order and pairs are of those who move.
         other_labels: their labels, ``[m, A]``; who has none is not part of that attribute's rest.
         known: the labels of those who move whether they are to be hidden or not, ``[n, A]``; ``labels`` where ``None``.
         seed: of the random features.

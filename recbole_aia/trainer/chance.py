@@ -18,8 +18,8 @@ _EVERY = 5  # steps between two looks, which cost more than a step
 class ChanceStop:
     """Which attributes still stand above chance; a defense leaves the others alone until they do again.
 
-    An attribute stands above chance while the mean of its statistics, over kernels and classes, is above 0, where it
-    is under permuted labels. A defense that knows no such end takes classes closer together than random groups are:
+    An attribute stands above chance while the mean of its statistics, over kernels and columns, is above 0, about where
+    it is under permuted labels. A defense that knows no such end takes classes closer together than random groups are:
     answers then come out reversed, which can be read too.
 
     Args:
