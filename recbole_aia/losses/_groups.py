@@ -41,10 +41,8 @@ class Groups:
         self.classes = [(named[i][0], named[i][2]) for i in self._judged.tolist()]
         self.pairs = Pairs(self._owners, n)
         self.order = Order(self.pairs.attributes, self.classes, n)
-        #: What sizes make of a kernel's deviation between two users, in the order of :meth:`discrepancies`.
-        self.factors = torch.cat(
-            [(1 / (n * (n - 1)) + 1 / (m * (m - 1)) + 2 / (n * m)).sqrt(), self.order.factors, self.pairs.factors]
-        )
+        #: What sizes make of a kernel's deviation between two users, for classes and order; pairs have their own.
+        self.factors = torch.cat([(1 / (n * (n - 1)) + 1 / (m * (m - 1)) + 2 / (n * m)).sqrt(), self.order.factors])
 
     @functools.cached_property
     def everyone(self) -> Tensor:

@@ -115,15 +115,27 @@ class ClassDiscrepancy:
         self._staying = self._sums(self._others, self._groups.staying)
         self._pairs = self._groups.pairs
         self.classes = self._groups.classes + 2 * [(attribute, ()) for attribute in self._pairs.attributes]
-        order = torch.randperm(len(everyone), generator=generator)
-        drawn = everyone[order[: _NULL_USERS if exact else _FEW_NULL_USERS].to(everyone.device)]
+        n_drawn = _NULL_USERS if exact else _FEW_NULL_USERS
+        sizes = pair_sizes = self._spreads(everyone, n_drawn, generator)
+        judged = (labels >= 0).any(1)
+        if self._pairs.attributes and int(judged.sum()) < len(everyone):
+            # A length has no zero without its unit, and its users may stand elsewhere than all others.
+            pair_sizes = self._spreads(moving[judged], n_drawn, generator)
+        # A kernel that is the same between all users, as the quadratic one of signs is, has nothing to say.
+        units = torch.stack([sizes, pair_sizes]).unsqueeze(2)
+        says = (units >= _MUTE).all(0)
+        own, paired = units.where(says, torch.inf)
+        factors, pair_factors = self._groups.factors, self._pairs.factors
+        self._deviations = torch.cat([own * factors, paired * pair_factors], dim=1)
+        self._radii = says * self._pairs.radii
+
+    def _spreads(self, users: Tensor, n_drawn: int, generator: torch.Generator) -> Tensor:
+        """The deviation of each kernel between two of ``users``, of whom some are drawn: ``[S]``."""
+        order = torch.randperm(len(users), generator=generator)
+        drawn = users[order[:n_drawn].to(users.device)]
         spreads = [spread(gram) for metric in self._metrics for gram in metric.grams(drawn)]
         spreads += [spread(turned @ turned.t()) for turned in (drawn.double() @ basis for basis in self._between)]
-        sizes = torch.stack(spreads)
-        # A kernel that is the same between all users, as the quadratic one of signs is, has nothing to say.
-        says = (sizes >= _MUTE).unsqueeze(1)
-        self._deviations = sizes.unsqueeze(1).where(says, torch.inf) * self._groups.factors
-        self._radii = says * self._pairs.radii
+        return torch.stack(spreads)
 
     def __call__(self, embeddings: Tensor) -> Tensor:
         """The statistics of users at ``embeddings [n, d]``: ``[S, C]``, differentiable."""

@@ -264,6 +264,13 @@ class TestPairs:
         draws = [ClassDiscrepancy(embeddings, known[order], exact_users=0)(embeddings)[:, -2:] for order in orders]
         assert torch.stack(draws).mean(0).abs().max() < 0.8
 
+    def test_random_groups_of_users_who_stand_apart_from_all_others_are_at_chance(self):
+        embeddings, known, rest = users(300, 16), labels(300, 7), users(900, 16, seed=1)
+        others = {"others": rest + 3 * rest.std(0), "other_labels": labels(900, 7)}
+        orders = [torch.randperm(300, generator=torch.Generator().manual_seed(seed)) for seed in range(12)]
+        draws = [ClassDiscrepancy(embeddings, known[order], exact_users=0, **others) for order in orders]
+        assert torch.stack([draw(embeddings)[:, -1] for draw in draws]).mean(0).abs().max() < 1.2
+
     def test_neighbours_stand_together_where_each_class_is_at_chance(self):
         _, _, discrepancy, alone = neighbours()
         assert discrepancy(alone)[:, :-2].abs().max() <= 0.5
