@@ -59,26 +59,31 @@ class Groups:
         return (means + center) * counts, seconds * counts.unsqueeze(2)
 
     def discrepancies(self, products: Tensor, traces: Tensor) -> Tensor:
-        """Squared distances of the judged classes from their rests, ``[C]``; of :class:`Order`; and of :class:`Pairs`.
+        """Squared distances of the judged classes from their rests, by S kernels, ``[S, C]``.
+
+        Where attributes have :class:`Pairs`, their :class:`Order` follows, ``[S, A']``, and covariances, ``[S, P]``.
 
         Args:
-            products: sums of a kernel over pairs of users of two groups, ``[G + A, G + A]``.
-            traces: of it over the users of a group and themselves, ``[G + A]``.
+            products: sums of each kernel over pairs of users of two groups, ``[S, G + A, G + A]``.
+            traces: of it over the users of a group and themselves, ``[S, G + A]``.
         """
-        own, own_trace = products.diagonal()[self._judged], traces[self._judged]
-        population, trace = self._populations[self._owners], (self._populations @ traces)[self._owners]
-        mixed = (population * products[self._judged]).sum(1)
-        everyone = ((population @ products) * population).sum(1)
+        population = self._populations
+        mixed = (products @ population.t())[:, self._judged, self._owners]
+        everyone = ((population @ products) * population).sum(2)[:, self._owners]
+        trace = (traces @ population.t())[:, self._owners]
+        between, own_trace = products[:, self._judged][:, :, self._judged], traces[:, self._judged]
+        own = between.diagonal(dim1=1, dim2=2)
         n, m = self._sizes, self._rests
         inside = (own - own_trace) / (n * (n - 1))
         outside = (everyone - 2 * mixed + own - (trace - own_trace)) / (m * (m - 1))
         apart = inside + outside - 2 * (mixed - own) / (n * m)
-        between = products[self._judged][:, self._judged]
-        in_order = self.order.discrepancies(between, own_trace)
+        if not self.pairs.attributes:
+            return apart
         first, second = self.pairs.classes
         rows, grand = (mixed - own_trace) / (n * (n + m - 1)), (everyone - trace) / ((n + m) * (n + m - 1))
-        across = between[first, second] / (n[first] * n[second])
-        return torch.cat([apart, in_order, across - rows[first] - rows[second] + grand[first]])
+        across = between[:, first, second] / (n[first] * n[second])
+        covariances = across - rows[:, first] - rows[:, second] + grand[:, first]
+        return torch.cat([apart, self.order.discrepancies(between, own_trace), covariances], dim=1)
 
 
 class Order:
@@ -108,10 +113,10 @@ class Order:
         self.factors = (self._counts * (self._counts - 1)).rsqrt()
 
     def discrepancies(self, products: Tensor, traces: Tensor) -> Tensor:
-        """Of each attribute, ``[A']``, for sums of a kernel over judged classes ``[C, C]`` and ``[C]``."""
+        """Of each attribute, ``[S, A']``, for sums of kernels over judged classes ``[S, C, C]`` and ``[S, C]``."""
         ranks, members, n = self._ranks, self._members, self._counts
-        together = ((ranks @ products) * ranks).sum(1) - ranks.square() @ traces
-        everyone = ((members @ products) * members).sum(1) - members @ traces
+        together = ((ranks @ products) * ranks).sum(2) - traces @ ranks.square().t()
+        everyone = ((members @ products) * members).sum(2) - traces @ members.t()
         return (together + everyone / (n - 1)) / (n * (n - 1))
 
 

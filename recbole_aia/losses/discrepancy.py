@@ -142,14 +142,16 @@ class ClassDiscrepancy:
         users, groups = self._standardized(embeddings), self._groups
         moving = (*groups.moments(users), self._features(users, groups.members))
         firsts, seconds, features = (torch.cat(pair) for pair in zip(moving, self._staying, strict=True))
-        everyone, values = torch.cat([users, self._others]), list[Tensor]()
+        everyone, sums = torch.cat([users, self._others]), list[tuple[Tensor, Tensor]]()
         parts = features.split([metric.width for metric in self._metrics], dim=1)
         for metric, part in zip(self._metrics, parts, strict=True):
             exact = metric.gaussian_sums(everyone, groups.everyone).unbind() if metric.exact else ()
             gaussians = [(products, groups.counts) for products in exact]
-            values += [groups.discrepancies(*sums) for sums in metric.kernels(firsts, seconds, part, gaussians)]
-        values += [groups.discrepancies(*linear(basis, firsts, seconds)) for basis in self._between]
-        scores = torch.stack(values) / self._deviations
+            sums += metric.kernels(firsts, seconds, part, gaussians)
+        sums += [linear(basis, firsts, seconds) for basis in self._between]
+        # Of all kernels at once: groups are few, and a kernel alone would be dozens of tiny products.
+        products, traces = (torch.stack(each) for each in zip(*sums, strict=True))
+        scores = groups.discrepancies(products, traces) / self._deviations
         if self._pairs.attributes:
             own, pairs = scores.tensor_split([len(groups.classes) + len(self._pairs.attributes)], dim=1)
             scores = torch.cat([own, self._pairs.lengths(pairs) - self._radii], dim=1)
