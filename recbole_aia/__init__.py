@@ -1,32 +1,53 @@
-"""recbole-aia: what user embeddings give away, and how to stop it without hurting recommendations."""
+"""recbole-aia: what user embeddings give away, and how to stop it without hurting recommendations.
+
+Names are imported when they are first used (PEP 562), so that ``recbole-aia --help`` needs no torch; ``__init__.pyi`` lists
+them for editors and type checkers. Importing this package makes RecBole work on current NumPy, pandas and torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 from recbole_aia import compat
+from recbole_aia.version import __version__
 
-# Before anything of RecBole is imported, and so that a user's own RecBole code works after `import recbole_aia`.
-compat.apply()
+compat.apply_with_recbole()
 
-from recbole_aia.arrays import protect  # noqa: E402
-from recbole_aia.config import AIAConfig  # noqa: E402
-from recbole_aia.evaluator import AttributeInferenceEvaluator  # noqa: E402
-from recbole_aia.hook import AttackHook  # noqa: E402
-from recbole_aia.model import UserEmbeddingView, register_view  # noqa: E402
-from recbole_aia.quick_start import run_recbole_aia  # noqa: E402
-from recbole_aia.runs import load_run  # noqa: E402
-from recbole_aia.trainer import AttrCloakUnlearner, CalibratedTrainer, CalibratedUnlearner, RAIDTrainer  # noqa: E402
-from recbole_aia.version import __version__  # noqa: E402
+#: Where each public name is defined.
+_HOMES = {
+    "AIAConfig": "config.aia_config",
+    "AttackHook": "jobs.hook",
+    "Attacker": "evaluator",
+    "AttrCloakUnlearner": "trainer",
+    "AttributeInferenceEvaluator": "evaluator",
+    "CalibratedTrainer": "trainer",
+    "CalibratedUnlearner": "trainer",
+    "DefenseTrainer": "trainer",
+    "RAIDTrainer": "trainer",
+    "Unlearner": "trainer",
+    "UserEmbeddingView": "model",
+    "load_run": "jobs.loading",
+    "protect": "jobs.protect",
+    "register_attacker": "evaluator",
+    "register_defense": "trainer",
+    "register_view": "model",
+    "run_recbole_aia": "quick_start",
+}
 
-__all__ = [
-    "AIAConfig",
-    "AttrCloakUnlearner",
-    "AttackHook",
-    "AttributeInferenceEvaluator",
-    "CalibratedTrainer",
-    "CalibratedUnlearner",
-    "RAIDTrainer",
-    "UserEmbeddingView",
-    "__version__",
-    "load_run",
-    "protect",
-    "register_view",
-    "run_recbole_aia",
-]
+__all__ = [*sorted(_HOMES), "__version__", "keys"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "keys":
+        value: Any = importlib.import_module("recbole_aia.config.keys")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"recbole_aia.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'recbole_aia' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
 
 from recbole_aia.commands import COMMANDS
+from recbole_aia.commands.options import Parser
 from recbole_aia.errors import AIAError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, like every other error."""
-        print(f"recbole-aia: {message}. See '{self.prog} --help'.", file=sys.stderr)
-        raise SystemExit(2)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # RecBole's own deprecations: nothing a user can mend, and they tear the progress bars.
     warnings.filterwarnings("ignore", module=r"recbole\.")
-    arguments, rest = _parser().parse_known_args(argv)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(parser)
+    arguments, rest = parser.parse_known_args(argv)
     try:
         code: int = arguments.handle(arguments, rest)
     except AIAError as error:
@@ -45,16 +42,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="recbole-aia",
         allow_abbrev=False,
         description="What do my user embeddings give away, and how do I stop it without hurting recommendations?",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     for command in COMMANDS:
         command.add_parser(commands)
     return parser
+
+
+def _complete(parser: Parser) -> None:
+    """Answers a shell that asks for completions (``pip install 'recbole-aia[completion]'``)."""
+    import argcomplete
+
+    argcomplete.autocomplete(parser)
 
 
 if __name__ == "__main__":

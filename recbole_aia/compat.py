@@ -1,7 +1,8 @@
 """Lets RecBole 1.2.1, last touched in 2025, run on today's NumPy, SciPy, pandas and torch.
 
 Every shim detects the break it mends and does nothing where there is none; none replaces behaviour
-that works. :func:`apply` runs when ``recbole_aia`` is imported and may run any number of times.
+that works. :func:`apply` runs with the first import of RecBole after ``recbole_aia`` is imported, or at once where RecBole
+is there already, and may run any number of times.
 The numbers are threads in RecBole's tracker. What cannot be mended from here is said by
 ``recbole-aia doctor``: Ray 2.6.3, which ``recbole.quick_start`` imports, wants setuptools < 82
 (#1820, #1518) and Python < 3.12.
@@ -9,15 +10,16 @@ The numbers are threads in RecBole's tracker. What cannot be mended from here is
 
 from __future__ import annotations
 
+import importlib.abc
+import importlib.machinery
 import io
 import pickle
+import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-
-import numpy as np
-
-from recbole_aia.files import write_whole
 
 _NUMPY_ALIASES = {
     "float_": "float64",
@@ -33,6 +35,8 @@ def restore_numpy_aliases() -> list[str]:
     Returns:
         The names that were missing and are now there.
     """
+    import numpy as np
+
     missing = [name for name in _NUMPY_ALIASES if name not in vars(np)]
     for name in missing:
         setattr(np, name, getattr(np, _NUMPY_ALIASES[name]))
@@ -59,6 +63,7 @@ def fill_missing_in_place() -> bool:
 
     Without it a missing token becomes a huge negative id.
     """
+    import numpy as np
     import pandas as pd
 
     frame = pd.DataFrame({"x": [np.nan]})
@@ -114,6 +119,8 @@ def save_plain_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwar
     import torch
     from recbole.utils import set_color
 
+    from recbole_aia.storage.files import write_whole
+
     config = trainer.config
     if not config["single_spec"] and config["local_rank"] != 0:
         return
@@ -126,6 +133,8 @@ def save_plain_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwar
 
 def checkpoint_state(trainer: Any, epoch: int) -> dict[str, Any]:
     """What a checkpoint holds, RecBole's keys and what a trainer of ours keeps besides."""
+    from recbole_aia.storage.plain import plain
+
     return {
         "config": plain(trainer.config.final_config_dict),
         "epoch": epoch,
@@ -137,19 +146,6 @@ def checkpoint_state(trainer: Any, epoch: int) -> dict[str, Any]:
         "defense": getattr(trainer, "defense", None),
         **getattr(trainer, "kept_state", {}),
     }
-
-
-def plain(value: Any) -> Any:
-    """Reduces a value to numbers, strings, lists and dicts; enums, devices and the like become their names."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [plain(item) for item in value]
-    return str(value)
 
 
 def download_without_a_process_group() -> bool:
@@ -202,3 +198,36 @@ def apply() -> None:
     fill_missing_in_place()
     save_plain_checkpoints()
     download_without_a_process_group()
+
+
+def apply_with_recbole() -> None:
+    """Applies every shim as soon as RecBole is imported: now, or with its first import.
+
+    Shims need torch and pandas, which a command line that only prints its help does not.
+    """
+    if "recbole" in sys.modules:
+        apply()
+    elif not any(isinstance(finder, _RecBoleFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _RecBoleFinder())
+
+
+class _RecBoleFinder(importlib.abc.MetaPathFinder):
+    """Finds RecBole where Python does, and lets its import end with the shims."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != "recbole":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _RecBoleLoader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _RecBoleLoader(importlib.machinery.SourceFileLoader):
+    """Python's own loader, and the shims after it."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        apply()

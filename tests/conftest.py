@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import recbole_aia  # noqa: F401 - the shims come first
-from recbole_aia.config import AIAConfig
+from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import create_dataset
 
 torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""One module a command: it declares its arguments, and hands them to the function that does the work."""
+"""One module a command: its name, its help, its arguments, and the call of the job that does the work."""
 
 from recbole_aia.commands import audit, doctor, export, prepare, run, unlearn
 

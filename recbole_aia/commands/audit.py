@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_aia.commands.options import refuse_misspelt_options
+from recbole_aia.config.text import parse_arguments
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.text import parse_arguments
 
 _AUDIT_HELP = """\
 Measures what user embeddings give away. Attackers learn from some users' embeddings and labels (gender, age, ...)
@@ -79,7 +79,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from recbole_aia import audit, subjects
+    from recbole_aia.jobs import audit, subjects
 
     argv = [*rest, *([f"--attributes={arguments.attributes}"] if arguments.attributes is not None else [])]
     files = arguments.config_files or []

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_aia.text import refuse_arguments
+from recbole_aia.config.text import refuse_arguments
 
 
 def add_parser(commands: Any) -> None:
@@ -21,7 +21,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _doctor(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from recbole_aia.doctor import doctor
+    from recbole_aia.jobs.doctor import doctor
 
     refuse_arguments(arguments.command, rest)
     return doctor()

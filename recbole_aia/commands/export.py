@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_aia.text import refuse_arguments
+from recbole_aia.config.text import refuse_arguments
 
 _HELP = """\
 Writes a trained or unlearned model for tools that know nothing of recbole-aia.
@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _export(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from recbole_aia.export import export_recbole
+    from recbole_aia.jobs.export import export_recbole
 
     refuse_arguments(arguments.command, rest)
     export_recbole(arguments.run, arguments.out)

@@ -8,15 +8,13 @@ import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from recbole_aia.data import synthetic
-from recbole_aia.data.converters import CONFLICTS, CONVERTERS, LABELS, Converter, Labels, Options, csv_tables
-from recbole_aia.data.converters import prepare as convert
+from recbole_aia.config.text import parse_value, refuse_arguments
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.text import parse_value, refuse_arguments
+
+if TYPE_CHECKING:
+    from recbole_aia.data.converters import Converter, Labels
 
 _SYNTHETIC_HELP = """\
 Generates interactions of two classes of users, a and b, who like different genres of items, and writes them
@@ -54,6 +52,12 @@ def add_parser(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(handle=_prepare)
+    parser.fill = lambda: _add_sources(parser)
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    from recbole_aia.data.converters import CONVERTERS
+
     sources = parser.add_subparsers(dest="source", required=True, metavar="DATASET")
     _add_synthetic(sources)
     for converter in CONVERTERS.values():
@@ -106,6 +110,8 @@ def _add_csv(sources: argparse._SubParsersAction[Any]) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser, name: str, core: int, labels: Labels) -> None:
+    from recbole_aia.data.converters import CONFLICTS, LABELS
+
     parser.add_argument(
         "--core",
         type=int,
@@ -139,6 +145,9 @@ def _add_out(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _prepare_raw(arguments: argparse.Namespace) -> int:
+    from recbole_aia.data.converters import CONVERTERS, Options
+    from recbole_aia.data.converters import prepare as convert
+
     start = time.perf_counter()
     converter, further = CONVERTERS.get(arguments.source), ""
     if converter is None:
@@ -151,6 +160,8 @@ def _prepare_raw(arguments: argparse.Namespace) -> int:
 
 def _csv_converter(arguments: argparse.Namespace) -> tuple[Converter, str]:
     """The converter, and what a run needs to know besides, for there is no property file."""
+    from recbole_aia.data.converters import csv_tables
+
     columns = {name: getattr(arguments, name) for name in ("user", "item", "time", "rating")}
     converter = csv_tables(
         arguments.name,
@@ -172,7 +183,7 @@ def _csv_converter(arguments: argparse.Namespace) -> tuple[Converter, str]:
 def _written(name: str, out: Path, start: float) -> str:
     return (
         f"written to {out / name}/ in {time.perf_counter() - start:.1f} s. Next:\n\n"
-        f"  recbole-aia run --model=BPR --dataset={name} {shlex.quote(f'--data_path={out}')} --defense=raid"
+        f"  recbole-aia run --model=BPR --dataset={name} {shlex.quote(f'--data_path={out}')} --defense=calibrated"
     )
 
 
@@ -201,6 +212,10 @@ def _add_synthetic(sources: argparse._SubParsersAction[Any]) -> None:
 
 
 def _prepare_synthetic(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
+    from recbole_aia.data import synthetic
+
     start = time.perf_counter()
     sizes = arguments.users, arguments.items, arguments.interactions
     try:

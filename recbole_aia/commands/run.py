@@ -13,7 +13,7 @@ Trains a recommender twice with the same seed and data, without and with a defen
 user attributes from the user embeddings of both, and prints what they gain. Every RecBole key and every
 key below can be given as --key=value or in a YAML file. Results go to --output_dir.
 
-  recbole-aia run --model=LightGCN --dataset=ml-100k --defense=raid '--attributes=[gender,age]'
+  recbole-aia run --model=LightGCN --dataset=ml-100k --defense=calibrated '--attributes=[gender,age]'
 """
 
 
@@ -49,8 +49,6 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.Ar
 
 
 def _keys_help() -> str:
-    from recbole_aia.config import available_defenses, properties_dir
+    from recbole_aia.config.properties import help_text
 
-    names = ["overall", *(f"defense/{name}" for name in available_defenses())]
-    texts = [(properties_dir() / f"{name}.yaml").read_text(encoding="utf-8") for name in names]
-    return "\nkeys and their defaults:\n\n" + "\n".join(texts)
+    return f"\nkeys and their defaults:\n\n{help_text()}"

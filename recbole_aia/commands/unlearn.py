@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_aia.commands.options import refuse_misspelt_options
+from recbole_aia.config.text import parse_arguments
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.text import parse_arguments
 
 _HELP = """\
 Takes a trained checkpoint and writes another, whose users no longer give away the requested attributes. The first
@@ -48,18 +48,19 @@ def add_parser(commands: Any) -> None:
         "unlearn",
         help="hide attributes of the users of a trained checkpoint",
         description=_HELP,
-        epilog=_FILES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         usage="recbole-aia unlearn --output_dir DIR (--checkpoint FILE | --add | --withdraw N | --list) [--key=value]",
     )
     parser.add_argument("--output_dir", type=Path, required=True, metavar="DIR", help="for the protected model")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the trained model, or the folder of a run")
-    parser.add_argument("--defense", metavar="NAME", help="attrcloak (default), u2u, d2d, dp or noise")
+    parser.add_argument("--defense", metavar="NAME", help="a defense after training, listed below (default: calibrated)")
     parser.add_argument("--attributes", metavar="LIST", help="what to hide, such as [gender,age]")
     parser.add_argument("--users", metavar="WHO", help="who asks (default: everybody)")
     parser.add_argument(
-        "--mode", choices=["data_dependent", "data_free"], help="of attrcloak: with interactions (default), or without"
+        "--mode",
+        choices=["data_dependent", "data_free"],
+        help="of calibrated and attrcloak: with interactions, or without (default: the defense's own)",
     )
     parser.add_argument("--add", action="store_true", help="add a request to the ledger in DIR")
     parser.add_argument("--withdraw", type=int, metavar="N", help="withdraw request N")
@@ -70,10 +71,19 @@ def add_parser(commands: Any) -> None:
         help="load a checkpoint that RecBole pickled; such a file can run code, so know where it is from",
     )
     parser.set_defaults(handle=_unlearn)
+    parser.fill = lambda: _list_defenses(parser)
+
+
+def _list_defenses(parser: argparse.ArgumentParser) -> None:
+    from recbole_aia.config.properties import first_line
+    from recbole_aia.trainer import unlearners
+
+    lines = "".join(f"  {name:<12} {first_line(each)}\n" for name, each in unlearners().items())
+    parser.epilog = f"defenses:\n{lines}\n{_FILES}"
 
 
 def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from recbole_aia import unlearn
+    from recbole_aia.jobs import unlearn
 
     refuse_misspelt_options(parse_arguments(rest), list(vars(arguments)))
     ways = {
@@ -97,13 +107,24 @@ def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     elif given == ["--withdraw"]:
         unlearn.withdraw(arguments.output_dir, arguments.withdraw)
     else:
-        asked = unlearn.Asked(arguments.attributes, arguments.users)
+        asked = unlearn.RequestOptions(arguments.attributes, arguments.users)
         if given == ["--add"]:
             unlearn.add(arguments.output_dir, asked)
         else:
-            argv = [*rest, *([f"--attrcloak_mode={arguments.mode}"] if arguments.mode else [])]
-            defense = arguments.defense or "attrcloak"
-            if arguments.mode and defense != "attrcloak":
-                raise ConfigValueError(f"--mode is attrcloak's, and the defense is {defense}. Leave it out.")
+            defense = arguments.defense or "calibrated"
+            argv = [*rest, *_mode(defense, arguments.mode)]
             unlearn.begin(arguments.checkpoint, defense, asked, arguments.output_dir, arguments.trust_checkpoint, argv)
     return 0
+
+
+def _mode(defense: str, mode: str | None) -> list[str]:
+    """``--mode`` as the key of a defense."""
+    from recbole_aia.config.registry import keys_of
+    from recbole_aia.trainer import unlearners
+
+    if mode is None:
+        return []
+    reading = [name for name, each in unlearners().items() if f"{name}_mode" in keys_of(each)]
+    if defense not in reading:
+        raise ConfigValueError(f"--mode is for {' and '.join(reading)}, and the defense is {defense}. Leave it out.")
+    return [f"--{defense}_mode={mode}"]

@@ -14,7 +14,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole_aia.data.download import obtain
 from recbole_aia.data.loader import FastTrainDataLoader, WideFullSortEvalDataLoader
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.files import sha256_of
+from recbole_aia.storage.files import sha256_of
 
 
 def create_dataset(config: Any) -> Dataset:

@@ -12,8 +12,8 @@ from pathlib import Path
 import recbole
 from recbole.utils.url import download_url, extract_zip, rename_atomic_files
 
+from recbole_aia.config.text import read_yaml
 from recbole_aia.errors import AttributeDataError
-from recbole_aia.text import read_yaml
 
 # RecBole's conversions of other datasets have other columns than those that our property files name.
 _DOWNLOADED = ("ml-1m",)

@@ -15,11 +15,11 @@ import pandas as pd  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from texttable import Texttable
 
+from recbole_aia.config.run_keys import CEILING
 from recbole_aia.evaluator import leakers
 from recbole_aia.evaluator.evidence import Evidence, compare
 from recbole_aia.evaluator.statistics import floor95
-from recbole_aia.files import write_whole
-from recbole_aia.keys import CEILING
+from recbole_aia.storage.files import write_whole
 
 IntArray = NDArray[np.integer[Any]]
 

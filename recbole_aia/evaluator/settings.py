@@ -10,9 +10,48 @@ from typing import Any
 import joblib
 import torch
 
+from recbole_aia.config.keys import Choice, Count, Key, Names, Shares
+from recbole_aia.config.registry import ATTACK, add_keys
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator.attackers import registered_attackers
 from recbole_aia.evaluator.presets import PRESETS
+
+#: The keys of the attack.
+KEYS: dict[str, Key] = {
+    "protocol": Choice(
+        "default",
+        "default: four attackers, 5 folds x 2; strict: every kind, tuned where it helps; raid, attrcloak, oktton: as "
+        "published.",
+        choices=tuple(PRESETS),
+    ),
+    "attackers": Names(
+        None,
+        "The attackers. ~: the protocol's; default has logistic, mlp_raid, mlp, xgboost.",
+        what="an attacker",
+    ),
+    "attack_views": Names(
+        None,
+        "What the attacker sees: served, table, both, top_k, scores, profile, or all. ~: served; in an audit served and "
+        "table.",
+        what="a view",
+    ),
+    "attack_folds": Count(None, "Cross-validation folds. ~: the protocol's, 5 in all.", low=2),
+    "attack_repeats": Count(
+        None, "Repetitions of the cross-validation. ~: the protocol's, 2 in default and strict.", low=1
+    ),
+    "attack_leak_ratios": Shares(
+        None, "Shares of all users that attackers learn from, such as [0.2, 0.4, 0.6, 0.8]. ~: (folds - 1) / folds."
+    ),
+    "attack_permutations": Count(200, "Label permutations behind the floor of the advantage.", low=20),
+    "attack_every": Count(
+        None,
+        "Attack after every N-th epoch of training, too, and log it (TensorBoard; a reused twin has none). ~: never.",
+        "presentation",
+        low=1,
+    ),
+    "attack_jobs": Count(None, "Parallel attacker processes. ~: one per core.", "presentation", low=1),
+}
+add_keys(ATTACK, KEYS)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 
+from recbole_aia.config.run_keys import VIEWS
 from recbole_aia.errors import AttributeDataError, ConfigValueError, UnsupportedModelError
-from recbole_aia.keys import VIEWS
 from recbole_aia.model.views import UserEmbeddingView
 
 FloatArray = NDArray[np.floating[Any]]

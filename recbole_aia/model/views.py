@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from recbole.model.general_recommender import lightgcn
+from recbole.model import general_recommender
 from torch import Tensor, nn
 
-from recbole_aia.errors import UnsupportedModelError
+from recbole_aia.config.registry import load_plugins
+from recbole_aia.errors import ConfigValueError, UnsupportedModelError
 from recbole_aia.model.lightgcn import LightGCN
 from recbole_aia.model.neumf import all_logits, user_tables
 
@@ -220,7 +221,7 @@ class LightGCNView(GraphView):
     @property
     def affine(self) -> bool:
         """See :attr:`UserEmbeddingView.affine`; a subclass that propagates otherwise may leave users out."""
-        return type(self.model).forward in (lightgcn.LightGCN.forward, LightGCN.forward)
+        return type(self.model).forward in (general_recommender.LightGCN.forward, LightGCN.forward)
 
 
 class DMFView(UserEmbeddingView):
@@ -259,29 +260,46 @@ class DMFView(UserEmbeddingView):
         return self.model.get_item_embedding()  # type: ignore[no-any-return]
 
 
-# RecBole's own models by name; models of users by class.
-_VIEWS: dict[str | type, type[UserEmbeddingView]] = {
-    "BPR": BPRView,
-    "NeuMF": NeuMFView,
-    "DMF": DMFView,
-    "LightGCN": LightGCNView,
-    "NGCF": GraphView,
-}
+_VIEWS: dict[type, type[UserEmbeddingView]] = {}
 
 
-def register_view(model: type, view: type[UserEmbeddingView]) -> None:
-    """Gives a model of your own a view; every attack and defense then works on it.
+def register_view(model: type, view: type[UserEmbeddingView], *, replace: bool = False) -> None:
+    """Gives a model a view; every attack and defense then works on it.
 
     Args:
-        model: the model class. Subclasses are covered.
+        model: the model class, of RecBole or of anybody else. Subclasses are covered.
         view: a subclass of :class:`UserEmbeddingView`.
+        replace: whether it may take the place of another view of the same class.
+
+    Raises:
+        ConfigValueError: no classes of these kinds, or the class has a view already.
     """
+    if not (isinstance(model, type) and issubclass(model, nn.Module)):
+        raise ConfigValueError(f"{model!r} is no model class. Register the class, such as BPR, not its name.")
+    if not (isinstance(view, type) and issubclass(view, UserEmbeddingView)):
+        raise ConfigValueError(f"{view!r} is no view. Register a subclass of UserEmbeddingView.")
+    taken = _VIEWS.get(model)
+    if taken not in (None, view) and not replace:
+        raise ConfigValueError(
+            f"{model.__name__} has a view already: {taken.__module__}.{taken.__qualname__}. "  # type: ignore[union-attr]
+            "Register yours with replace=True."
+        )
     _VIEWS[model] = view
+
+
+for _model, _view in (
+    (general_recommender.BPR, BPRView),
+    (general_recommender.NeuMF, NeuMFView),
+    (general_recommender.DMF, DMFView),
+    (general_recommender.LightGCN, LightGCNView),
+    (general_recommender.NGCF, GraphView),
+):
+    register_view(_model, _view)
 
 
 def registered_views() -> list[str]:
     """Names of the models that have a view."""
-    return sorted(model if isinstance(model, str) else model.__name__ for model in _VIEWS)
+    return sorted(model.__name__ for model in _VIEWS)
 
 
 def view_class(model_class: type) -> type[UserEmbeddingView]:
@@ -290,10 +308,10 @@ def view_class(model_class: type) -> type[UserEmbeddingView]:
     Raises:
         UnsupportedModelError: there is none.
     """
+    load_plugins()
     for base in model_class.__mro__:
-        key = base.__name__ if base.__module__.startswith("recbole") else base
-        if key in _VIEWS:
-            return _VIEWS[key]
+        if base in _VIEWS:
+            return _VIEWS[base]
     raise UnsupportedModelError(
         f"{model_class.__name__} has no user embedding view. Use one of {', '.join(registered_views())}, "
         "or register a view for it (register_view)."

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_aia.config.run_keys import CEILING
 from recbole_aia.evaluator import AttackReport
-from recbole_aia.keys import CEILING
 
 
 def holdout_findings(report: AttackReport, unseen: NDArray[np.bool_], share: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pandas as pd  # type: ignore[import-untyped]
 
-from recbole_aia.files import write_whole
+from recbole_aia.storage.files import write_whole
 
 SCHEMA = "recbole-aia/1"
 

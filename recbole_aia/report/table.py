@@ -7,7 +7,7 @@ from typing import Any
 
 from texttable import Texttable
 
-from recbole_aia.keys import CEILING
+from recbole_aia.config.run_keys import CEILING
 
 _STATES = ("undefended", "defended")
 _KEYS = ("attribute", "view", "leak_ratio", "attacker")

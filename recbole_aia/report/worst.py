@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole_aia.config.run_keys import CEILING
 from recbole_aia.evaluator import AttackReport
-from recbole_aia.keys import CEILING
 
 
 def worst_cases(report: AttackReport) -> dict[str, dict[str, dict[str, Any]]]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from recbole_aia.config.keys import Choice, Key, Number
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import ClassDivergence, gradient_length, min_norm_weight
-from recbole_aia.trainer.chance import ChanceStop
-from recbole_aia.trainer.post import PostTrainer, Request
+from recbole_aia.trainer.chance import CALIBRATE, ChanceStop
+from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import Target
+from recbole_aia.unlearning.requests import UnlearningTask
 
 
-class AttrCloakUnlearner(PostTrainer):
-    r"""Moves users against :math:`\alpha\, g_{AU} + (1 - \alpha)\, g_R`, the min-norm point of two gradients.
+class AttrCloakUnlearner(Unlearner):
+    r"""AttrCloak (Wu et al. 2025), algorithm 1: classes become Gaussians alike. Only users move.
+
+    Users move against :math:`\alpha\, g_{AU} + (1 - \alpha)\, g_R`, the min-norm point of two gradients.
 
     :math:`L_{AU}` is the mean over attributes of the KL divergences of their classes from all users
     (:class:`~recbole_aia.losses.ClassDivergence`); :math:`L_R` is the model's recommendation loss on interactions
@@ -31,25 +36,52 @@ class AttrCloakUnlearner(PostTrainer):
     """
 
     defense = "attrcloak"
+    keys: ClassVar[Mapping[str, Key]] = {
+        "calibrate": CALIBRATE,
+        "attrcloak_mode": Choice(
+            "data_dependent",
+            "What keeps the recommendations: data_dependent, their loss on interactions; data_free, the distance moved.",
+            choices=("data_dependent", "data_free"),
+        ),
+        "attrcloak_weighting": Choice(
+            "auto",
+            "Weight of unlearning: mgda (min-norm point of the gradients), mgda_normalised (of gradients in units of "
+            "their first length), fixed. auto: mgda data-free; mgda_normalised with data, where the longer gradient of "
+            "unlearning would get no weight.",
+            choices=("auto", "mgda", "mgda_normalised", "fixed"),
+        ),
+        "attrcloak_alpha": Number(0.5, "The weight for fixed.", low=0, high=1),
+        "attrcloak_covariance": Choice(
+            "ledoit_wolf",
+            "Covariances of classes: ledoit_wolf (shrunk as far as each needs), ridge (by 0.01), full (as they are).",
+            choices=("ledoit_wolf", "ridge", "full"),
+        ),
+        "attrcloak_displacement": Choice(
+            "relative",
+            "data_free: distance relative to the users' variance; sum: the paper's, which stands still at once.",
+            choices=("relative", "sum"),
+        ),
+        **descent_keys(rate=0.005, steps=90),
+    }
 
     @property
     def uses_interactions(self) -> bool:
-        """See :attr:`PostTrainer.uses_interactions`; by the key ``attrcloak_mode``."""
+        """See :attr:`Unlearner.uses_interactions`; by the key ``attrcloak_mode``."""
         return bool(self.config["attrcloak_mode"] == "data_dependent")
 
-    def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
-        """See :meth:`PostTrainer.edit`; with ``train_data`` data-dependent, without data-free."""
-        target = self.target(request)
+    def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
+        """See :meth:`Unlearner.edit`; with ``train_data`` data-dependent, without data-free."""
+        target = self.target(task)
         with torch.no_grad():
-            others = self.view.served(request.others)
-        divergence = self._divergence(target, request, others)
+            others = self.view.served(task.others)
+        divergence = self._divergence(target, task, others)
         mode = "data_free" if train_data is None else "data_dependent"
         retention = (
             Displacement(target, self.config) if train_data is None else Recommendation(self, target, train_data)
         )
         weigh = Weighting(self.config, mode)
-        stop = self._stop(target, request, others) if self.config["calibrate"] else None
-        every = torch.ones(len(request.names), dtype=torch.bool)
+        stop = self._stop(target, task, others) if self.config["calibrate"] else None
+        every = torch.ones(len(task.names), dtype=torch.bool)
 
         def gradients() -> tuple[Tensor, list[Tensor]] | None:
             with self.view.shared_forward():
@@ -67,26 +99,26 @@ class AttrCloakUnlearner(PostTrainer):
         self._check_finite(before.sum())
         details = self.descend(target, gradients)
         if stop is not None:
-            details.update(stop.record(request.names))
+            details.update(stop.record(task.names))
         with torch.no_grad():
             after = self.checked(lambda: divergence(target.embeddings()))
-        divergences = {name: [float(a), float(b)] for name, a, b in zip(request.names, before, after, strict=True)}
+        divergences = {name: [float(a), float(b)] for name, a, b in zip(task.names, before, after, strict=True)}
         return {"mode": mode, **details, "weights": weigh.record(), "divergence": divergences}
 
-    def _stop(self, target: Target, request: Request, others: Tensor) -> ChanceStop:
+    def _stop(self, target: Target, task: UnlearningTask, others: Tensor) -> ChanceStop:
         return ChanceStop(
-            target.embeddings, request.labels, others=others, other_labels=request.other_labels, known=request.known,
+            target.embeddings, task.labels, others=others, other_labels=task.other_labels, known=task.known,
             seed=int(self.config["seed"]),
         )  # fmt: skip
 
-    def _divergence(self, target: Target, request: Request, others: Tensor) -> ClassDivergence:
-        for name, column in zip(request.names, request.labels.t(), strict=True):
+    def _divergence(self, target: Target, task: UnlearningTask, others: Tensor) -> ClassDivergence:
+        for name, column in zip(task.names, task.labels.t(), strict=True):
             if column[column >= 0].bincount().max() < 2:
                 raise AttributeDataError(f"no two of those who asked are of one class of '{name}'. Ask for more users.")
         try:
             divergence = ClassDivergence(
-                target.initial, request.labels, self.config["attrcloak_covariance"], others, request.other_labels,
-                request.known,
+                target.initial, task.labels, self.config["attrcloak_covariance"], others, task.other_labels,
+                task.known,
             )  # fmt: skip
             divergence(target.initial)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
@@ -95,7 +127,7 @@ class AttrCloakUnlearner(PostTrainer):
                 "Write --attrcloak_covariance=ledoit_wolf."
             ) from error
         if divergence.left_out:
-            alone = [f"{request.names[a]} {request.classes[request.names[a]][k]}" for a, k in divergence.left_out]
+            alone = [f"{task.names[a]} {task.classes[task.names[a]][k]}" for a, k in divergence.left_out]
             self.logger.warning(f"classes with a single user are left out: {', '.join(alone)}.")
         return divergence
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch.nn.functional as F
@@ -15,12 +15,32 @@ from recbole.trainer import Trainer
 from recbole.utils import InputType, set_color
 from torch import Tensor
 
-from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import save_plain_checkpoint
-from recbole_aia.config import with_our_defaults
+from recbole_aia.config.aia_config import with_our_defaults
+from recbole_aia.config.keys import Choice, Key, Path, Share
 from recbole_aia.data import LabelTable, defense_labels
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView
+from recbole_aia.storage.checkpoints import load_checkpoint
+
+#: What every defense reads.
+DEFENDED_KEYS: dict[str, Key] = {
+    "init_checkpoint": Path(
+        None,
+        "A checkpoint where the defended training starts; after training, what the defense starts from and is compared "
+        "with. ~: none; after training, the undefended twin.",
+    ),
+    "holdout_users": Share(
+        None,
+        "Share of the labelled users, in (0, 1), whose labels the defense does not see; what they leak is reported "
+        "apart. ~: none.",
+    ),
+}
+SELECT = Choice(
+    "last",
+    "The state that is kept: last, or valid_after_phase1 (which may be half defended).",
+    choices=("last", "valid_after_phase1"),
+)
 
 
 class LossTerm(Protocol):
@@ -56,10 +76,17 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         model: a RecBole model that has a user embedding view.
     """
 
+    #: The name by which ``--defense`` calls it.
     defense: ClassVar[str]
     #: ``in`` training, or ``post``: on the trained undefended twin.
     stage: ClassVar[str] = "in"
-    #: Called with the number of each epoch that has ended, such as :class:`~recbole_aia.hook.AttackHook`.
+    #: The keys that this defense reads, by name.
+    keys: ClassVar[Mapping[str, Key]] = {}
+    #: The keys that all defenses of its kind read.
+    shared_keys: ClassVar[Mapping[str, Key]] = {**DEFENDED_KEYS, "select": SELECT}
+    #: Values by key, RecBole's keys too, for each name that ``--preset`` takes besides ``default``.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: Called with the number of each epoch that has ended, such as :class:`~recbole_aia.jobs.hook.AttackHook`.
     after_epoch: Callable[[int], None] | None = None
 
     def __init__(self, config: Any, model: Any) -> None:
@@ -73,12 +100,12 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         self.labels: LabelTable
         self.terms: Sequence[LossTerm] = ()
         # RecBole names checkpoints by the second: runs side by side would overwrite each other.
-        file = Path(self.saved_model_file)
+        file = pathlib.Path(self.saved_model_file)
         self.saved_model_file = str(file.with_stem(f"{file.stem}-{self.defense}-{os.getpid()}"))
 
     _save_checkpoint = save_plain_checkpoint
 
-    def resume_checkpoint(self, resume_file: str | Path) -> None:
+    def resume_checkpoint(self, resume_file: str | pathlib.Path) -> None:
         """See ``Trainer.resume_checkpoint``; files that are not plain data are refused, whatever torch's default.
 
         Raises:
@@ -221,9 +248,10 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
 
 
 class UndefendedTrainer(DefenseTrainer):
-    """RecBole's own training and its selection by validation score, with checkpoints that are plain data."""
+    """No defense: RecBole's own training, attacked as it is."""
 
     defense = "none"
+    shared_keys: ClassVar[Mapping[str, Key]] = {}
 
     def fit(self, *args: Any, **kwargs: Any) -> tuple[float, dict[str, float] | None]:
         """See ``recbole.trainer.Trainer.fit``."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from recbole_aia.config.keys import Choice, Count, Key
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, aligned, gradient_length, steps_for
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.chance import statistics
-from recbole_aia.trainer.post import PostTrainer
-from recbole_aia.trainer.requests import Request
+from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target, only_moving
+from recbole_aia.unlearning.requests import UnlearningTask
 
 _LEAST_EPOCHS = 4  # of the defended phase, where training has as many
 _EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
@@ -31,10 +32,25 @@ _PULLS_A_DRAW = 20
 _TINY = 1e-12
 
 
-class CalibratedTrainer(DefenseTrainer):
-    """Trains undefended, then in turns: an epoch of recommendation, and the alignment of users.
+_ALIGNMENT_KEYS: dict[str, Key] = {
+    "calibrated_steps": Count(
+        100,
+        "Steps of an alignment at most; it ends before at chance. In proportion more for more than 64 dimensions; after "
+        "training, five times as many for a tower; between epochs 20, or 3 for more than 2,048 users.",
+        low=1,
+    ),
+    "calibrated_exact_users": Count(
+        10000,
+        "Up to this many, users are compared pair by pair; above, by random features (faster, coarser); between epochs "
+        "from 2,048 on.",
+    ),
+}
 
-    The alignment (:func:`~recbole_aia.losses.align`) ends where all classes look like random groups of their sizes:
+
+class CalibratedTrainer(DefenseTrainer):
+    """Calibrated alignment (ours): classes become like random groups of their sizes, at chance and not below it.
+
+    Trains undefended, then in turns: an epoch of recommendation, and the alignment of users. The alignment (:func:`~recbole_aia.losses.align`) ends where all classes look like random groups of their sizes:
     an attacker is at chance, and not below it, where answers can be read backwards. In between, items and layers
     learn to recommend to aligned users. Weights swing between the two aims: after the last epoch they are set to their
     mean over the steps of the last two defended ones (:class:`WeightAverage`), and users are aligned once more. Users
@@ -46,6 +62,15 @@ class CalibratedTrainer(DefenseTrainer):
     """
 
     defense = "calibrated"
+    keys: ClassVar[Mapping[str, Key]] = {
+        "calibrated_epochs": Count(
+            None,
+            "Epochs at the end after which users are aligned. Weights end at their mean over the last two. ~: a fifth of "
+            "epochs, at least 4.",
+            low=1,
+        ),
+        **_ALIGNMENT_KEYS,
+    }
 
     @classmethod
     def check(cls, config: Any, attributes: Sequence[str]) -> None:
@@ -171,24 +196,34 @@ class TowerPull:
             raise ConfigValueError(f"calibrated: {error}. Lower the learning_rate.") from error
 
 
-class CalibratedUnlearner(PostTrainer):
-    """Aligns users of a trained model, without interactions or, epoch by epoch, with them.
+class CalibratedUnlearner(Unlearner):
+    """Calibrated alignment (ours): classes become like random groups of their sizes, at chance and not below it.
 
-    With interactions users learn between two alignments, and nothing else does. A tower is what moves by default:
+    Aligns users of a trained model, without interactions or, epoch by epoch, with them. With interactions users learn between two alignments, and nothing else does. A tower is what moves by default:
     moved one by one, users whom its units are silent for keep what the silence says.
     """
 
     defense = "calibrated"
+    keys: ClassVar[Mapping[str, Key]] = {
+        **_ALIGNMENT_KEYS,
+        "calibrated_mode": Choice(
+            "data_free",
+            "data_free, or data_dependent, where users learn from interactions between alignments.",
+            choices=("data_free", "data_dependent"),
+        ),
+        "calibrated_post_epochs": Count(3, "Epochs of data_dependent.", low=1),
+        "unlearn_learning_rate": descent_keys(rate=0.005, steps=1)["unlearn_learning_rate"],
+    }
 
     @property
     def uses_interactions(self) -> bool:
-        """See :attr:`PostTrainer.uses_interactions`; by the key ``calibrated_mode``."""
+        """See :attr:`Unlearner.uses_interactions`; by the key ``calibrated_mode``."""
         return bool(self.config["calibrated_mode"] == "data_dependent")
 
-    def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
-        """See :meth:`PostTrainer.edit`; with ``train_data`` data-dependent, without data-free."""
-        target, mode = self.target(request), "data_free"
-        align = self._alignment(target, request)
+    def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
+        """See :meth:`Unlearner.edit`; with ``train_data`` data-dependent, without data-free."""
+        target, mode = self.target(task), "data_free"
+        align = self._alignment(target, task)
         with only_moving(self.model, target):
             outcome = align()
             if train_data is not None:
@@ -199,42 +234,42 @@ class CalibratedUnlearner(PostTrainer):
         self._check_finite(target.embeddings().detach().sum())
         return {"mode": mode, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
 
-    def _alignment(self, target: Target, request: Request) -> Callable[[], Alignment]:
+    def _alignment(self, target: Target, task: UnlearningTask) -> Callable[[], Alignment]:
         """What aligns the target; a tower until statistics of what it computes then are at chance, or steps run out."""
         steps = steps_for(target.initial.shape[1], self.config["calibrated_steps"])
-        if not self._moves_tower(request):
-            discrepancy = self._statistics(target.initial, request)
+        if not self._moves_tower(task):
+            discrepancy = self._statistics(target.initial, task)
             return lambda: move(target, discrepancy, steps)
 
         def rounds() -> Alignment:
             left, outcomes = _TOWER * steps, list[Alignment]()
             while left and (not outcomes or (outcomes[-1].before > _ANEW and outcomes[-1].steps)):
-                anew = self._statistics(target.embeddings().detach(), request)
+                anew = self._statistics(target.embeddings().detach(), task)
                 outcomes.append(move(target, anew, left))
                 left -= outcomes[-1].steps
             return Alignment(outcomes[0].before, outcomes[-1].after, _TOWER * steps - left)
 
         return rounds
 
-    def _statistics(self, embeddings: Tensor, request: Request) -> ClassDiscrepancy:
+    def _statistics(self, embeddings: Tensor, task: UnlearningTask) -> ClassDiscrepancy:
         with torch.no_grad():
-            others = self.view.served(request.others)
+            others = self.view.served(task.others)
         return statistics(
             embeddings,
-            request.labels,
-            request.names,
+            task.labels,
+            task.names,
             others=others,
-            other_labels=request.other_labels,
-            known=request.known,
+            other_labels=task.other_labels,
+            known=task.known,
             **settings_of(self.config),
         )
 
-    def target(self, request: Request) -> Target:
-        """See :meth:`PostTrainer.target`; a tower before released vectors, where everybody asks."""
-        return make_target(self.view, request.users, "tower" if self._moves_tower(request) else self.config["target"])
+    def target(self, task: UnlearningTask) -> Target:
+        """See :meth:`Unlearner.target`; a tower before released vectors, where everybody asks."""
+        return make_target(self.view, task.users, "tower" if self._moves_tower(task) else self.config["target"])
 
-    def _moves_tower(self, request: Request) -> bool:
-        everybody = len(request.users) == len(self.view.users)
+    def _moves_tower(self, task: UnlearningTask) -> bool:
+        everybody = len(task.users) == len(self.view.users)
         free = self.config["target"] is None and self.view.released is None and everybody
         return self.config["target"] == "tower" or (free and bool(self.view.tower()))
 

@@ -9,10 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_aia.config.keys import Flag
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.losses import ClassDiscrepancy
 
 _EVERY = 5  # steps between two looks, which cost more than a step
+
+
+CALIBRATE = Flag(
+    False,
+    "Whether an attribute is left alone while its classes are at chance. False: as published, below chance too.",
+)
 
 
 class ChanceStop:

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_aia.config.keys import Choice, Key, Number, Share
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import analytic_gaussian_scale, clip_rows, laplace_scale
-from recbole_aia.trainer.post import PostTrainer, Request
+from recbole_aia.trainer.post import Unlearner
 from recbole_aia.trainer.targets import VectorTarget, target_name
+from recbole_aia.unlearning.requests import UnlearningTask
 
 
-class _Perturbation(PostTrainer):
+class _Perturbation(Unlearner):
     """Replaces vectors of users by noisy ones."""
 
-    def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
-        """See :meth:`PostTrainer.edit`."""
+    def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
+        """See :meth:`Unlearner.edit`."""
         name = target_name(self.view, self.config["target"])
         if name == "tower":
             raise ConfigValueError(f"{self.defense} changes vectors, and a tower has none. Write --target=released.")
         self.refuse_target(name)
-        target = VectorTarget(self.view, request.users, released=name == "released")
+        target = VectorTarget(self.view, task.users, released=name == "released")
         noisy, details = self.perturbed(target.initial)
         target.place(noisy)
         target.finish()
@@ -39,10 +41,13 @@ class _Perturbation(PostTrainer):
         """Noisy vectors ``[n, d]``, and what the record should say."""
 
 
-class NoiseTrainer(_Perturbation):
-    """Gaussian noise relative to the users' standard deviation. It promises nothing."""
+class NoisePerturbation(_Perturbation):
+    """Gaussian noise without clipping and without any guarantee: whoever knows ``seed`` can subtract it."""
 
     defense = "noise"
+    keys: ClassVar[Mapping[str, Key]] = {
+        "noise_scale": Number(1.0, "Standard deviation relative to that of the vectors.", low=0, above=True),
+    }
 
     def perturbed(self, vectors: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """See :meth:`_Perturbation.perturbed`."""
@@ -53,8 +58,8 @@ class NoiseTrainer(_Perturbation):
         return vectors + scale * noise, {"scale": scale}
 
 
-class DPTrainer(_Perturbation):
-    r"""Clips each vector to a norm and adds noise that makes its release differentially private.
+class DPPerturbation(_Perturbation):
+    r"""Differential privacy: vectors are clipped to a norm, then noise is added. What is guaranteed is printed.
 
     Two models that differ in one user's vector are neighbors: the sensitivity is twice the bound. The guarantee is
     about that vector alone. Interactions have shaped items and other users in training, without any noise.
@@ -64,6 +69,21 @@ class DPTrainer(_Perturbation):
     """
 
     defense = "dp"
+    keys: ClassVar[Mapping[str, Key]] = {
+        "dp_mechanism": Choice(
+            "gaussian",
+            "gaussian (analytic, Balle and Wang 2018: epsilon and delta) or laplace (epsilon).",
+            choices=("gaussian", "laplace"),
+        ),
+        "dp_epsilon": Number(8.0, "Privacy budget; smaller hides more.", low=0, above=True),
+        "dp_delta": Share(1e-5, "For gaussian: the chance that the promise fails."),
+        "dp_clip": Number(
+            1.0,
+            "Largest norm of a vector (L2 for gaussian, L1 for laplace). Choose it without looking at the users.",
+            low=0,
+            above=True,
+        ),
+    }
 
     @classmethod
     def check(cls, config: Any, attributes: Sequence[str]) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from recbole_aia.config.keys import Key, Number
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.losses import distribution_to_distribution, rank_margin, user_to_user
 from recbole_aia.trainer.base import DefenseTrainer, Phase
-from recbole_aia.trainer.post import PostTrainer, Request
+from recbole_aia.trainer.post import Unlearner, descent_keys
+from recbole_aia.unlearning.requests import UnlearningTask
 
 _RANKS = 20  # of each user's best items, whose order the regularizer keeps
 _STEP_USERS = 1024  # users in the loss of a training step, in random order; all, where there are fewer
@@ -32,20 +34,20 @@ _AFTER: dict[str, PairLoss] = {"u2u": user_to_user, "d2d": distribution_to_distr
 _IN: dict[str, PairLoss] = {"u2u": _mean_user_to_user, "d2d": distribution_to_distribution}
 
 
-class _PairsAfter(PostTrainer):
+class _PairsAfter(Unlearner):
     """A pair loss of each attribute, plus the rank-margin regularizer on the order of each user's best items."""
 
-    def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
-        """See :meth:`PostTrainer.edit`. Needs no interactions."""
-        for name, column in zip(request.names, request.labels.t(), strict=True):
+    def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
+        """See :meth:`Unlearner.edit`. Needs no interactions."""
+        for name, column in zip(task.names, task.labels.t(), strict=True):
             if len(column[column >= 0].unique()) < 2:
                 raise AttributeDataError(
                     f"those who asked are of one class of '{name}', and {self.defense} brings classes together. "
                     "Ask for more users, or leave it out."
                 )
-        target, columns = self.target(request), request.labels.t()
-        users, items = self._ranked(request.users)
-        ranks, weight = len(items) // len(request.users), self.config[f"{self.defense}_regularization"]
+        target, columns = self.target(task), task.labels.t()
+        users, items = self._ranked(task.users)
+        ranks, weight = len(items) // len(task.users), self.config[f"{self.defense}_regularization"]
 
         def gradients() -> tuple[Tensor, list[Tensor]]:
             with self.view.shared_forward():
@@ -71,16 +73,27 @@ class _PairsAfter(PostTrainer):
         return users.repeat_interleave(ranks), torch.cat(best).flatten()
 
 
+def _keys_after(name: str) -> dict[str, Key]:
+    margin = Number(1e-6, "Weight of the rank margin of each user's 20 best items.", low=0)
+    return {f"{name}_regularization": margin, **descent_keys(rate=0.0025, steps=500)}
+
+
+def _keys_in(name: str) -> dict[str, Key]:
+    return {f"{name}_weight": Number(1.0, "Weight against the recommendation loss.", low=0)}
+
+
 class U2UUnlearner(_PairsAfter):
-    """U2U-R after training."""
+    """U2U-R (Making Users Indistinguishable, 2023): users of different classes are drawn together."""
 
     defense = "u2u"
+    keys: ClassVar[Mapping[str, Key]] = _keys_after("u2u")
 
 
 class D2DUnlearner(_PairsAfter):
-    """D2D-R after training."""
+    """D2D-R (Making Users Indistinguishable, 2023): distributions of classes are drawn together."""
 
     defense = "d2d"
+    keys: ClassVar[Mapping[str, Key]] = _keys_after("d2d")
 
 
 class PairTerm:
@@ -119,9 +132,11 @@ class U2UTrainer(_PairsIn):
     """U2U in training: the recommendation loss holds what the regularizer holds after training."""
 
     defense = "u2u"
+    keys: ClassVar[Mapping[str, Key]] = _keys_in("u2u")
 
 
 class D2DTrainer(_PairsIn):
-    """D2D in training."""
+    """D2D in training: the recommendation loss holds what the regularizer holds after training."""
 
     defense = "d2d"
+    keys: ClassVar[Mapping[str, Key]] = _keys_in("d2d")

@@ -4,35 +4,65 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
+from recbole_aia.config.keys import Choice, Count, Key, Number
 from recbole_aia.data import LabelTable, create_dataset, defense_labels
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.trainer.base import DefenseTrainer
-from recbole_aia.trainer.requests import Request, Wish, make_request, specifications
+from recbole_aia.trainer.base import DEFENDED_KEYS, DefenseTrainer
 from recbole_aia.trainer.targets import Target, intact_on_error, make_target, only_moving
+from recbole_aia.unlearning.requests import Request, UnlearningTask, make_task, specifications
 
-__all__ = ["Gradients", "Plateau", "PostTrainer", "Request"]
+__all__ = ["Gradients", "Plateau", "Unlearner", "UnlearningTask"]
 
 Result = TypeVar("Result")
 _CHECK = 10  # steps between two looks at the loss
+
+TARGET = Choice(
+    None,
+    "What moves: table, tower (DMF) or released (DMF, LightGCN, NGCF). ~: the model's own.",
+    choices=("table", "tower", "released"),
+)
+
+
+def descent_keys(rate: float, steps: int) -> dict[str, Key]:
+    """The keys of :meth:`Unlearner.descend`, with the defaults of a defense."""
+    return {
+        "unlearn_learning_rate": Number(
+            rate,
+            "Adam's step relative to the standard deviation of each table that moves.",
+            low=0,
+            above=True,
+        ),
+        "unlearn_max_steps": Count(
+            steps,
+            "Steps at most. More make classes so alike that answers come out reversed, which can be read too.",
+            low=1,
+        ),
+        "unlearn_tolerance": Number(
+            0.001, "Relative fall of the loss between two looks (ten steps) that counts as one.", low=0
+        ),
+        "unlearn_patience": Count(5, "Looks without a fall after which unlearning has converged.", low=1),
+    }
+
 
 #: A monitored loss, and the gradients of a target's parameters; ``None`` where there is nothing left to do.
 Gradients = Callable[[], tuple[Tensor, list[Tensor]] | None]
 
 
-class PostTrainer(DefenseTrainer):
+class Unlearner(DefenseTrainer):
     """A defense that takes a trained model and returns it with other users.
 
     :meth:`fit` is what a run calls; :meth:`unlearn` is the same without RecBole's loaders.
     """
 
     stage: ClassVar[str] = "post"
+    shared_keys: ClassVar[Mapping[str, Key]] = {**DEFENDED_KEYS, "target": TARGET}
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -56,7 +86,7 @@ class PostTrainer(DefenseTrainer):
         return False
 
     @abstractmethod
-    def edit(self, request: Request, train_data: Any) -> dict[str, Any]:
+    def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
         """Edits the users and returns what the record should say of it, as plain data."""
 
     def unlearn(
@@ -87,34 +117,34 @@ class PostTrainer(DefenseTrainer):
             labels = self.load_labels(None if train_data is None else train_data.dataset)
             attributes = attributes or list(self.config["attributes"])
         who = None if users is None else torch.as_tensor(users, dtype=torch.long, device="cpu")
-        return self.serve([Wish(attributes or labels.names, who)], labels, train_data)[0]
+        return self.serve([Request(attributes or labels.names, who)], labels, train_data)[0]
 
-    def serve(self, wishes: Sequence[Wish], labels: LabelTable, train_data: Any = None) -> list[dict[str, Any]]:
-        """Serves several wishes in one unlearning; see :meth:`unlearn`. Their order does not change the result."""
+    def serve(self, requests: Sequence[Request], labels: LabelTable, train_data: Any = None) -> list[dict[str, Any]]:
+        """Serves several requests in one unlearning; see :meth:`unlearn`. Their order does not change the result."""
         self.labels = labels
-        request = make_request(wishes, self.history, labels, self.device)
+        task = make_task(requests, self.history, labels, self.device)
         specs = specifications(self.config["attributes"], self.history)
         earlier = dict.fromkeys(name for record in self.history for name in record["attributes"])
         if missing := [name for name in earlier if name not in labels.names]:
             self.logger.warning(f"{', '.join(missing)}, hidden earlier, may come back: the labels do not have it.")
         self.model.eval()
         with intact_on_error(self.model):
-            details = self.edit(request, train_data)
+            details = self.edit(task, train_data)
         self.view.clear_caches()
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         records = [
             {
                 "defense": self.defense,
-                "attributes": list(wish.attributes),
-                "specs": {name: specs[name] for name in wish.attributes if specs.get(name) is not None},
-                "users": None if wish.users is None else wish.users.tolist(),
-                "when": wish.when or now,
+                "attributes": list(request.attributes),
+                "specs": {name: specs[name] for name in request.attributes if specs.get(name) is not None},
+                "users": None if request.users is None else request.users.tolist(),
+                "when": request.when or now,
                 **details,
             }
-            for wish in wishes
+            for request in requests
         ]
         self.history.extend(records)
-        self.logger.info(f"{self.defense}: {_line(request, details)}")
+        self.logger.info(f"{self.defense}: {_line(task, details)}")
         return records
 
     def load_labels(self, dataset: Any = None) -> LabelTable:
@@ -147,9 +177,9 @@ class PostTrainer(DefenseTrainer):
             self._save_checkpoint(0, verbose=verbose)
         return self.best_valid_score, self.best_valid_result
 
-    def target(self, request: Request) -> Target:
+    def target(self, task: UnlearningTask) -> Target:
         """What moves, by the key ``target``."""
-        return make_target(self.view, request.users, self.config["target"])
+        return make_target(self.view, task.users, self.config["target"])
 
     def descend(self, target: Target, gradients: Gradients) -> dict[str, Any]:
         """Adam steps until the monitored loss stands still, or nothing is left to do.
@@ -223,8 +253,8 @@ class Plateau:
         return self.idle >= self.patience
 
 
-def _line(request: Request, details: dict[str, Any]) -> str:
-    parts = [f"{', '.join(request.names)} of {len(request.users)} users"]
+def _line(task: UnlearningTask, details: dict[str, Any]) -> str:
+    parts = [f"{', '.join(task.names)} of {len(task.users)} users"]
     return "; ".join([*parts, *(f"{key} {_short(value)}" for key, value in details.items())])
 
 

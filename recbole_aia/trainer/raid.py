@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
+from recbole_aia.config.keys import Choice, Count, Key, Number
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import Barycenter, CouplingMethod, defensive_loss, penalized_barycenter, solve_coupling
 from recbole_aia.trainer.base import DefenseTrainer, Phase
-from recbole_aia.trainer.chance import ChanceStop
+from recbole_aia.trainer.chance import CALIBRATE, ChanceStop
 
 _FEW_USERS = 10_000
 _ASCENT_USERS = 2048  # of a class, for a step of the barycenter's ascent where there are not few
@@ -20,13 +21,68 @@ _LOOK_USERS = 1024  # drawn for the stop at chance, at each refresh
 
 
 class RAIDTrainer(DefenseTrainer):
-    """Phase I trains the recommender alone, Phase II adds ``eta * sum_k W2^2(P(Y^k), P*)`` (eq. 12).
+    """RAID (Feng et al. 2025): classes are pulled to the barycenter of their distributions, eq. 11 to 13.
+
+    Phase I trains the recommender alone, Phase II adds ``eta * sum_k W2^2(P(Y^k), P*)`` (eq. 12).
 
     ``epochs`` is the total of both phases. Several attributes are defended at once, or one after another in
     equal shares of Phase II (``multi``).
     """
 
     defense = "raid"
+    keys: ClassVar[Mapping[str, Key]] = {
+        "multi": Choice(
+            "joint",
+            "Several attributes: all at once (joint), or one after another (sequential).",
+            choices=("joint", "sequential"),
+        ),
+        "calibrate": CALIBRATE,
+        "raid_eta": Number(1.0, "Weight of the defensive loss against the recommendation loss (eq. 12).", low=0),
+        "raid_tau": Number(1.0, "Entropy penalty on the barycenter's weights; larger is flatter.", low=0),
+        "raid_atoms": Count(256, "Support points of the barycenter.", low=2),
+        "raid_phase1_epochs": Count(
+            None,
+            "Undefended epochs at the start (the paper's E1). ~: all but a fifth of epochs; users pulled to atoms learn "
+            "little more, so the recommender should be finished by then.",
+        ),
+        "raid_refresh_epochs": Count(4, "Epochs between two barycenters (the paper's xi).", low=1),
+        "raid_coupling": Choice(
+            "auto",
+            "kl_projection (the paper's), semi_dual, exact, or auto: exact up to 10,000 users, semi_dual above.",
+            choices=("auto", "kl_projection", "semi_dual", "exact"),
+        ),
+        "raid_epsilon": Number(
+            0.05, "Entropy of kl_projection's coupling relative to the mean cost.", low=0, above=True
+        ),
+        "raid_batch_users": Count(
+            1024, "Users in the defensive loss of a step, in random order; all, where there are fewer.", low=2
+        ),
+    }
+    # The paper's own values, section 5.1 and appendix B.2; epochs are E1 + E2.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "raid_eta": 1.0,
+            "raid_tau": 1.0,
+            "raid_phase1_epochs": 5,
+            "epochs": 20,
+            "raid_refresh_epochs": 4,
+            "raid_coupling": "kl_projection",
+            "rec_loss": "bce",
+            "init_std": 0.01,
+            "learner": "sgd",
+            "learning_rate": 1e-4,
+            "embedding_size": 32,
+            "mf_embedding_size": 32,
+            "mlp_embedding_size": 32,
+            "train_neg_sample_args": {
+                "distribution": "uniform", "sample_num": 4, "alpha": 1.0, "dynamic": False, "candidate_num": 0
+            },
+            "user_embedding_size": 32,
+            "item_embedding_size": 32,
+            "user_hidden_size_list": [64, 32],
+            "item_hidden_size_list": [64, 32],
+        }
+    }  # fmt: skip
 
     @classmethod
     def check(cls, config: Any, attributes: Sequence[str]) -> None:

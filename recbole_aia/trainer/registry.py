@@ -1,20 +1,78 @@
-"""The defenses, and the trainer of each at each stage."""
+"""The defenses: how one is registered, ours and other packages' alike, and which one a configuration asks for."""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
 
+from recbole_aia.config import registry
+from recbole_aia.config.keys import Key
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer, CalibratedUnlearner
-from recbole_aia.trainer.noise import DPTrainer, NoiseTrainer
+from recbole_aia.trainer.noise import DPPerturbation, NoisePerturbation
 from recbole_aia.trainer.pairs import D2DTrainer, D2DUnlearner, U2UTrainer, U2UUnlearner
+from recbole_aia.trainer.post import Unlearner
 from recbole_aia.trainer.raid import RAIDPostTrainer, RAIDTrainer
 
-#: The trainer of a defense by stage; the first is the default.
-TRAINERS: dict[str, dict[str, type[DefenseTrainer]]] = {}
-for _trainer in (
+Defense = TypeVar("Defense", bound=type[DefenseTrainer])
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@overload
+def register_defense(defense: Defense, *, replace: bool = False) -> Defense: ...
+@overload
+def register_defense(defense: None = None, *, replace: bool = False) -> Callable[[Defense], Defense]: ...
+def register_defense(defense: Any = None, *, replace: bool = False) -> Any:
+    """Offers a defense under its name and stage: to ``run``, ``unlearn``, ``--help`` and the contract suite.
+
+    Example:
+        >>> @register_defense
+        ... class Erasure(Unlearner):
+        ...     '''Takes the directions out along which class means differ.'''
+        ...     defense = "erasure"
+        ...     keys = {"erasure_rank": keys.Count(1, "Directions of each attribute.", low=1)}
+        ...     def edit(self, task, train_data): ...
+
+    Args:
+        defense: a :class:`DefenseTrainer` (stage ``in``) or an :class:`Unlearner` (stage ``post``); a decorator is
+            returned where ``None``. Its first stage to be registered is its default.
+        replace: whether it may take the place of another one.
+
+    Raises:
+        ConfigValueError: no class of the kind, a name or a key that is none, or a name that is taken.
+    """
+    if defense is None:
+        return lambda each: register_defense(each, replace=replace)
+    if not (inspect.isclass(defense) and issubclass(defense, DefenseTrainer)):
+        raise ConfigValueError(f"{defense!r} is no defense. Register a subclass of DefenseTrainer or Unlearner.")
+    if inspect.isabstract(defense):
+        missing = ", ".join(sorted(defense.__abstractmethods__))
+        raise ConfigValueError(f"the defense {defense.__qualname__} has no {missing}. Write it.")
+    name = getattr(defense, "defense", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigValueError(
+            f"the defense {defense.__qualname__} is called {name!r}. Give it a name of small letters, digits and "
+            'underscores, such as defense = "erasure".'
+        )
+    if defense.stage not in ("in", "post"):
+        raise ConfigValueError(f"the stage of {defense.__qualname__} is {defense.stage!r}. It must be in or post.")
+    for key, declared in defense.keys.items():
+        if not (isinstance(key, str) and _NAME.fullmatch(key) and isinstance(declared, Key)):
+            raise ConfigValueError(
+                f"{defense.__qualname__} declares the key {key!r} as {declared!r}. Write "
+                f'keys = {{"{name}_rank": keys.Count(1, "what it does", low=1)}}, say.'
+            )
+        if not declared.accepts(declared.default):
+            declared.check(key, declared.default)
+    registry.add_defense(defense, replace=replace)
+    return defense
+
+
+for _defense in (
     UndefendedTrainer,
     CalibratedTrainer,
     CalibratedUnlearner,
@@ -25,27 +83,27 @@ for _trainer in (
     U2UTrainer,
     D2DUnlearner,
     D2DTrainer,
-    DPTrainer,
-    NoiseTrainer,
+    DPPerturbation,
+    NoisePerturbation,
 ):
-    TRAINERS.setdefault(_trainer.defense, {})[_trainer.stage] = _trainer
+    register_defense(_defense)
 
 
 def trainer_class(config: Any) -> type[DefenseTrainer]:
-    """The trainer of the configured ``defense`` and ``stage``.
+    """The class of the configured ``defense`` and ``stage``.
 
     Raises:
         ConfigValueError: the defense has no such stage.
     """
-    defense, stage = config["defense"], config["stage"]
-    stages = TRAINERS[defense]
-    if stage is not None and stage not in stages:
-        raise ConfigValueError(
-            f"the defense '{defense}' has no stage '{stage}', only {', '.join(stages)}. Leave it out."
-        )
-    return stages[stage or next(iter(stages))]
+    return registry.defense_class(config["defense"], config["stage"])
 
 
 def stage_of(config: Any) -> str:
     """``none``, ``in`` or ``post``: the stage at which the configured defense works, as results.json has it."""
     return "none" if config["defense"] == "none" else trainer_class(config).stage
+
+
+def unlearners() -> dict[str, type[Unlearner]]:
+    """The defenses that hide attributes of a finished model's users, by name."""
+    found = {name: stages.get("post") for name, stages in registry.defenses().items()}
+    return {name: each for name, each in found.items() if each is not None and issubclass(each, Unlearner)}

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from recbole_aia.errors import AttributeDataError
-from recbole_aia.trainer.post import PostTrainer
+from recbole_aia.trainer.post import Unlearner
 from recbole_aia.trainer.targets import Target
 
 
 class Recommendation:
     """Retention by the model's own loss on batches of interactions of those who asked, epoch after epoch."""
 
-    def __init__(self, trainer: PostTrainer, target: Target, train_data: Any) -> None:
+    def __init__(self, trainer: Unlearner, target: Target, train_data: Any) -> None:
         self.trainer, self.target = trainer, target
         asked = torch.zeros(trainer.model.n_users, dtype=torch.bool)
         asked[target.users.cpu()] = True

@@ -17,20 +17,17 @@ import torch
 from recbole.utils import init_seed, set_color
 from torch import Tensor
 
-from recbole_aia.checkpoint import load_checkpoint
-from recbole_aia.compat import plain
-from recbole_aia.config import PRESENTATION_KEYS
+from recbole_aia.config.registry import known_keys
+from recbole_aia.config.run_keys import RECBOLE_PRESENTATION
 from recbole_aia.data import interactions_digest, prepare_loaders
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.files import write_whole
-from recbole_aia.keys import KEYS
 from recbole_aia.model import build_model, restore, scores_users
+from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.plain import plain
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.registry import trainer_class
 from recbole_aia.version import __version__
-
-# Keys of ours that change what an undefended training gives; the rest of ours do not.
-_TRAINING_KEYS = {"fast", "init_std", "rec_loss"}
 
 
 @dataclass(frozen=True)
@@ -170,10 +167,11 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
 
 def training_hash(config: Any, dataset: Any) -> str:
     """Names everything that decides the numbers of an undefended training; eight hexadecimal digits."""
+    ours = known_keys()
     values = {
         key: value
         for key, value in plain(config.final_config_dict).items()
-        if (key not in KEYS or key in _TRAINING_KEYS) and key not in PRESENTATION_KEYS
+        if (ours[key].decides == "training" if key in ours else key not in RECBOLE_PRESENTATION)
     }
     values["data"] = [dataset.inter_num, dataset.user_num, dataset.item_num]
     files = sorted(Path(dataset.dataset_path).glob("*.inter"))

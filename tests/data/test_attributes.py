@@ -187,7 +187,7 @@ class TestLabels:
 
 
 def tiny_dataset(make_config, tmp_path, users, name="tiny"):
-    from recbole_aia.config import AIAConfig
+    from recbole_aia.config.aia_config import AIAConfig
     from recbole_aia.data import create_dataset
 
     folder = tmp_path / "dataset" / name

@@ -5,7 +5,7 @@ from recbole.config import Config
 from recbole.data import create_dataset as recbole_dataset
 from recbole.data import data_preparation
 
-from recbole_aia.config import AIAConfig
+from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import create_dataset, interactions_digest, prepare_loaders
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 

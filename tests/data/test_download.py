@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from recbole_aia.config import AIAConfig
+from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import create_dataset, download, load_labels
 from recbole_aia.errors import AttributeDataError
 

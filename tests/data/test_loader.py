@@ -8,7 +8,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.utils import init_seed
 from scipy.stats import chisquare
 
-from recbole_aia.config import AIAConfig
+from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import prepare_loaders
 from recbole_aia.data.loader import FastTrainDataLoader
 

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
-from recbole_aia.config import AIAConfig
+from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import create_dataset, load_labels, prepare_loaders
 from recbole_aia.data.synthetic import generate, write
 from recbole_aia.errors import ConfigValueError

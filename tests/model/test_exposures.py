@@ -7,10 +7,10 @@ import torch
 from recbole.trainer import Trainer
 from splits import split_once
 
-from recbole_aia.config import AIAConfig
+from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.run_keys import VIEWS
 from recbole_aia.data import prepare_loaders
 from recbole_aia.errors import AttributeDataError, ConfigValueError, UnsupportedModelError
-from recbole_aia.keys import VIEWS
 from recbole_aia.model import UserEmbeddingView, build_model, exposures, registered_views, scores_users
 from recbole_aia.model.exposures import (
     COMPONENTS,

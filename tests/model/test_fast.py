@@ -7,7 +7,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 from splits import split_once
 
-from recbole_aia.config import AIAConfig
+from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import prepare_loaders
 from recbole_aia.model import build_model, scores_users
 

@@ -18,7 +18,7 @@ USERS = torch.tensor([5, 1, 900])
 @pytest.fixture(scope="module", params=[(name, fast) for name in registered_views() for fast in (True, False)])
 def built(request, ml100k):
     """A model with weights large enough for every user to score differently."""
-    from recbole_aia.config import AIAConfig
+    from recbole_aia.config.aia_config import AIAConfig
 
     name, fast = request.param
     config = AIAConfig(name, "ml-100k", config_dict={"gpu_id": "", "fast": fast, "init_std": 0.1}, argv=[])

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recbole_aia.config import properties_dir
+from recbole_aia.config.properties import properties_dir
+from recbole_aia.config.text import read_yaml
 from recbole_aia.data.converters.interactions import TIME, Merge
 from recbole_aia.data.converters.table import Rows, Table
-from recbole_aia.text import read_yaml
 
 #: Which users stay: those with a label for every attribute that is attacked, for some of them, or all users.
 Labels = Literal["every", "some", "none"]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from recbole_aia.config import AIAConfig
+from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import create_dataset, load_labels
 from recbole_aia.data.converters.tokens import original
 from recbole_aia.errors import AttributeDataError

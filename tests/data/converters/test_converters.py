@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from miniatures import write_raw
 
 from recbole_aia.cli import main
-from recbole_aia.config import AIAConfig
+from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import create_dataset, load_labels
 from recbole_aia.data.converters import CONVERTERS, Converter, Options, prepare
 from recbole_aia.data.converters.interactions import Interactions, core, merge_repeated

@@ -14,7 +14,7 @@ from recbole_aia.data import LabelTable
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
 
-class Wish(NamedTuple):
+class Request(NamedTuple):
     """What some users ask for: attributes, internal ids (``None``: everybody), and since when."""
 
     attributes: Sequence[str]
@@ -23,7 +23,7 @@ class Wish(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Request:
+class UnlearningTask:
     """Whose users and which of their attributes a defense has to hide.
 
     Attributes:
@@ -47,34 +47,34 @@ class Request:
     classes: dict[str, list[str]]
 
 
-def make_request(
-    wishes: Sequence[Wish], history: Sequence[Mapping[str, Any]], labels: LabelTable, device: Any
-) -> Request:
+def make_task(
+    requests: Sequence[Request], history: Sequence[Mapping[str, Any]], labels: LabelTable, device: Any
+) -> UnlearningTask:
     """Everybody who asks now, with what they ask for now and asked for before.
 
     Args:
-        wishes: of now.
-        history: records of earlier unlearning, see :attr:`PostTrainer.history`.
+        requests: of now.
+        history: records of earlier unlearning, see :attr:`Unlearner.history`.
         labels: of all users.
-        device: where the tensors of the request shall be.
+        device: where the tensors of the task shall be.
 
     Raises:
         AttributeDataError: nobody who asks has a label of an attribute.
         ConfigValueError: nobody asks, or somebody who does not exist.
     """
     everyone = torch.arange(1, len(labels.labels))
-    asked = torch.cat([everyone if wish.users is None else wish.users for wish in wishes]).unique()
+    asked = torch.cat([everyone if request.users is None else request.users for request in requests]).unique()
     if not len(asked) or asked[0] < 1 or asked[-1] > len(everyone):
         raise ConfigValueError(f"users must be ids from 1 to {len(everyone)}, and at least one of them.")
     hidden = torch.full_like(labels.labels, -1)
-    for wish in [*wishes, *map(_wish, history)]:
-        who = everyone if wish.users is None else wish.users
-        for name in set(wish.attributes) & set(labels.names):
+    for request in [*requests, *map(_request, history)]:
+        who = everyone if request.users is None else request.users
+        for name in set(request.attributes) & set(labels.names):
             hidden[who, labels.names.index(name)] = labels.column(name)[who]
-    wanted = {name for wish in wishes for name in wish.attributes}
+    wanted = {name for request in requests for name in request.attributes}
     kept = [column for column, name in enumerate(labels.names) if _serves(hidden[asked, column], name in wanted)]
     names = tuple(labels.names[column] for column in kept)
-    missing = [name for wish in wishes for name in wish.attributes if name not in names]
+    missing = [name for request in requests for name in request.attributes if name not in names]
     if missing:
         raise AttributeDataError(f"none of the {len(asked)} users has a label of '{missing[0]}'. Leave it out.")
     left = [
@@ -86,7 +86,7 @@ def make_request(
             "common. Nobody asks for it now."
         )
     others = everyone[~torch.isin(everyone, asked)]
-    return Request(
+    return UnlearningTask(
         users=asked.to(device),
         labels=hidden[asked][:, kept].to(device),
         known=labels.labels[asked][:, kept].to(device),
@@ -135,5 +135,5 @@ def specifications(wanted: Any, history: Sequence[Mapping[str, Any]]) -> dict[st
     return merged
 
 
-def _wish(record: Mapping[str, Any]) -> Wish:
-    return Wish(record["attributes"], None if record["users"] is None else torch.tensor(record["users"]))
+def _request(record: Mapping[str, Any]) -> Request:
+    return Request(record["attributes"], None if record["users"] is None else torch.tensor(record["users"]))

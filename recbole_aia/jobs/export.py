@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from recbole.config import Config
 
-from recbole_aia.checkpoint import load_checkpoint
+from recbole_aia.config.registry import known_keys
+from recbole_aia.config.text import to_yaml
 from recbole_aia.errors import CheckpointError, ConfigValueError
-from recbole_aia.files import write_whole
-from recbole_aia.keys import KEYS
-from recbole_aia.runs import kept_values, load_run
-from recbole_aia.text import to_yaml
+from recbole_aia.jobs.loading import load_run
+from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.run_folder import kept_values
 
 
 def export_recbole(path: Path, out: Path) -> None:
@@ -66,7 +67,8 @@ class _WithoutCommandLine(Config):  # type: ignore[misc]
 
 
 def _stock_config(config: Any) -> Config:
-    values = {key: value for key, value in kept_values(config.final_config_dict).items() if key not in KEYS}
+    ours = known_keys()
+    values = {key: value for key, value in kept_values(config.final_config_dict).items() if key not in ours}
     with tempfile.TemporaryDirectory() as folder:
         # A file, because RecBole evaluates texts in a config_dict.
         file = Path(folder) / "config.yaml"

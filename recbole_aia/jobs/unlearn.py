@@ -13,40 +13,36 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import checkpoint_state
-from recbole_aia.config import AIAConfig, defense_keys
+from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.registry import defense_keys, defenses
+from recbole_aia.config.text import parse_arguments, parse_value
 from recbole_aia.data import LabelTable, files_digest, interactions_by_user
-from recbole_aia.data.askers import find_users
 from recbole_aia.errors import AIAError, AttributeDataError, CheckpointError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
-from recbole_aia.files import written_together
-from recbole_aia.ledger import FILE, Ledger, sha256
+from recbole_aia.jobs.comparison import protected
+from recbole_aia.jobs.loading import LoadedRun, bring_back, saved_config
+from recbole_aia.jobs.results import tables
 from recbole_aia.model.exposures import exposure_names
-from recbole_aia.protected import protected
-from recbole_aia.quick_start import run_log, tables, write_config, write_embeddings
 from recbole_aia.report import write_results
-from recbole_aia.runs import (
-    LoadedRun,
-    bring_back,
-    checkpoint_file,
-    make_folder,
-    plain_state,
-    read_state,
-    saved_config,
-)
-from recbole_aia.text import parse_arguments, parse_value
-from recbole_aia.trainer import PostTrainer, trainer_class
-from recbole_aia.trainer.requests import Wish
+from recbole_aia.storage.checkpoints import checkpoint_file, load_checkpoint, plain_state, read_state
+from recbole_aia.storage.files import written_together
+from recbole_aia.storage.run_folder import check_free, make_folder, run_log, write_config, write_embeddings
+from recbole_aia.trainer import Unlearner, unlearners
+from recbole_aia.unlearning.askers import find_users
+from recbole_aia.unlearning.ledger import FILE, Ledger, sha256
+from recbole_aia.unlearning.requests import Request
 from recbole_aia.version import __version__
 
 _BASE = "base.pth"
 _FILES = (FILE, "checkpoint.pth", "results.json", "embeddings.npz", "config.yaml", "run.log", _BASE)
+# Besides the keys of defenses, what of the base's configuration belongs to its own run.
+_PARTICULAR = {"stage", "preset", "output_dir"}
 _HOW = "The settings of the protected model; what it hides of whom is in ledger.json"
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestOptions:
     """What a request names on the command line: attributes as YAML, and users as a file or a kind and share."""
 
     attributes: str
@@ -69,7 +65,7 @@ class Asked:
 
 
 def begin(
-    checkpoint: Path, defense: str, asked: Asked, folder: Path, trust_checkpoint: bool = False, argv: Sequence[str] = ()
+    checkpoint: Path, defense: str, asked: RequestOptions, folder: Path, trust_checkpoint: bool = False, argv: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Serves a first request on a checkpoint, and opens a ledger for it.
 
@@ -88,10 +84,8 @@ def begin(
     Raises:
         AIAError: whatever the user can mend; nothing is written then.
     """
-    held = [name for name in _FILES if (folder / name).exists()]
-    if held:
-        hint = "Write --add to add a request to it" if FILE in held else "Give another --output_dir"
-        raise ConfigValueError(f"'{folder}' holds a {held[0]} already. {hint}, or remove it.")
+    begun = (folder / FILE).exists()
+    check_free(folder, _FILES, "Write --add to add a request to it" if begun else "Give another --output_dir")
     if "seed" in parse_arguments(argv):
         raise ConfigValueError(
             "--seed is the trained model's own: another would split the data elsewhere. Leave it out."
@@ -105,7 +99,7 @@ def begin(
     return _rebuild(Ledger(str(base.resolve()), sha256(base), "", defense, tuple(argv)), folder, asked)
 
 
-def add(folder: Path, asked: Asked) -> dict[str, Any]:
+def add(folder: Path, asked: RequestOptions) -> dict[str, Any]:
     """Adds a request to the ledger in a folder; see :func:`begin`."""
     return _rebuild(standing(folder), folder, asked)
 
@@ -150,7 +144,7 @@ def _versions() -> dict[str, str]:
 def _rebuild(
     ledger: Ledger,
     folder: Path,
-    asked: Asked | None,
+    asked: RequestOptions | None,
     trusted: dict[str, Any] | None = None,
     before: Ledger | None = None,
 ) -> dict[str, Any]:
@@ -171,7 +165,7 @@ def _rebuild(
     exposure_names(run.config["attack_views"])
     labels, evaluator = trainer.load_labels(run.dataset), AttributeInferenceEvaluator(run.config)
     trainer.check(run.config, labels.names)
-    wishes = _wishes(ledger, run.dataset)
+    requests = _requests(ledger, run.dataset)
     for reason in evaluator.targets(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     with _made(folder), written_together(folder, FILE) as aside:
@@ -181,14 +175,15 @@ def _rebuild(
         # The log too: a failure leaves what was there, and the caller says what it was.
         with run_log(run.config, aside):
             try:
-                results, after = protected(run, trainer, wishes, labels, evaluator)
+                results, after = protected(run, trainer, requests, labels, evaluator)
             except AIAError as error:
-                if before is None or not wishes:
+                if before is None or not requests:
                     raise
-                raise type(error)(_blocked(ledger, wishes, labels, error)) from error
+                raise type(error)(_blocked(ledger, requests, labels, error)) from error
         torch.save({**checkpoint_state(trainer, 0), "ledger": ledger.digest()}, aside / "checkpoint.pth")
         tokens = np.asarray(run.dataset.field2id_token[run.dataset.uid_field][1:], dtype=np.str_)
-        write_embeddings(aside / "embeddings.npz", tokens, interactions_by_user(run.dataset), after)
+        vectors = after.served.numpy(), None if after.table is None else after.table.numpy()
+        write_embeddings(aside / "embeddings.npz", tokens, interactions_by_user(run.dataset), *vectors)
         write_config(run.config, aside, _HOW)
         write_results(results, aside / "results.json")
         ledger.write(aside)
@@ -210,14 +205,14 @@ def _made(folder: Path) -> Iterator[None]:
         raise
 
 
-def _blocked(ledger: Ledger, wishes: Sequence[Wish], labels: LabelTable, error: AIAError) -> str:
+def _blocked(ledger: Ledger, requests: Sequence[Request], labels: LabelTable, error: AIAError) -> str:
     """Says which of the requests that would remain are of too few users, or of users too much alike."""
     few = set()
-    for name in {name for wish in wishes for name in wish.attributes}:
+    for name in {name for request in requests for name in request.attributes}:
         asked = torch.zeros(len(labels.labels), dtype=torch.bool)
-        for wish in wishes:
-            if name in wish.attributes:
-                asked[slice(None) if wish.users is None else wish.users] = True
+        for request in requests:
+            if name in request.attributes:
+                asked[slice(None) if request.users is None else request.users] = True
         own = labels.column(name)[asked & (labels.column(name) >= 0)]
         sizes = own.unique(return_counts=True)[1]
         if not len(sizes) or (int(sizes.max()) < 2 if ledger.defense == "attrcloak" else len(sizes) < 2):
@@ -229,14 +224,14 @@ def _blocked(ledger: Ledger, wishes: Sequence[Wish], labels: LabelTable, error: 
 
 
 def _loaded(
-    ledger: Ledger, folder: Path, asked: Asked | None, state: Mapping[str, Any], earlier: Mapping[str, Any]
-) -> tuple[Ledger, LoadedRun, PostTrainer]:
+    ledger: Ledger, folder: Path, asked: RequestOptions | None, state: Mapping[str, Any], earlier: Mapping[str, Any]
+) -> tuple[Ledger, LoadedRun, Unlearner]:
     """The ledger with the new request, the base model and its trainer."""
     base, planned = folder / ledger.base, ledger if asked is None else ledger.added(asked.specs(), None)
+    unlearner = _unlearner(planned)
     config = _config(planned, state, base, planned.attributes())
     if not config["attributes"]:
         config = _config(planned, state, base, earlier)  # something has to be attacked
-    trainer = _trainer_class(config, planned)
     if ledger.data:
         ledger.check_data(files_digest(config))
     run = bring_back(state, base, config)
@@ -245,34 +240,43 @@ def _loaded(
         users = None if asked.users is None else find_users(asked.users, run.dataset, config["seed"])
         ledger = ledger.added(asked.specs(), users)
     # Now the files are there, also those of a dataset that downloads itself.
-    return replace(ledger, data=ledger.data or files_digest(config)), run, trainer(config, run.model)
+    return replace(ledger, data=ledger.data or files_digest(config)), run, unlearner(config, run.model)
 
 
 def _config(ledger: Ledger, state: Mapping[str, Any], base: Path, names: Mapping[str, Any]) -> AIAConfig:
     """The base's configuration, with the ledger's defense and its defaults in place of those of the base's."""
-    argv = [*ledger.arguments, f"--defense={ledger.defense}"]
+    argv = [*ledger.arguments, f"--defense={ledger.defense}", "--stage=post"]
     argv += [f"--attributes={json.dumps(names)}"] if names else []
-    return saved_config(state, base, argv=argv, without=defense_keys())
+    return saved_config(state, base, argv=argv, without=_PARTICULAR | defense_keys().keys())
 
 
-def _trainer_class(config: AIAConfig, ledger: Ledger) -> type[PostTrainer]:
-    trainer = trainer_class(config)
-    if not issubclass(trainer, PostTrainer):
+def _unlearner(ledger: Ledger) -> type[Unlearner]:
+    """The class of the ledger's defense.
+
+    Raises:
+        ConfigValueError: there is none that unlearns, or it cannot serve another request.
+    """
+    stages, offered = defenses().get(ledger.defense), unlearners()
+    if stages is not None and ledger.defense not in offered:
         why = "changes nothing" if ledger.defense == "none" else "trains items and all users anew"
         raise ConfigValueError(
             f"--defense={ledger.defense} {why}, so it does not unlearn on a checkpoint for those who ask. "
-            "Choose attrcloak, for example."
+            f"Choose one of {', '.join(sorted(offered))}."
+        )
+    if stages is None:
+        raise ConfigValueError(
+            f"there is no defense '{ledger.defense}'. Choose one of {', '.join(sorted(offered))}."
         )
     if ledger.defense == "dp" and ledger.next_id > 2:
         raise ConfigValueError(
             "dp draws fresh noise each time, which would undo its guarantee. Begin with a new folder."
         )
-    return trainer
+    return offered[ledger.defense]
 
 
-def _wishes(ledger: Ledger, dataset: Any) -> list[Wish]:
+def _requests(ledger: Ledger, dataset: Any) -> list[Request]:
     ids = dataset.field2token_id[dataset.uid_field]
-    wishes = []
+    requests = []
     for entry in ledger.requests:
         for name in entry.users or ():
             if not ids.get(name):
@@ -280,5 +284,5 @@ def _wishes(ledger: Ledger, dataset: Any) -> list[Wish]:
                     f"request {entry.id} in {FILE} names '{name}', who is no user of the data. Restore the file."
                 )
         users = None if entry.users is None else torch.tensor([int(ids[name]) for name in entry.users]).long()
-        wishes.append(Wish(list(entry.attributes), users, entry.when))
-    return wishes
+        requests.append(Request(list(entry.attributes), users, entry.when))
+    return requests

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from recbole_aia import load_run, run_recbole_aia
-from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.cli import main
-from recbole_aia.runs import plain_state
+from recbole_aia.jobs.loading import plain_state
+from recbole_aia.storage.checkpoints import load_checkpoint
 
 FAST = ["--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--attack_permutations=20"]
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from recbole_aia.config import PRESENTATION_KEYS
+from recbole_aia.config.registry import presentation_keys
+from recbole_aia.config.run_keys import CEILING
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport
-from recbole_aia.files import sha256_of
-from recbole_aia.keys import CEILING
+from recbole_aia.jobs.results import findings
+from recbole_aia.jobs.subjects import Subject
 from recbole_aia.report import SCHEMA, verdict, worst_cases, write_results, write_users
-from recbole_aia.runs import findings, make_folder, versions
-from recbole_aia.subjects import Subject
+from recbole_aia.storage.files import sha256_of
+from recbole_aia.storage.run_folder import check_free, make_folder, versions
 
 _FILES = ("results.json", "users.csv")
 
@@ -132,13 +133,13 @@ def _heading(subject: Subject) -> str:
 def _folder(subject: Subject, sha256: str, output_dir: str | Path | None) -> Path:
     """The folder for the results, made and writable; one that holds something else is refused."""
     settings = asdict(subject.evaluator.settings)
-    kept = {key: value for key, value in settings.items() if key not in PRESENTATION_KEYS}
+    shown = presentation_keys()
+    kept = {key: value for key, value in settings.items() if key not in shown}
     digest = hashlib.sha256(json.dumps([sha256, kept, list(subject.views), subject.labels.classes]).encode())
     digest.update(subject.labels.labels.numpy().tobytes())
     folder = Path(output_dir or Path("runs") / f"audit-{subject.name}-{digest.hexdigest()[:6]}")
-    held = next((file for file in _FILES if (folder / file).exists()), None)
-    if held is not None and _audited_path(folder / "results.json") != subject.path.resolve():
-        raise ConfigValueError(f"'{folder}' holds another {held}. Give another --output_dir, or move that file.")
+    if _audited_path(folder / "results.json") != subject.path.resolve():
+        check_free(folder, _FILES)
     make_folder(folder)
     return folder
 

@@ -50,7 +50,7 @@ def test_users_without_a_label_stay(leaking):
 
 def test_many_users_are_transported_first(leaking, monkeypatch):
     embeddings, gender = leaking
-    monkeypatch.setattr("recbole_aia.arrays._TRANSPORT_USERS", 100)
+    monkeypatch.setattr("recbole_aia.jobs.protect._TRANSPORT_USERS", 100)
     assert farthest(protect(embeddings, gender, max_steps=1), embeddings, gender) < 5
 
 

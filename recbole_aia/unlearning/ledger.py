@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from recbole_aia.errors import AttributeDataError, CheckpointError, ConfigValueError
-from recbole_aia.files import sha256_of, write_whole
+from recbole_aia.storage.files import sha256_of, write_whole
 
 FILE = "ledger.json"
 _SCHEMA = "recbole-aia/ledger-1"
 
 
 @dataclass(frozen=True)
-class Entry:
+class FiledRequest:
     """One request.
 
     Attributes:
@@ -56,7 +56,7 @@ class Ledger:
     data: str
     defense: str
     arguments: tuple[str, ...] = ()
-    requests: tuple[Entry, ...] = ()
+    requests: tuple[FiledRequest, ...] = ()
     next_id: int = 1
     versions: dict[str, str] = field(default_factory=dict)
     schema: str = field(default=_SCHEMA)
@@ -71,8 +71,8 @@ class Ledger:
         path = folder / FILE
         try:
             values = dict(json.loads(path.read_text(encoding="utf-8")))
-            entries = tuple(Entry(**entry) for entry in values.pop("requests"))
-            ledger = cls(**{**values, "arguments": tuple(values["arguments"])}, requests=entries)
+            filed = tuple(FiledRequest(**request) for request in values.pop("requests"))
+            ledger = cls(**{**values, "arguments": tuple(values["arguments"])}, requests=filed)
             if not ledger._is_well_formed():
                 raise TypeError("a value of another type")
         except OSError as error:
@@ -90,10 +90,10 @@ class Ledger:
         texts = [self.base, self.sha256, self.data, self.defense, *self.arguments]
         texts += [text for pair in self.versions.items() for text in pair]
         lists = True
-        for entry in self.requests:
-            lists &= isinstance(entry.attributes, dict) and isinstance(entry.users, list | None)
-            texts += [entry.when, *entry.attributes, *(entry.users or ())]
-        numbers = [self.next_id, *(entry.id for entry in self.requests)]
+        for request in self.requests:
+            lists &= isinstance(request.attributes, dict) and isinstance(request.users, list | None)
+            texts += [request.when, *request.attributes, *(request.users or ())]
+        numbers = [self.next_id, *(request.id for request in self.requests)]
         return lists and all(isinstance(n, int) for n in numbers) and all(isinstance(text, str) for text in texts)
 
     def write(self, folder: Path) -> None:
@@ -110,8 +110,8 @@ class Ledger:
     def added(self, attributes: Mapping[str, Any], users: Sequence[str] | None) -> Ledger:
         """With another request, of now."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        entry = Entry(self.next_id, dict(attributes), None if users is None else list(users), now)
-        return replace(self, requests=(*self.requests, entry), next_id=self.next_id + 1)
+        request = FiledRequest(self.next_id, dict(attributes), None if users is None else list(users), now)
+        return replace(self, requests=(*self.requests, request), next_id=self.next_id + 1)
 
     def withdrawn(self, number: int) -> Ledger:
         """Without a request.
@@ -119,9 +119,9 @@ class Ledger:
         Raises:
             ConfigValueError: there is no request of that number.
         """
-        kept = tuple(entry for entry in self.requests if entry.id != number)
+        kept = tuple(request for request in self.requests if request.id != number)
         if len(kept) == len(self.requests):
-            numbers = ", ".join(str(entry.id) for entry in self.requests) or "none"
+            numbers = ", ".join(str(request.id) for request in self.requests) or "none"
             raise ConfigValueError(f"the ledger has no request {number}. Those that stand: {numbers}.")
         return replace(self, requests=kept)
 
@@ -132,8 +132,8 @@ class Ledger:
             ConfigValueError: two requests mean different things by the same name.
         """
         merged: dict[str, Any] = {}
-        for entry in self.requests:
-            for name, spec in entry.attributes.items():
+        for request in self.requests:
+            for name, spec in request.attributes.items():
                 if merged.setdefault(name, spec) != spec:
                     raise ConfigValueError(
                         f"'{name}' is specified otherwise in an earlier request. Give it another name."
@@ -155,9 +155,9 @@ class Ledger:
 
     def __str__(self) -> str:
         lines = [f"base {self.base} (sha256 {self.sha256[:12]}), defense {self.defense} {' '.join(self.arguments)}"]
-        for entry in self.requests:
-            who = "all users" if entry.users is None else f"{len(entry.users)} users"
-            lines.append(f"{entry.id:>4}  {entry.when}  {', '.join(entry.attributes)}  {who}")
+        for request in self.requests:
+            who = "all users" if request.users is None else f"{len(request.users)} users"
+            lines.append(f"{request.id:>4}  {request.when}  {', '.join(request.attributes)}  {who}")
         return "\n".join(lines if self.requests else [*lines, "no requests: the model is the base's"])
 
 

@@ -6,7 +6,6 @@ files, ``config_dict``, command line. Values given as text are parsed as YAML an
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,57 +14,17 @@ from typing import Any
 import yaml
 from recbole.config import Config
 
+from recbole_aia.config import registry
+from recbole_aia.config.hints import closest
+from recbole_aia.config.keys import check_values
+from recbole_aia.config.properties import check_preset, our_properties
+from recbole_aia.config.text import SafeLoader, own_arguments, parse_arguments, parse_texts, parse_value, read_yaml
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.keys import KEYS, check_values
-from recbole_aia.text import SafeLoader, own_arguments, parse_arguments, parse_texts, parse_value, read_yaml
 
-_COMMON_WORDS = {"fast", "multi", "select", "stage", "target"}
-
-#: Keys of RecBole and ours that change how a run is shown, stored or placed, and not its numbers.
-PRESENTATION_KEYS = {
-    "checkpoint_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "use_gpu", "device",
-    "save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path", "config_files", "data_path",
-    "output_dir", "reuse_undefended", "attack_every", "attack_jobs", "worker",
-}  # fmt: skip
-
-
-def properties_dir() -> Path:
-    """The folder of our property files: inside an installed package, beside it in a checkout."""
-    inside = Path(__file__).parent / "properties"
-    return inside if inside.is_dir() else Path(__file__).resolve().parents[1] / "properties"
-
-
-def available_defenses() -> list[str]:
-    """The values that ``defense`` can take: each has a property file."""
-    return sorted(path.stem for path in (properties_dir() / "defense").glob("*.yaml") if "-" not in path.stem)
-
-
-def defense_keys() -> set[str]:
-    """The keys that belong to one defense and its run: another defense has its own defaults for them."""
-    files = (properties_dir() / f"defense/{name}.yaml" for name in available_defenses())
-    return {"stage", "preset", "target", "init_checkpoint", "output_dir", "holdout_users"}.union(*map(read_yaml, files))
-
-
-def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[str, Any]:
-    """Merges our property files for a run, the more particular over the more general."""
-    names = ["overall", f"model/{model}", f"dataset/{dataset}", f"defense/{defense}"]
-    if preset != "default":
-        names.append(f"defense/{defense}-{preset}")
-    merged: dict[str, Any] = {}
-    for name in names:
-        path = properties_dir() / f"{name}.yaml"
-        if path.is_file():
-            merged.update(read_yaml(path))
-    return merged
-
-
-def check_defense(defense: Any, preset: Any) -> None:
-    """Raises :class:`ConfigValueError` when there is no such defense, or no such preset of it."""
-    known = available_defenses()
-    if defense not in known:
-        raise ConfigValueError(f"there is no defense '{defense}'. Choose one of {', '.join(known)}.")
-    if preset != "default" and not (properties_dir() / f"defense/{defense}-{preset}.yaml").is_file():
-        raise ConfigValueError(f"the defense '{defense}' has no preset '{preset}'. Leave preset out.")
+_SHORT = 6  # letters up to which the name of a key is an ordinary word, such as "fast", that others may use
+_LIKE = 0.8  # likeness from which on an unknown key is one of ours misspelt
+_LIKE_OURS = 0.5  # the same where the key begins as only ours do
+_LIKE_BEGINNING = 0.7  # the same where the key is how one of ours begins, as "holdout" is
 
 
 class AIAConfig(Config):  # type: ignore[misc]
@@ -99,6 +58,8 @@ class AIAConfig(Config):  # type: ignore[misc]
         except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigValueError(str(error.args[0] if error.args else error)) from error
         _normalize(self)
+        for said in unread_keys(self["defense"], self["stage"], self.external_config_dict):
+            raise ConfigValueError(said)
         self._check_validation_metric()
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
@@ -136,21 +97,18 @@ class AIAConfig(Config):  # type: ignore[misc]
         super()._load_internal_config_dict(model, model_class, dataset)
         external = self.external_config_dict
         defense, preset = external.get("defense", "none"), external.get("preset", "default")
-        check_values({"preset": preset})
-        check_defense(defense, preset)
+        registry.defense_class(defense)
+        check_preset(defense, preset)
         self.internal_config_dict |= our_properties(model, dataset, defense, preset)
         self._refuse_misspelt_keys()
         self._check_recbole_types()
-        self.parameters["Attribute inference"] = list(KEYS)
+        self.parameters["Attribute inference"] = list(registry.known_keys())
 
     def _refuse_misspelt_keys(self) -> None:
+        ours = registry.known_keys().keys()
         known = set(self.internal_config_dict) | {k for keys in self.parameters.values() for k in keys}
-        for key in self.external_config_dict.keys() - known - {"model", "dataset"} - KEYS.keys():
-            # A model's own "select_k" is not our "select"; whatever starts like ours can only mean ours.
-            ours = key.startswith(("raid_", "attack_", "attrcloak_", "unlearn_", "u2u_", "d2d_", "dp_"))
-            close = difflib.get_close_matches(key, KEYS.keys() - _COMMON_WORDS, n=1, cutoff=0.5 if ours else 0.8)
-            if close or ours:
-                hint = f" Did you mean '{close[0]}'?" if close else " See recbole-aia run --help."
+        for key in self.external_config_dict.keys() - known - {"model", "dataset"} - ours:
+            if (hint := misspelt(key)) is not None:
                 raise ConfigValueError(f"there is no key '{key}'.{hint}")
 
     def _check_recbole_types(self) -> None:
@@ -158,7 +116,7 @@ class AIAConfig(Config):  # type: ignore[misc]
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
             kind = next((kind for kind in _KINDS if isinstance(default, kind)), None)
-            if key in KEYS or kind is None or (kind is list and key in ("metrics", "topk")):
+            if key in registry.known_keys() or kind is None or (kind is list and key in ("metrics", "topk")):
                 continue
             accepted = (int, float) if kind is float else kind
             if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
@@ -188,6 +146,27 @@ class AIAConfig(Config):  # type: ignore[misc]
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a mapping"}
 
 
+def misspelt(key: str) -> str | None:
+    """What to say of an unknown key that can only be one of ours misspelt; ``None`` where it may be a model's own.
+
+    Whatever begins like a defense's or an attack's keys, as ``raid_`` does, can only mean ours. A model's own
+    ``select_k`` goes on where our ``select`` ends, and is not ours.
+    """
+    ours = registry.known_keys()
+    begins = key.startswith(tuple(registry.beginnings()))
+    continues = [name for name in ours if name.startswith(f"{key}_")]
+    if begins:
+        meant = closest(key, ours, _LIKE_OURS)
+    elif len(continues) == 1:
+        meant = closest(key, continues, _LIKE_BEGINNING)
+    else:
+        longer = (name for name in ours if len(name) > _SHORT and not key.startswith(f"{name}_"))
+        meant = closest(key, longer, _LIKE)
+    if meant:
+        return f" Did you mean '{meant}'?"
+    return " See recbole-aia run --help." if begins else None
+
+
 def _normalize(config: Config) -> None:
     """Brings our keys into the form that the rest of the package reads, and checks them."""
     if isinstance(config["attributes"], str):
@@ -196,7 +175,26 @@ def _normalize(config: Config) -> None:
     for key in ("output_dir", "init_checkpoint"):
         if isinstance(config[key], os.PathLike):
             config[key] = os.fspath(config[key])
-    check_values({key: config[key] for key in KEYS if key in config})
+    keys = registry.known_keys()
+    check_values({key: config[key] for key in keys if key in config}, keys)
+
+
+def unread_keys(defense: str, stage: str | None, values: Mapping[str, Any]) -> list[str]:
+    """What to say of each key among ``values`` that other defenses read and this one does not.
+
+    A value that is the key's default changes nothing and is passed over: ``config.yaml`` of a run lists them all.
+    """
+    chosen, every = registry.defense_class(defense, stage), registry.defense_keys()
+    own = registry.keys_of(chosen).keys()
+    said = []
+    for key in sorted(values.keys() & every.keys() - own):
+        if values[key] != every[key].default:
+            there = f"{defense} at stage {chosen.stage}" if len(registry.defenses()[defense]) > 1 else defense
+            said.append(
+                f"{key} is {values[key]!r}, and {there} does not read it: {', '.join(registry.readers(key))} would. "
+                "Leave it out."
+            )
+    return said
 
 
 def with_our_defaults(config: Any, defense: str) -> Any:
@@ -209,8 +207,10 @@ def with_our_defaults(config: Any, defense: str) -> Any:
     """
     if isinstance(config, AIAConfig):
         return config
-    own = our_properties(config["model"], config["dataset"], defense, config["preset"] or "default")
-    for key in own.keys() & KEYS.keys():
+    preset = config["preset"] or "default"
+    check_preset(defense, preset)
+    own = our_properties(config["model"], config["dataset"], defense, preset)
+    for key in own.keys() & registry.known_keys().keys():
         if key not in config:
             config[key] = own[key]
     _normalize(config)

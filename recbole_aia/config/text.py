@@ -32,6 +32,14 @@ def to_yaml(values: Mapping[str, Any]) -> str:
     return yaml.dump(dict(values), Dumper=_SafeDumper, sort_keys=True)
 
 
+def to_yaml_line(name: str, value: Any) -> str:
+    """Writes one key and its value on a line, null as ``~``."""
+    if value is None:
+        return f"{name}: ~"
+    text = yaml.dump(value, Dumper=_SafeDumper, sort_keys=False, default_flow_style=True, width=sys.maxsize)
+    return f"{name}: {text.removesuffix(chr(10)).removesuffix(chr(10) + '...')}"
+
+
 def parse_value(text: str) -> Any:
     """Reads a value given as text: YAML, ``None`` as null, and anything that is not YAML as itself."""
     if text.strip() in ("None", ""):

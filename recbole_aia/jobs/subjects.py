@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recbole_aia.config import AIAConfig
+from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.keys import check_values
+from recbole_aia.config.registry import known_keys
+from recbole_aia.config.text import parse_arguments, parse_value, read_yaml
 from recbole_aia.data import LabelTable, interactions_by_user, load_labels, read_labels
 from recbole_aia.data.label_files import match_rows, read_label_file, tabled_labels
 from recbole_aia.data.matrices import Matrix, read_matrix
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
-from recbole_aia.keys import check_values
+from recbole_aia.jobs.loading import exposures, load_run
 from recbole_aia.model.exposures import OF_VECTORS, exposure_names, needs_model, user_vectors, vector_exposures
-from recbole_aia.runs import exposed, load_run
-from recbole_aia.text import parse_arguments, parse_value, read_yaml
 from recbole_aia.trainer import stage_of
 
 
@@ -88,7 +89,7 @@ def embeddings_subject(
     if isinstance(asked["attributes"], str):
         parsed = parse_value(asked["attributes"])
         asked["attributes"] = [parsed] if isinstance(parsed, str) else parsed
-    check_values(asked)
+    check_values(asked, known_keys())
     evaluator = AttributeInferenceEvaluator(filed, **given)
     matrix, label_file = read_matrix(path), read_label_file(label_path)
     views, said = _file_views(path, matrix, asked["attack_views"])
@@ -134,13 +135,11 @@ def run_subject(folder: Path, config_files: Sequence[str | Path] = (), argv: Seq
 def checkpoint_subject(
     path: Path, trust_checkpoint: bool = False, config_files: Sequence[str | Path] = (), argv: Sequence[str] = ()
 ) -> Subject:
-    """A checkpoint: its model is built again, and gives the views; see :func:`~recbole_aia.runs.load_run`."""
+    """A checkpoint: its model is built again, and gives the views; see :func:`~recbole_aia.jobs.loading.load_run`."""
     loaded = load_run(path, trust_checkpoint=trust_checkpoint, config_file_list=config_files, argv=argv)
     config, dataset, model, training = loaded
     names, labels = exposure_names(config["attack_views"], ("served", "table")), load_labels(config, dataset)
-    views, notes = vector_exposures(names, *user_vectors(model))
-    if needs_model(names):
-        views |= exposed(names, config, model, training)
+    views, notes = exposures(names, config, *user_vectors(model), lambda: (model, training))
     name = path.resolve().parent.name if path.stem == "checkpoint" else path.stem
     data = {"n_items": dataset.item_num - 1, "n_interactions": dataset.inter_num}
     subject = _configured("checkpoint", path, name, views, labels, config, data, notes)

@@ -333,7 +333,7 @@ class TestNothingIsLost:
         assert audit(Path("..") / bpr.relative_to(Path.cwd().parent), "--output_dir=out") == 0
 
     def test_a_failure_of_ours_is_no_verdict(self, bpr, monkeypatch, capsys):
-        monkeypatch.setattr("recbole_aia.audit.audit", lambda *arguments: 1 / 0)
+        monkeypatch.setattr("recbole_aia.jobs.audit.audit", lambda *arguments: 1 / 0)
         assert audit(bpr, "--fail_above=0.1") == 3
         assert "Please report" in capsys.readouterr().err
 

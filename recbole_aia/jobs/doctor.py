@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recbole_aia import compat
-from recbole_aia.config import available_defenses, properties_dir
-from recbole_aia.runs import package_version
+from recbole_aia.config.properties import properties_dir
+from recbole_aia.config.registry import defenses
+from recbole_aia.storage.run_folder import package_version
 
 _PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "xgboost", "POT", "ray", "setuptools")
 
@@ -56,10 +57,9 @@ def _shims() -> str:
 
 
 def _properties() -> str:
-    defenses = available_defenses()
-    if "raid" not in defenses:
+    if not (properties_dir() / "overall.yaml").is_file():
         raise FileNotFoundError(f"no property files in {properties_dir()}; install recbole-aia again")
-    return f"{properties_dir()} ({', '.join(defenses)})"
+    return f"{properties_dir()} ({', '.join(sorted(defenses()))})"
 
 
 def _embedded_dataset() -> str:

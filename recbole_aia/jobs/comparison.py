@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 from recbole.utils import init_seed
 
-from recbole_aia.compat import plain
+from recbole_aia.config.run_keys import CEILING
 from recbole_aia.data import LabelTable, prepare_loaders
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
-from recbole_aia.keys import CEILING
+from recbole_aia.jobs.loading import LoadedRun, exposures
+from recbole_aia.jobs.results import run_results
 from recbole_aia.model import scores_users
-from recbole_aia.model.exposures import FloatArray, exposure_names, vector_exposures
-from recbole_aia.quick_start import run_results
-from recbole_aia.runs import LoadedRun, exposed
-from recbole_aia.trainer import PostTrainer, Trained
-from recbole_aia.trainer.requests import Wish, who_asked
+from recbole_aia.model.exposures import FloatArray, exposure_names
+from recbole_aia.storage.plain import plain
+from recbole_aia.trainer import Trained, Unlearner
 from recbole_aia.trainer.run import snapshot
+from recbole_aia.unlearning.requests import Request, who_asked
 
 _FEW = 100  # users of a class who ask, below which what is hidden of them is little more than a guess
 
 
 def protected(
     run: LoadedRun,
-    trainer: PostTrainer,
-    wishes: Sequence[Wish],
+    trainer: Unlearner,
+    requests: Sequence[Request],
     labels: LabelTable,
     evaluator: AttributeInferenceEvaluator,
 ) -> tuple[dict[str, Any], Trained]:
@@ -40,7 +40,7 @@ def protected(
     notes: list[str] = []
     views = {"undefended": _views(run, before, notes)}
     start = time.perf_counter()
-    records = trainer.serve(wishes, labels, train_data if trainer.uses_interactions else None) if wishes else []
+    records = trainer.serve(requests, labels, train_data if trainer.uses_interactions else None) if requests else []
     seconds = {"unlearn": time.perf_counter() - start}
     after = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
     views["defended"] = {name: seen for name, seen in _views(run, after, notes).items() if name != CEILING}
@@ -67,9 +67,9 @@ def _views(run: LoadedRun, now: Trained, notes: list[str]) -> dict[str, FloatArr
     """What is attacked of the model as it is now, by the key ``attack_views``; what is to be said of it is noted."""
     names = exposure_names(run.config["attack_views"])
     table = None if now.table is None else now.table.numpy()
-    views, said = vector_exposures(names, now.served.numpy(), table)
+    views, said = exposures(names, run.config, now.served.numpy(), table, lambda: (run.model, run.training))
     notes += said
-    return views | exposed(names, run.config, run.model, run.training)
+    return views
 
 
 def _groups(asked: Mapping[str, np.ndarray], report: AttackReport, views: Collection[str]) -> list[dict[str, Any]]:

@@ -4,16 +4,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from recbole.config import Config
 
-from recbole_aia.config import (
-    AIAConfig,
-    available_defenses,
-    our_properties,
-    properties_dir,
-    with_our_defaults,
-)
+from recbole_aia.config.aia_config import AIAConfig, with_our_defaults
+from recbole_aia.config.properties import our_properties, properties_dir, property_files
+from recbole_aia.config.registry import beginnings, defenses, keys_of, known_keys
+from recbole_aia.config.text import SafeLoader, parse_arguments, parse_value, to_yaml
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.keys import KEYS
-from recbole_aia.text import parse_arguments, parse_value, to_yaml
 
 
 def config(*argv, **values):
@@ -120,7 +115,8 @@ class TestMistakes:
             ({"defense": "raid", "raid_eta": -1}, "raid_eta is -1. It must be a number >= 0"),
             ({"defense": "raid", "raid_tau": "much"}, "raid_tau is 'much'"),
             ({"defense": "raid", "raid_coupling": "sinkhorn"}, "one of auto, kl_projection"),
-            ({"preset": "fast"}, "one of default, paper"),
+            ({"preset": "fast"}, "the defense 'none' has no preset 'fast'. Leave preset out"),
+            ({"defense": "raid", "preset": "fast"}, "no preset 'fast'. Choose one of default, paper"),
             ({"attributes": []}, "attributes is"),
             ({"epochs": "many"}, "epochs is 'many'. It must be a whole number"),
             ({"shuffle": 3}, "shuffle is 3. It must be true or false"),
@@ -160,10 +156,6 @@ class TestMistakes:
         with pytest.raises(ConfigValueError, match="line"):
             AIAConfig("BPR", "ml-100k", [broken], argv=[])
 
-    @pytest.mark.parametrize("key", ["my_own_weight", "select_k", "multi_k"])
-    def test_keys_of_a_users_own_model_pass(self, key):
-        assert config(**{key: 3})[key] == 3
-
     def test_a_file_that_is_not_utf8_or_has_no_names_is_refused(self, tmp_path):
         for content, message in ((b"epochs: 3 # \xe9", "not UTF-8"), (b"1: 2", "key: value"), (b"- a", "key: value")):
             (tmp_path / "odd.yaml").write_bytes(content)
@@ -171,16 +163,83 @@ class TestMistakes:
                 AIAConfig("BPR", "ml-100k", [tmp_path / "odd.yaml"], argv=[])
 
 
-def test_every_key_of_ours_has_a_default_in_a_property_file():
-    files = [properties_dir() / "overall.yaml", *(properties_dir() / "defense").glob("*.yaml")]
-    declared = {key for file in files for key in yaml.safe_load(file.read_text()) or {}}
-    assert declared >= set(KEYS)
+class TestPropertyFiles:
+    def test_they_say_what_the_declarations_say(self):
+        for name, text in property_files().items():
+            path = properties_dir() / f"{name}.yaml"
+            assert path.read_text(encoding="utf-8") == text, "run python docs/generate.py"
+
+    def test_they_read_back_as_the_declared_defaults(self):
+        for stages in defenses().values():
+            for each in stages.values():
+                file = yaml.load((properties_dir() / f"defense/{each.defense}.yaml").read_text(), SafeLoader) or {}
+                assert {name: file[name] for name in keys_of(each)} == {n: k.default for n, k in keys_of(each).items()}
+
+    def test_every_defense_has_one_and_no_other_file_is_there(self):
+        there = {path.stem for path in (properties_dir() / "defense").glob("*.yaml")}
+        assert there == {name.removeprefix("defense/") for name in property_files() if name.startswith("defense/")}
 
 
-@pytest.mark.parametrize("defense", available_defenses())
+@pytest.mark.parametrize("defense", ["none", "calibrated", "raid", "attrcloak", "u2u", "d2d", "dp", "noise"])
 def test_shipped_defaults_are_accepted(defense):
     values = our_properties("BPR", "ml-100k", defense, "default")
-    assert all(key.accepts(values[name]) for name, key in KEYS.items() if name in values)
+    assert all(key.accepts(values[name]) for name, key in known_keys().items() if name in values)
+
+
+class TestKeysThatAreMisspelt:
+    """Whatever begins like a key that a defense or the attack declares can only mean ours."""
+
+    def test_each_beginning_of_a_declared_key_is_ours(self):
+        for beginning in beginnings():
+            key = f"{beginning}misspelt"
+            with pytest.raises(ConfigValueError, match=f"there is no key '{key}'"):
+                config(**{key: 1})
+
+    @pytest.mark.parametrize(
+        ("key", "meant"),
+        [
+            ("calibrated_weight", "calibrated"),
+            ("noise_sigma", "noise_scale"),
+            ("holdout", "holdout_users"),
+            ("holdout_user", "holdout_users"),
+            ("unlearn_rate", "unlearn_learning_rate"),
+            ("defence", "defense"),
+        ],
+    )
+    def test_the_key_that_was_meant_is_named(self, key, meant):
+        with pytest.raises(ConfigValueError, match=f"there is no key '{key}'.*{meant}"):
+            config(**{key: 1})
+
+    @pytest.mark.parametrize("key", ["my_own_weight", "select_k", "multi_k", "item_learning_rates", "noise", "init_scale"])
+    def test_keys_of_a_users_own_model_pass(self, key):
+        assert config(**{key: 3})[key] == 3
+
+
+class TestKeysThatAreNotRead:
+    """What cannot apply is refused: a defense that ignores an option would look as if it had taken it."""
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ({"defense": "u2u", "multi": "sequential"}, "multi is 'sequential', and u2u at stage post does not read it"),
+            ({"defense": "d2d", "stage": "in", "multi": "sequential"}, "d2d at stage in does not read it: raid would"),
+            ({"defense": "attrcloak", "preset": "paper"}, "the defense 'attrcloak' has no preset 'paper'"),
+            ({"defense": "attrcloak", "raid_eta": 2.0}, "raid_eta is 2.0, and attrcloak does not read it: raid would"),
+            ({"defense": "calibrated", "calibrated_mode": "data_dependent"}, r"calibrated \(stage post\) would"),
+            ({"defense": "calibrated", "target": "table"}, "calibrated at stage in does not read it"),
+            ({"defense": "calibrated", "stage": "post", "calibrated_epochs": 3}, r"calibrated \(stage in\) would"),
+            ({"defense": "dp", "select": "valid_after_phase1"}, "dp does not read it"),
+            ({"holdout_users": 0.2}, "none does not read it"),
+            ({"init_checkpoint": "a.pth"}, "none does not read it"),
+        ],
+    )
+    def test_each_is_refused_in_one_line(self, values, message):
+        with pytest.raises(ConfigValueError, match=message) as caught:
+            config(**values)
+        assert "\n" not in str(caught.value)
+
+    def test_defaults_of_other_defenses_pass_as_a_runs_own_file_has_them_all(self):
+        assert config(defense="attrcloak", raid_eta=1.0, multi="joint")["defense"] == "attrcloak"
 
 
 def test_a_plain_recbole_config_is_completed_and_keeps_its_own_settings():
@@ -202,7 +261,7 @@ def test_the_evaluator_alone_has_the_same_defaults_as_a_run():
 
 
 def test_every_protocol_of_the_evaluator_is_a_value_of_the_key():
+    from recbole_aia.config.keys import KEYS
     from recbole_aia.evaluator.presets import PRESETS
-    from recbole_aia.keys import KEYS
 
     assert KEYS["protocol"].expected == "one of " + ", ".join(PRESETS)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from recbole_aia.data.askers import find_users, sample_users
 from recbole_aia.errors import ConfigValueError
+from recbole_aia.unlearning.askers import find_users, sample_users
 
 ACTIVITY = torch.tensor([5, 1, 9, 5, 2])
 

@@ -322,8 +322,8 @@ class TestViews:
         assert "ceiling for gender: " in said
 
     def test_an_audit_of_the_run_finds_the_same(self, views):
-        from recbole_aia.audit import audit
-        from recbole_aia.subjects import run_subject
+        from recbole_aia.jobs.audit import audit
+        from recbole_aia.jobs.subjects import run_subject
 
         found = audit(run_subject(views[0] / "all", argv=["--attack_views=[top_k,scores]"]), "audited")
         assert found["audit"]["kind"] == "run"
@@ -349,7 +349,7 @@ def test_the_training_split_is_the_one_that_was_trained_on(make_config, order):
     from types import SimpleNamespace
 
     from recbole_aia.data import create_dataset, interactions_digest
-    from recbole_aia.runs import load_run, training_split
+    from recbole_aia.jobs.loading import load_run, training_split
     from recbole_aia.trainer import train
 
     split = {"LS": "valid_and_test"} if order == "TO" else {"RS": [0.8, 0.1, 0.1]}

@@ -6,7 +6,7 @@ from recbole_aia import AttrCloakUnlearner, load_run
 from recbole_aia.data import LabelTable, prepare_loaders
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import build_model
-from recbole_aia.trainer.requests import Wish, make_request, specifications
+from recbole_aia.unlearning.requests import Request, make_task, specifications
 
 LABELS = LabelTable(
     torch.tensor([[-1, -1], [0, 1], [1, -1], [0, 0], [1, 1]]),
@@ -16,8 +16,8 @@ LABELS = LabelTable(
 
 
 def test_who_moves_for_one_attribute_is_still_known_by_the_others():
-    request = make_request(
-        [Wish(["gender"], torch.tensor([1, 2])), Wish(["age"], torch.tensor([3]))], [], LABELS, "cpu"
+    request = make_task(
+        [Request(["gender"], torch.tensor([1, 2])), Request(["age"], torch.tensor([3]))], [], LABELS, "cpu"
     )
     assert request.users.tolist() == [1, 2, 3]
     assert request.labels.tolist() == [[0, -1], [1, -1], [-1, 0]]
@@ -27,7 +27,7 @@ def test_who_moves_for_one_attribute_is_still_known_by_the_others():
 
 def test_what_was_hidden_earlier_is_hidden_with_what_is_asked_now():
     history = [{"attributes": ["gender"], "users": [1, 2, 3]}]
-    request = make_request([Wish(["age"], torch.tensor([1, 3, 4]))], history, LABELS, "cpu")
+    request = make_task([Request(["age"], torch.tensor([1, 3, 4]))], history, LABELS, "cpu")
     assert request.names == ("gender", "age")
     assert request.labels.tolist() == [[0, 1], [0, 0], [-1, 1]]
 

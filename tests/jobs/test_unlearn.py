@@ -10,13 +10,13 @@ import torch
 from recbole_aia import AIAConfig, AttrCloakUnlearner, load_run, run_recbole_aia
 from recbole_aia.cli import main
 from recbole_aia.data import LabelTable, create_dataset
-from recbole_aia.ledger import Ledger
+from recbole_aia.jobs.loading import training_split
+from recbole_aia.jobs.unlearn import RequestOptions, add, begin, withdraw
 from recbole_aia.model import build_model
 from recbole_aia.report import results_schema
-from recbole_aia.runs import training_split
 from recbole_aia.trainer import UndefendedTrainer
-from recbole_aia.trainer.requests import Wish, make_request
-from recbole_aia.unlearn import Asked, add, begin, withdraw
+from recbole_aia.unlearning.ledger import Ledger
+from recbole_aia.unlearning.requests import Request, make_task
 
 FAST = [
     "--attackers=[logistic]",
@@ -108,7 +108,7 @@ def test_the_command_writes_a_checkpoint_vectors_results_and_a_ledger(base, caps
 
 
 def test_load_run_opens_what_was_unlearnt_and_its_vectors_are_those_exported(base):
-    begin(base, "attrcloak", Asked("[gender]"), Path("safe"), argv=QUICK)
+    begin(base, "attrcloak", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
     run = load_run("safe")
     arrays = np.load("safe/embeddings.npz", allow_pickle=False)
     assert torch.equal(run.model.user_embedding.weight[1:], torch.from_numpy(arrays["embeddings"]))
@@ -123,10 +123,10 @@ class TestLedger:
     def test_a_withdrawn_request_leaves_nothing_behind(self, small, model, target):
         path = small(model)
         argv = [*FAST, f"--target={target}", "--unlearn_max_steps=2"]
-        begin(path, "attrcloak", Asked("[gender]"), Path("both"), argv=argv)
-        add(Path("both"), Asked("[age]", "random:0.5"))
+        begin(path, "attrcloak", RequestOptions("[gender]"), Path("both"), argv=argv)
+        add(Path("both"), RequestOptions("[age]", "random:0.5"))
         together = tensors("both")
-        begin(path, "attrcloak", Asked("[age]", "random:0.5"), Path("one"), argv=argv)
+        begin(path, "attrcloak", RequestOptions("[age]", "random:0.5"), Path("one"), argv=argv)
         assert not same(together, tensors("one"))
         withdraw(Path("both"), 1)
         assert same(tensors("both"), tensors("one"))
@@ -138,13 +138,13 @@ class TestLedger:
     def test_the_order_of_requests_does_not_matter(self, small):
         base = small("BPR")
         for folder, order in (("ab", ["gender", "age"]), ("ba", ["age", "gender"])):
-            begin(base, "attrcloak", Asked(f"[{order[0]}]"), Path(folder), argv=QUICK)
-            add(Path(folder), Asked(f"[{order[1]}]"))
+            begin(base, "attrcloak", RequestOptions(f"[{order[0]}]"), Path(folder), argv=QUICK)
+            add(Path(folder), RequestOptions(f"[{order[1]}]"))
         assert same(tensors("ab"), tensors("ba"))
 
     def test_without_requests_the_model_is_the_bases(self, small, capsys):
         base = small("BPR")
-        begin(base, "attrcloak", Asked("[gender]"), Path("safe"), argv=QUICK)
+        begin(base, "attrcloak", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
         withdraw(Path("safe"), 1)
         assert same(tensors("safe"), torch.load(base, weights_only=True)["state_dict"])
         capsys.readouterr()
@@ -152,7 +152,7 @@ class TestLedger:
         assert "no requests" in capsys.readouterr().out
 
     def test_it_lists_who_asked_for_what(self, base, capsys):
-        begin(base, "attrcloak", Asked("[gender]", "core:0.5"), Path("safe"), argv=QUICK)
+        begin(base, "attrcloak", RequestOptions("[gender]", "core:0.5"), Path("safe"), argv=QUICK)
         capsys.readouterr()
         main(["unlearn", "--output_dir", "safe", "--list"])
         printed = capsys.readouterr().out
@@ -162,7 +162,7 @@ class TestLedger:
     def test_a_base_that_has_changed_is_refused(self, base, tmp_path):
         copied = tmp_path / "copy.pth"
         copied.write_bytes(base.read_bytes())
-        begin(copied, "attrcloak", Asked("[gender]"), Path("safe"), argv=QUICK)
+        begin(copied, "attrcloak", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
         before = contents("safe")
         copied.write_bytes(base.read_bytes() + b"x")
         assert main(["unlearn", "--output_dir", "safe", "--add", "--attributes=[age]"]) == 2
@@ -170,7 +170,7 @@ class TestLedger:
 
     def test_a_dataset_that_has_changed_is_refused(self, small, tmp_path, capsys):
         path = small("BPR")
-        begin(path, "noise", Asked("[gender]"), Path("safe"), argv=FAST)
+        begin(path, "noise", RequestOptions("[gender]"), Path("safe"), argv=FAST)
         before = contents("safe")
         with (tmp_path / "mine" / "mine.user").open("a") as file:
             file.write("944\t30\tF\twriter\t12345\n")
@@ -183,10 +183,10 @@ class TestLedger:
 
     def test_files_appear_together_and_an_interrupted_command_is_noticed(self, small, capsys, monkeypatch):
         base = small("BPR")
-        begin(base, "noise", Asked("[gender]"), Path("safe"), argv=QUICK)
+        begin(base, "noise", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
         before = contents("safe")
         with monkeypatch.context() as patch:
-            patch.setattr("recbole_aia.unlearn.write_results", lambda *_: 1 / 0)
+            patch.setattr("recbole_aia.jobs.unlearn.write_results", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 withdraw(Path("safe"), 1)
         assert contents("safe") == before
@@ -214,9 +214,9 @@ class _Bomb:
 
 def test_a_trusted_base_is_kept_as_plain_data_and_no_ledger_runs_code(small, capsys):
     base = small("BPR")
-    begin(base, "noise", Asked("[gender]"), Path("first"), argv=QUICK)
-    begin(Path("first"), "noise", Asked("[age]"), Path("safe"), trust_checkpoint=True, argv=QUICK)
-    begin(Path("first"), "noise", Asked("[age]"), Path("plain"), argv=QUICK)
+    begin(base, "noise", RequestOptions("[gender]"), Path("first"), argv=QUICK)
+    begin(Path("first"), "noise", RequestOptions("[age]"), Path("safe"), trust_checkpoint=True, argv=QUICK)
+    begin(Path("first"), "noise", RequestOptions("[age]"), Path("plain"), argv=QUICK)
     assert same(tensors("safe"), tensors("plain"))
     ledger = json.loads(Path("safe/ledger.json").read_text())
     assert ledger["base"] == "base.pth"
@@ -235,8 +235,8 @@ def test_a_trusted_base_is_kept_as_plain_data_and_no_ledger_runs_code(small, cap
 
 def test_what_was_unlearnt_in_the_base_stays_unlearnt(small):
     base = small("BPR")
-    begin(base, "attrcloak", Asked("[gender]"), Path("first"), argv=QUICK)
-    results = begin(Path("first"), "attrcloak", Asked("[age]"), Path("second"), argv=QUICK)
+    begin(base, "attrcloak", RequestOptions("[gender]"), Path("first"), argv=QUICK)
+    results = begin(Path("first"), "attrcloak", RequestOptions("[age]"), Path("second"), argv=QUICK)
     earlier, now = results["unlearned"]
     assert (earlier["attributes"], now["attributes"]) == (["gender"], ["age"])
     assert set(now["divergence"]) == {"gender", "age"}
@@ -251,7 +251,7 @@ def test_the_bases_defense_leaves_no_settings_behind_and_arguments_win(small):
     old = {"defense": "u2u", "stage": "in", "preset": "paper", "target": "released", "output_dir": "run"}
     old |= {"unlearn_learning_rate": 0.0025, "unlearn_patience": 7, "init_checkpoint": "nowhere.pth"}
     torch.save({**state, "config": {**state["config"], **old}}, "old.pth")
-    begin(Path("old.pth"), "attrcloak", Asked("[gender]"), Path("safe"), argv=[*QUICK, "--unlearn_patience=3"])
+    begin(Path("old.pth"), "attrcloak", RequestOptions("[gender]"), Path("safe"), argv=[*QUICK, "--unlearn_patience=3"])
     config = load_run("safe").config
     found = {key: config[key] for key in ("unlearn_learning_rate", "unlearn_patience", "stage", "preset", "target")}
     assert found == {
@@ -261,9 +261,9 @@ def test_the_bases_defense_leaves_no_settings_behind_and_arguments_win(small):
 
 
 def test_those_who_asked_for_an_attribute_and_those_who_did_not_are_shown_apart(base, capsys):
-    begin(base, "attrcloak", Asked("[gender]", "core:0.5"), Path("safe"), argv=QUICK)
+    begin(base, "attrcloak", RequestOptions("[gender]", "core:0.5"), Path("safe"), argv=QUICK)
     capsys.readouterr()
-    add(Path("safe"), Asked("[age]", "edge:0.25"))
+    add(Path("safe"), RequestOptions("[age]", "edge:0.25"))
     printed = capsys.readouterr().out
     results = json.loads(Path("safe/results.json").read_text())
     assert [record["users"] for record in results["unlearned"]] == [472, 236]
@@ -283,14 +283,14 @@ def test_those_who_asked_for_an_attribute_and_those_who_did_not_are_shown_apart(
 
 
 def test_few_who_ask_are_told_so(base, capsys):
-    results = begin(base, "attrcloak", Asked("[gender]", "random:0.02"), Path("safe"), argv=QUICK)
+    results = begin(base, "attrcloak", RequestOptions("[gender]", "random:0.02"), Path("safe"), argv=QUICK)
     assert "note: few who asked, gender F" in capsys.readouterr().out
     assert results["run"]["notes"][0].startswith("few who asked, gender F")
     assert {row["n_users"] for row in results["groups"] if row["users"] == "asked"} == {19}
 
 
 def test_the_guarantee_of_dp_is_printed_and_its_noise_is_drawn_once(base, capsys):
-    begin(base, "dp", Asked("[gender]"), Path("safe"), argv=QUICK)
+    begin(base, "dp", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
     assert "guarantee: the vector of each of these users" in capsys.readouterr().out
     (note,) = json.loads(Path("safe/results.json").read_text())["run"]["notes"]
     assert note.startswith("guarantee: the vector")
@@ -360,7 +360,7 @@ def test_a_folder_that_holds_something_is_not_overwritten(base, capsys):
 
 def test_a_ledger_that_cannot_be_withdrawn_from_says_what_stands(small, capsys):
     base = small("BPR")
-    begin(base, "attrcloak", Asked("[gender]"), Path("safe"), argv=QUICK)
+    begin(base, "attrcloak", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
     assert main(["unlearn", "--output_dir", "safe", "--withdraw", "7"]) == 2
     assert "Those that stand: 1" in capsys.readouterr().err
 
@@ -375,7 +375,7 @@ def test_a_file_that_is_no_ledger_is_named_in_one_line(content, capsys):
 
 def test_a_ledger_that_was_edited_is_refused_in_one_line(small, capsys):
     base = small("BPR")
-    begin(base, "noise", Asked("[gender]", "random:0.1"), Path("safe"), argv=QUICK)
+    begin(base, "noise", RequestOptions("[gender]", "random:0.1"), Path("safe"), argv=QUICK)
     ledger = json.loads(Path("safe/ledger.json").read_text())
     (entry,) = ledger["requests"]
     stranger = {**ledger, "requests": [{**entry, "users": ["stranger"]}]}
@@ -390,11 +390,11 @@ def test_a_ledger_that_was_edited_is_refused_in_one_line(small, capsys):
 
 def test_the_last_request_of_a_base_that_names_no_attributes_can_be_withdrawn(small):
     base = small("BPR", attributes=None)
-    begin(base, "noise", Asked("{gender: {classes: [M, F]}}"), Path("safe"), argv=QUICK)
+    begin(base, "noise", RequestOptions("{gender: {classes: [M, F]}}"), Path("safe"), argv=QUICK)
     withdraw(Path("safe"), 1)
     assert same(tensors("safe"), torch.load(base, weights_only=True)["state_dict"])
     assert set(json.loads(Path("safe/results.json").read_text())["worst_case"]) == {"gender"}
-    add(Path("safe"), Asked("[age]"))
+    add(Path("safe"), RequestOptions("[age]"))
     assert set(json.loads(Path("safe/results.json").read_text())["worst_case"]) == {"age"}
 
 
@@ -402,10 +402,10 @@ def test_the_last_request_of_a_base_that_names_no_attributes_can_be_withdrawn(sm
 def test_a_request_that_cannot_stand_alone_is_named_when_another_is_withdrawn(small, defense, capsys):
     base = small("BPR")
     Path("one.txt").write_text("7\n")
-    begin(base, defense, Asked("[gender]"), Path("safe"), argv=QUICK)
-    add(Path("safe"), Asked("[gender]", "random:0.5"))
-    add(Path("safe"), Asked("[gender, age]", "random:0.5"))
-    add(Path("safe"), Asked("[age]", "one.txt"))
+    begin(base, defense, RequestOptions("[gender]"), Path("safe"), argv=QUICK)
+    add(Path("safe"), RequestOptions("[gender]", "random:0.5"))
+    add(Path("safe"), RequestOptions("[gender, age]", "random:0.5"))
+    add(Path("safe"), RequestOptions("[age]", "one.txt"))
     withdraw(Path("safe"), 1)
     withdraw(Path("safe"), 2)
     before = contents("safe")
@@ -422,16 +422,16 @@ def test_what_was_hidden_earlier_does_not_block_a_request_for_something_else(cap
         torch.tensor([[-1, -1], [0, 0], [1, 1], [1, 0], [0, 1]]), ("a", "b"), {"a": ["x", "y"], "b": ["x", "y"]}
     )
     history = [{"attributes": ["b"], "users": [1, 2]}]
-    request = make_request([Wish(["a"], torch.tensor([1, 2, 3, 4]))], history, labels, "cpu")
+    request = make_task([Request(["a"], torch.tensor([1, 2, 3, 4]))], history, labels, "cpu")
     assert request.names == ("a",)
     assert "b, hidden earlier, may come back" in caplog.text
     for again in ([{"attributes": ["b"], "users": [1, 3]}], [{"attributes": ["b"], "users": None}]):
-        assert make_request([Wish(["a"])], again, labels, "cpu").names == ("a", "b")
-    assert make_request([Wish(["b"], torch.tensor([1, 2]))], [], labels, "cpu").names == ("b",)
+        assert make_task([Request(["a"])], again, labels, "cpu").names == ("a", "b")
+    assert make_task([Request(["b"], torch.tensor([1, 2]))], [], labels, "cpu").names == ("b",)
 
 
 def test_a_model_made_with_other_versions_is_said_to_be_the_same_up_to_rounding(small, capsys):
-    begin(small("BPR"), "noise", Asked("[gender]"), Path("safe"), argv=QUICK)
+    begin(small("BPR"), "noise", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
     ledger = Ledger.read(Path("safe"))
     assert ledger.versions["torch"] == torch.__version__
     main(["unlearn", "--output_dir", "safe", "--list"])
@@ -440,7 +440,7 @@ def test_a_model_made_with_other_versions_is_said_to_be_the_same_up_to_rounding(
     Path("safe/ledger.json").write_text(other)
     main(["unlearn", "--output_dir", "safe", "--list"])
     assert "torch 1.0, and this is recbole-aia" in capsys.readouterr().err
-    add(Path("safe"), Asked("[age]"))
+    add(Path("safe"), RequestOptions("[age]"))
     assert Ledger.read(Path("safe")).versions == ledger.versions
 
 
@@ -450,14 +450,14 @@ def test_a_dataset_that_comes_only_when_it_is_read_is_the_one_that_the_ledger_kn
     monkeypatch.setattr(
         "recbole_aia.data.dataset.obtain", lambda _, folder: (tmp_path / "away").rename(tmp_path / folder.name)
     )
-    begin(base, "noise", Asked("[gender]"), Path("safe"), argv=QUICK)
+    begin(base, "noise", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
     assert main(["unlearn", "--output_dir", "safe", "--withdraw", "1"]) == 0
 
 
 def test_what_the_attacker_sees_can_be_chosen(small):
     views = "--attack_views=[served,table,top_k,profile]"
     argv = [*QUICK, views, "--target=table"]
-    results = begin(small("LightGCN"), "noise", Asked("[gender]", "random:0.5"), Path("safe"), argv=argv)
+    results = begin(small("LightGCN"), "noise", RequestOptions("[gender]", "random:0.5"), Path("safe"), argv=argv)
     seen = {(row["state"], row["view"]) for row in results["attacks"]}
     assert seen == {(state, view) for state in ("undefended", "defended") for view in ("served", "table", "top_k")} | {
         ("undefended", "profile")

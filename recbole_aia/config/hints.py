@@ -1,0 +1,24 @@
+"""What somebody may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6, n: int = 1) -> str:
+    """The known words most like ``word``, joined by "or"; empty where none is like it.
+
+    Args:
+        word: what was written.
+        known: what could have been meant.
+        cutoff: least likeness, 0 to 1 (``difflib.SequenceMatcher.ratio``).
+        n: words at most.
+    """
+    return " or ".join(difflib.get_close_matches(word, list(known), n=n, cutoff=cutoff))
+
+
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6, n: int = 1) -> str:
+    """`` Did you mean X?``, with a blank before it; empty where nothing is like ``word``; see :func:`closest`."""
+    meant = closest(word, known, cutoff, n)
+    return f" Did you mean {meant}?" if meant else ""

@@ -1,0 +1,289 @@
+"""What a configuration key accepts: one declaration holds its type, range, default and text.
+
+A defense lists its keys in its class, and an attack setting stands beside the evaluator that reads it. Property files,
+``recbole-aia run --help``, the check of values, the search for misspelt keys and the reference in ``docs/`` are made
+from these declarations.
+
+Example:
+    >>> from recbole_aia import keys
+    >>> rank = keys.Count(1, "Directions that are removed for each attribute.", low=1)
+    >>> rank.accepts(2), rank.accepts(0), rank.expected
+    (True, False, 'a whole number >= 1')
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import Any, Literal
+
+from recbole_aia.errors import ConfigValueError
+
+
+@dataclass(frozen=True)
+class Key(ABC):
+    """A declaration. Its name is the name under which a class or a module lists it.
+
+    Attributes:
+        default: the value where nothing is given. ``None`` (``~`` in YAML) is accepted where it is the default.
+        text: what the key does, in a sentence or two; the text says what ``~`` means where that is the default.
+        decides: ``defense``: the defended model or the attack; ``training``: the undefended model too;
+            ``presentation``: only how a run is shown, stored or placed, and no number.
+    """
+
+    default: Any
+    text: str
+    decides: Literal["defense", "training", "presentation"] = "defense"
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """The type and the range as property files have them, such as ``int >= 1``."""
+
+    @property
+    @abstractmethod
+    def expected(self) -> str:
+        """The words for what is accepted, after "It must be"."""
+
+    @abstractmethod
+    def _accepts(self, value: Any) -> bool:
+        """Whether a value other than ``None`` is allowed."""
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value is allowed."""
+        return self.default is None if value is None else self._accepts(value)
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises :class:`ConfigValueError` where a value is not allowed."""
+        if not self.accepts(value):
+            null = ", or null" if self.default is None else ""
+            raise ConfigValueError(f"{name} is {value!r}. It must be {self.expected}{null}.")
+
+
+@dataclass(frozen=True)
+class Number(Key):
+    """A finite number from ``low`` to ``high``; more than ``low`` where ``above`` is set."""
+
+    low: float = -inf
+    high: float = inf
+    above: bool = False
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return f"float in [{self.low:g}, {self.high:g}]" if self.high < inf else self.expected.replace("a number", "float")
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        if self.high < inf:
+            return f"a number from {self.low:g} to {self.high:g}"
+        if self.low > -inf:
+            return f"a number {'>' if self.above else '>='} {self.low:g}"
+        return "a number"
+
+    def _accepts(self, value: Any) -> bool:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        return is_number and (value > self.low if self.above else value >= self.low) and value <= self.high
+
+
+@dataclass(frozen=True)
+class Share(Key):
+    """A number between 0 and 1, both excluded."""
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return "float in (0, 1)"
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        return "a number between 0 and 1"
+
+    def _accepts(self, value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1
+
+
+@dataclass(frozen=True)
+class Shares(Share):
+    """A share or a list of them."""
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return "list of float in (0, 1)"
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        return "a share in (0, 1) or a list of them"
+
+    def _accepts(self, value: Any) -> bool:
+        shares = value if isinstance(value, list | tuple) else [value]
+        return bool(shares) and all(super(Shares, self)._accepts(share) for share in shares)
+
+
+@dataclass(frozen=True)
+class Count(Key):
+    """A whole number of at least ``low``."""
+
+    low: int = 0
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return f"int >= {self.low}"
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        return f"a whole number >= {self.low}"
+
+    def _accepts(self, value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= self.low
+
+
+@dataclass(frozen=True)
+class Flag(Key):
+    """True or false."""
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return "bool"
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        return "true or false"
+
+    def _accepts(self, value: Any) -> bool:
+        return isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Choice(Key):
+    """One of ``choices``."""
+
+    choices: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return " | ".join(self.choices)
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        return "one of " + ", ".join(self.choices)
+
+    def _accepts(self, value: Any) -> bool:
+        return isinstance(value, str) and value in self.choices
+
+
+@dataclass(frozen=True)
+class Text(Key):
+    """A text that something else checks; ``what`` names it in messages."""
+
+    what: str = "a text"
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return "str"
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        return self.what
+
+    def _accepts(self, value: Any) -> bool:
+        return isinstance(value, str)
+
+
+@dataclass(frozen=True)
+class Path(Key):
+    """A file or a folder."""
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return "path"
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        return "a path"
+
+    def _accepts(self, value: Any) -> bool:
+        return isinstance(value, str | os.PathLike) and bool(str(value))
+
+
+@dataclass(frozen=True)
+class Names(Key):
+    """A name or a list of names; ``what`` says of what, in messages."""
+
+    what: str = "a name"
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return "list of str"
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        return f"{self.what} or a list of them"
+
+    def _accepts(self, value: Any) -> bool:
+        return isinstance(value, str) or _is_list_of_names(value)
+
+
+@dataclass(frozen=True)
+class Attributes(Key):
+    """Names of attributes, or a mapping of names to specifications."""
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return "list or dict"
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        return "a list of names such as [gender,age], or a mapping of names to specifications"
+
+    def _accepts(self, value: Any) -> bool:
+        return isinstance(value, str) or _is_list_of_names(value) or (isinstance(value, dict) and bool(value))
+
+
+@dataclass(frozen=True)
+class Specifications(Key):
+    """A mapping of attributes to their specifications."""
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return "dict"
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        return "a mapping of names to specifications"
+
+    def _accepts(self, value: Any) -> bool:
+        return isinstance(value, dict)
+
+
+def _is_list_of_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(name, str) for name in value)
+
+
+def check_values(values: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
+    """Raises :class:`ConfigValueError` for a value that its key does not accept; other values are passed over."""
+    for name, key in keys.items():
+        if name in values:
+            key.check(name, values[name])

@@ -1,0 +1,122 @@
+"""Defaults: from the declarations of keys, and from the property files of models and datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole_aia.config.keys import Key
+from recbole_aia.config.registry import common_keys, defenses, keys_of
+from recbole_aia.config.run_keys import RECBOLE_DEFAULTS
+from recbole_aia.config.text import read_yaml, to_yaml_line
+from recbole_aia.errors import ConfigValueError
+
+_OVERALL = (
+    "recbole-aia's defaults for every run, over RecBole's own. Every key can be set in a config file or as --key=value."
+)
+_STAGES = {"in": "during training", "post": "after training"}
+
+
+def properties_dir() -> Path:
+    """The folder of our property files: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "properties"
+    return inside if inside.is_dir() else package.parent / "properties"
+
+
+def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[str, Any]:
+    """The defaults of a run, the more particular over the more general.
+
+    The property files of defenses are written from the declarations. They are read back over them, so an edit of a
+    file takes effect.
+
+    Args:
+        model: a model's name.
+        dataset: a dataset's name.
+        defense: a registered defense; one that is not registered has no keys.
+        preset: one of the defense's, or ``default``.
+    """
+    merged = {name: key.default for keys in common_keys().values() for name, key in keys.items()} | RECBOLE_DEFAULTS
+    for name in ("overall", f"model/{model}", f"dataset/{dataset}"):
+        merged |= _read(name)
+    stages = defenses().get(defense, {})
+    for each in reversed(stages.values()):
+        merged |= {name: key.default for name, key in keys_of(each).items()}
+    merged |= _read(f"defense/{defense}")
+    if preset != "default":
+        merged |= presets(defense).get(preset, {}) | _read(f"defense/{defense}-{preset}")
+    return merged
+
+
+def presets(defense: str) -> dict[str, dict[str, Any]]:
+    """The presets of a defense by name, of all its stages."""
+    merged: dict[str, dict[str, Any]] = {}
+    for each in defenses().get(defense, {}).values():
+        for name, values in each.presets.items():
+            merged[name] = {**merged.get(name, {}), **values}
+    return merged
+
+
+def check_preset(defense: str, preset: Any) -> None:
+    """Raises :class:`ConfigValueError` where the defense has no such preset."""
+    offered = ["default", *presets(defense)]
+    if preset not in offered:
+        choose = f"Choose one of {', '.join(offered)}" if len(offered) > 1 else "Leave preset out"
+        raise ConfigValueError(f"the defense '{defense}' has no preset '{preset}'. {choose}.")
+
+
+def property_files() -> dict[str, str]:
+    """The property files that are written from declarations: text by name, such as ``defense/raid``."""
+    sections = [f"# {heading}\n{keys_text(keys)}" for heading, keys in common_keys().items()]
+    recbole = f"# RecBole keys with other defaults than RecBole's\n{_values_text(RECBOLE_DEFAULTS)}"
+    files = {"overall": f"# {_OVERALL}\n\n" + "\n".join([*sections, recbole])}
+    for name, stages in defenses().items():
+        files[f"defense/{name}"] = _defense_file(stages)
+        for preset, values in presets(name).items():
+            heading = f"# The preset '{preset}' of {name}, over {name}.yaml.\n"
+            files[f"defense/{name}-{preset}"] = heading + _values_text(values)
+    return files
+
+
+def keys_text(keys: Mapping[str, Key]) -> str:
+    """Keys as YAML: the default of each, its type and range, and what it means, as RecBole's property files have it."""
+    lines = []
+    for name, key in keys.items():
+        lines.append(f"{to_yaml_line(name, key.default):<29} # ({key.kind}) {key.text}\n")
+    return "".join(lines)
+
+
+def _values_text(values: Mapping[str, Any]) -> str:
+    return "".join(f"{to_yaml_line(name, value)}\n" for name, value in values.items())
+
+
+def _defense_file(stages: Mapping[str, type[Any]]) -> str:
+    """A defense's keys; those of a stage under its own heading where the defense has two that differ."""
+    default = next(iter(stages))
+    parts, shown = [f"# {first_line(stages[default])}\n"], set[str]()
+    for stage, each in stages.items():
+        both = {name for name in keys_of(each) if all(name in keys_of(other) for other in stages.values())}
+        for names in (both, keys_of(each).keys() - both):
+            keys = {name: key for name, key in keys_of(each).items() if name in names and name not in shown}
+            shown |= keys.keys()
+            heading = "" if names is both else f"# {_STAGES[stage].capitalize()} (stage: {stage})\n"
+            parts.append(heading + keys_text(keys) if keys else "")
+    return "\n".join(part for part in parts if part)
+
+
+def first_line(described: Any) -> str:
+    """The first line of a docstring."""
+    return str(described.__doc__ or described.__name__).strip().splitlines()[0]
+
+
+def help_text(names: Iterable[str] | None = None) -> str:
+    """The keys and their defaults, for ``recbole-aia run --help``: those of every run, then each defense's."""
+    files = property_files()
+    wanted = ["overall", *(f"defense/{name}" for name in (defenses() if names is None else names))]
+    return "\n".join(files[name] for name in wanted)
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = properties_dir() / f"{name}.yaml"
+    return read_yaml(path) if path.is_file() else {}

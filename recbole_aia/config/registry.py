@@ -1,0 +1,170 @@
+"""The defenses on offer and every key that is declared, ours and those of other packages alike.
+
+A module adds its defenses when it is imported. Ours and those of installed packages (entry point group
+``recbole_aia.plugins``) are imported when somebody first asks for a defense or a key.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from logging import getLogger
+from typing import Any, ClassVar, Protocol
+
+from recbole_aia.config.keys import Key
+from recbole_aia.config.run_keys import RECBOLE_PRESENTATION, SUBJECT, TRAINING
+from recbole_aia.errors import ConfigValueError
+
+#: The entry point group by which other packages add defenses, attackers and views.
+ENTRY_POINTS = "recbole_aia.plugins"
+#: The heading of the keys that the evaluator declares.
+ATTACK = "The attack"
+# Named, and not imported above: these rooms stand on this one.
+_OURS = ("recbole_aia.evaluator.settings", "recbole_aia.trainer")
+
+
+class DefenseClass(Protocol):
+    """What the registry has to know of a defense."""
+
+    defense: ClassVar[str]
+    stage: ClassVar[str]
+    keys: ClassVar[Mapping[str, Key]]
+    shared_keys: ClassVar[Mapping[str, Key]]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+
+_DEFENSES: dict[str, dict[str, type[Any]]] = {}
+_COMMON: dict[str, dict[str, Key]] = {"What is protected and attacked": SUBJECT, "The run": TRAINING}
+
+
+def add_keys(group: str, keys: Mapping[str, Key]) -> None:
+    """Declares keys that every run reads; ``group`` is their heading in property files and help."""
+    _COMMON[group] = dict(keys)
+
+
+def add_defense(defense: type[Any], *, replace: bool = False) -> None:
+    """Offers a defense under its name and stage.
+
+    Raises:
+        ConfigValueError: the name has this stage already, or a key is declared otherwise elsewhere.
+    """
+    stages = _DEFENSES.get(defense.defense, {})
+    taken = stages.get(defense.stage)
+    if taken is not None and taken is not defense and not replace:
+        raise ConfigValueError(
+            f"there is a defense '{defense.defense}' for the stage {defense.stage} already: {taken.__module__}."
+            f"{taken.__qualname__}. Give yours another name, or register it with replace=True."
+        )
+    for name, key in keys_of(defense).items():
+        for owner, other in _declarations(name):
+            if (type(other), other.expected) != (type(key), key.expected) and owner is not taken:
+                where = owner if isinstance(owner, str) else owner.__qualname__
+                raise ConfigValueError(
+                    f"{defense.__qualname__} declares the key '{name}' as {key.expected}, and {where} as "
+                    f"{other.expected}. Give yours another name."
+                )
+    _DEFENSES.setdefault(defense.defense, {})[defense.stage] = defense
+
+
+def remove_defense(name: str, stage: str) -> None:
+    """Takes a defense off the list, for tests and notebooks."""
+    _DEFENSES[name].pop(stage)
+    if not _DEFENSES[name]:
+        del _DEFENSES[name]
+
+
+@functools.cache
+def load_plugins() -> None:
+    """Imports our own rooms that declare keys, then the entry points of installed packages, once a process."""
+    for module in _OURS:
+        importlib.import_module(module)
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            point.load()
+        except Exception as error:  # somebody else's code can raise anything
+            getLogger().warning(
+                f"recbole-aia: the plugin '{point.name}' ({point.value}) cannot be loaded "
+                f"({type(error).__name__}: {error}). What it offers is missing; mend or uninstall its package."
+            )
+
+
+def defenses() -> dict[str, dict[str, type[Any]]]:
+    """The class of each defense by name and stage; the first stage is the default."""
+    load_plugins()
+    return {name: dict(stages) for name, stages in _DEFENSES.items()}
+
+
+def defense_class(name: Any, stage: str | None = None) -> type[Any]:
+    """The class of a defense at a stage.
+
+    Args:
+        name: of the defense.
+        stage: ``in`` or ``post``; ``None`` takes the defense's own.
+
+    Raises:
+        ConfigValueError: there is no such defense, or it has no such stage.
+    """
+    offered = defenses()
+    if name not in offered:
+        raise ConfigValueError(f"there is no defense '{name}'. Choose one of {', '.join(sorted(offered))}.")
+    stages = offered[name]
+    if stage is not None and stage not in stages:
+        raise ConfigValueError(f"the defense '{name}' has no stage '{stage}', only {', '.join(stages)}. Leave it out.")
+    return stages[stage or next(iter(stages))]
+
+
+def keys_of(defense: type[DefenseClass]) -> dict[str, Key]:
+    """The keys that a defense reads: those that it shares with its kind, and its own."""
+    return {**defense.shared_keys, **defense.keys}
+
+
+def common_keys() -> dict[str, dict[str, Key]]:
+    """The keys that every run reads, by heading."""
+    load_plugins()
+    return {group: dict(keys) for group, keys in _COMMON.items()}
+
+
+def defense_keys() -> dict[str, Key]:
+    """Every key that some defense reads and others may not."""
+    merged: dict[str, Key] = {}
+    for stages in defenses().values():
+        for defense in stages.values():
+            merged = keys_of(defense) | merged
+    return merged
+
+
+def known_keys() -> dict[str, Key]:
+    """Every key of ours and of other packages. Where several declare one, the defaults differ and the range does not."""
+    merged = {name: key for keys in common_keys().values() for name, key in keys.items()}
+    return defense_keys() | merged
+
+
+def beginnings() -> set[str]:
+    """How the keys of attacks and of single defenses begin, such as ``raid_``: what begins so can only mean ours."""
+    own = [each.keys for stages in defenses().values() for each in stages.values()]
+    names = {name for keys in (*own, common_keys()[ATTACK]) for name in keys}
+    return {f"{name.split('_')[0]}_" for name in names if "_" in name}
+
+
+def readers(name: str) -> list[str]:
+    """The defenses that read a key, with the stage where not all of a defense's stages do."""
+    found = []
+    for defense, stages in defenses().items():
+        reading = [stage for stage, each in stages.items() if name in keys_of(each)]
+        if reading:
+            found.append(defense if len(reading) == len(stages) else f"{defense} (stage {', '.join(reading)})")
+    return found
+
+
+def presentation_keys() -> set[str]:
+    """Keys of RecBole and ours that change how a run is shown, stored or placed, and not its numbers."""
+    return {name for name, key in known_keys().items() if key.decides == "presentation"} | RECBOLE_PRESENTATION
+
+
+def _declarations(name: str) -> list[tuple[Any, Key]]:
+    """Who declares a key so far, and how; nothing is imported for it."""
+    owners: list[tuple[Any, Mapping[str, Key]]] = [(group, keys) for group, keys in _COMMON.items()]
+    owners += [(each, keys_of(each)) for stages in _DEFENSES.values() for each in stages.values()]
+    return [(owner, keys[name]) for owner, keys in owners if name in keys]

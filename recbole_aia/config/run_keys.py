@@ -1,0 +1,71 @@
+"""The keys that every run reads, and RecBole's keys that have other defaults here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_aia.config.keys import Attributes, Choice, Flag, Key, Number, Path, Specifications, Text
+
+#: What is protected and attacked.
+SUBJECT: dict[str, Key] = {
+    "defense": Text("none", "none, or a defense; each has its own keys.", what="a defense"),
+    "stage": Choice(
+        None,
+        "When the defense works, during training or on the trained undefended twin. ~: the defense's own.",
+        choices=("in", "post"),
+    ),
+    "preset": Text("default", "default, or paper: the values of the defense's paper, where it has them."),
+    "attributes": Attributes(
+        None, "Attributes to protect and attack. ~: those that the dataset's property file names."
+    ),
+    "attribute_specs": Specifications(
+        None, "The attributes a dataset offers, each with field, bins, names, classes, missing and other rules."
+    ),
+}
+
+#: How a run trains, and where it leaves what it made.
+TRAINING: dict[str, Key] = {
+    "fast": Flag(True, "Whether to use our versions of models and loaders: RecBole's numbers, faster.", "training"),
+    "init_std": Number(
+        None,
+        "Standard deviation of a normal initialisation of all weights. ~: the model's own.",
+        "training",
+        low=0,
+        above=True,
+    ),
+    "rec_loss": Choice(
+        "native",
+        "native: the model's own loss; bce: cross-entropy for every model (RAID, equation 5).",
+        "training",
+        choices=("native", "bce"),
+    ),
+    "reuse_undefended": Flag(
+        True, "Whether to reuse an undefended twin that was trained with the same settings.", "presentation"
+    ),
+    "output_dir": Path(
+        None, "Where the results go. ~: runs/<model>-<dataset>-<defense>-seed<seed>-<hash>.", "presentation"
+    ),
+}
+
+#: RecBole's keys with other defaults than RecBole's.
+RECBOLE_DEFAULTS: dict[str, Any] = {
+    "metrics": ["Hit", "NDCG", "Recall", "MRR"],
+    "topk": [10],
+    "valid_metric": "NDCG@10",
+    "metric_decimal_place": 6,
+    "save_dataset": False,
+}
+
+#: RecBole's keys that change how a run is shown, stored or placed, and not its numbers.
+RECBOLE_PRESENTATION = frozenset(
+    {
+        "checkpoint_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "use_gpu", "device",
+        "save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path", "config_files", "data_path",
+        "worker",
+    }
+)  # fmt: skip
+
+#: What can be attacked of a model, in the order in which it is; see :mod:`recbole_aia.model.exposures`.
+VIEWS = ("served", "table", "both", "top_k", "scores", "profile")
+#: The view that no defense of a model changes. It says how much there is to infer, and is no leak of the model.
+CEILING = "profile"

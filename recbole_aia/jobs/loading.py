@@ -1,0 +1,180 @@
+"""A trained model brought back from its checkpoint, and what an attacker sees of it."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from recbole.utils import init_seed
+from torch import nn
+
+from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.text import to_yaml
+from recbole_aia.data import create_dataset
+from recbole_aia.model import UserEmbeddingView, build_model, restore, view_class
+from recbole_aia.model.exposures import (
+    OF_VECTORS,
+    FloatArray,
+    expose,
+    interaction_matrix,
+    needs_model,
+    ranked_items,
+    vector_exposures,
+)
+from recbole_aia.storage.checkpoints import checkpoint_file, read_state, saved_values
+from recbole_aia.storage.run_folder import kept_values
+
+
+class LoadedRun(NamedTuple):
+    """A run brought back.
+
+    Attributes:
+        config: its configuration.
+        dataset: its dataset as created, all interactions; splitting it needs a copy.
+        model: the trained model, in evaluation mode; ``model.unlearned`` records what was unlearnt in it.
+        training: the dataset of its training split.
+    """
+
+    config: AIAConfig
+    dataset: Any
+    model: nn.Module
+    training: Any
+
+    def predictions(self, k: int = 10) -> Predictions:
+        """What the model recommends to every user; what a user was trained on is not recommended again.
+
+        Args:
+            k: items of a list, >= 1.
+
+        Raises:
+            AttributeDataError: the model's scores are not finite.
+        """
+        items, scores = ranked_items(UserEmbeddingView(self.model), interaction_matrix(self.training), k)
+        names = self.dataset.field2id_token
+        users = np.asarray(names[self.dataset.uid_field][1:], dtype=np.str_)
+        tokens = np.asarray(names[self.dataset.iid_field][1:], dtype=np.str_)[items]
+        return Predictions(users, np.where(np.isfinite(scores), tokens, ""), scores)
+
+
+class Predictions(NamedTuple):
+    """Recommendation lists of all users, best first.
+
+    Attributes:
+        users: original ids, ``[n]``.
+        items: original ids, ``[n, k]``; empty where there is nothing left to recommend.
+        scores: logits, ``[n, k]``; ``-inf`` where there is nothing left.
+    """
+
+    users: NDArray[np.str_]
+    items: NDArray[np.str_]
+    scores: FloatArray
+
+
+def load_run(
+    path: str | Path,
+    *,
+    trust_checkpoint: bool = False,
+    config_file_list: Sequence[str | Path] = (),
+    argv: Sequence[str] = (),
+) -> LoadedRun:
+    """Brings back the configuration, the dataset and the model of a run, which then gives its predictions.
+
+    Args:
+        path: a run's folder, or a checkpoint: recbole-aia's, or RecBole's own with ``trust_checkpoint``.
+        trust_checkpoint: whether a checkpoint may hold pickled objects, which can run any code when they are loaded.
+        config_file_list: YAML files that win over the configuration in the checkpoint; for data that have moved, say.
+        argv: ``--key=value`` arguments that win over both.
+
+    Raises:
+        CheckpointError: a checkpoint that cannot be read, is not trusted, or does not fit its configuration.
+        AIAError: the dataset is not there, or the model has no view.
+    """
+    path = checkpoint_file(Path(path))
+    state = read_state(path, trust_checkpoint)
+    return bring_back(state, path, saved_config(state, path, config_file_list, argv))
+
+
+def saved_config(
+    state: Mapping[str, Any],
+    path: Path,
+    config_file_list: Sequence[str | Path] = (),
+    argv: Sequence[str] = (),
+    without: Collection[str] = (),
+) -> AIAConfig:
+    """The configuration in a checkpoint, but for the keys ``without``; see :func:`load_run`."""
+    values = {key: value for key, value in kept_values(saved_values(state, path)).items() if key not in without}
+    with tempfile.TemporaryDirectory() as folder:
+        # A file, because texts in a config_dict are parsed, and a tab is a separator that must stay.
+        file = Path(folder) / "config.yaml"
+        file.write_text(to_yaml(values), encoding="utf-8")
+        return AIAConfig(config_file_list=[file, *config_file_list], argv=argv)
+
+
+def bring_back(state: Mapping[str, Any], path: Path, config: AIAConfig) -> LoadedRun:
+    """The run of a checkpoint and its configuration; see :func:`load_run`."""
+    view_class(config.model_class)
+    dataset = create_dataset(config)
+    # The run's own seed: another one, given for an attack, would split the data elsewhere.
+    training = training_split(config, dataset, saved_values(state, path).get("seed", config["seed"]))
+    return LoadedRun(config, dataset, restored_model(config, training, state, path), training)
+
+
+def training_split(config: Any, dataset: Any, seed: int) -> Any:
+    """The training interactions of a run, as its training has seen them.
+
+    Args:
+        config: the run's configuration.
+        dataset: the dataset as created; it is copied, because splitting it changes it.
+        seed: of the training.
+    """
+    init_seed(seed, config["reproducibility"])
+    return copy.deepcopy(dataset).build()[0]
+
+
+def restored_model(config: Any, training: Any, state: Mapping[str, Any], path: Path) -> nn.Module:
+    """The model of a checkpoint, in evaluation mode.
+
+    Args:
+        config: its configuration.
+        training: the training split.
+        state: the checkpoint, read.
+        path: where it was read from, for the error.
+
+    Raises:
+        CheckpointError: it does not fit.
+    """
+    model = build_model(config, training)
+    restore(model, state, path)
+    return model.eval()
+
+
+def exposures(
+    names: Sequence[str],
+    config: Any,
+    served: FloatArray,
+    table: FloatArray | None,
+    model: Callable[[], tuple[nn.Module, Any]],
+) -> tuple[dict[str, FloatArray], list[str]]:
+    """What an attacker sees of all users, by view, and what has to be said of it.
+
+    Recommendation lists are as long as the longest that is evaluated (``topk``).
+
+    Args:
+        names: of :data:`~recbole_aia.config.run_keys.VIEWS`.
+        config: the model's configuration.
+        served: the vectors that produce the scores, ``[n, d]``.
+        table: the raw parameters, ``[n, d']``; ``None`` where there are none.
+        model: gives the model and the dataset of its training split; called where a view is more than vectors.
+    """
+    views, notes = vector_exposures(names, served, table)
+    if needs_model(names):
+        built, training = model()
+        for name in names:
+            if name not in OF_VECTORS:
+                views[name] = expose(name, built, training, k=max(config["topk"]), seed=config["seed"])
+    return views, notes

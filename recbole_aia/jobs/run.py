@@ -1,0 +1,162 @@
+"""The main job: train, defend, attack, report."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.utils import set_color
+from torch import nn
+
+from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.run_keys import CEILING
+from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, load_labels, unseen_users
+from recbole_aia.errors import AttributeDataError
+from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
+from recbole_aia.jobs.hook import AttackHook
+from recbole_aia.jobs.loading import exposures, restored_model, training_split
+from recbole_aia.jobs.results import findings, run_results, tables
+from recbole_aia.model import view_class
+from recbole_aia.model.exposures import FloatArray, exposure_names
+from recbole_aia.report import holdout_findings, write_results, write_users
+from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.plain import plain
+from recbole_aia.storage.run_folder import (
+    check_free,
+    config_digest,
+    config_text,
+    make_folder,
+    run_log,
+    write_config,
+    write_embeddings,
+)
+from recbole_aia.trainer import DefenseTrainer, Trained, stage_of, starting_point, train, trainer_class, undefended_twin
+
+_HOW = "Reproduces the run: recbole-aia run --config_files config.yaml"
+_FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "users.csv", "run.log")
+
+
+def run(config: AIAConfig) -> dict[str, Any]:
+    """Trains a recommender with and without a defense; see :func:`~recbole_aia.quick_start.run_recbole_aia`."""
+    view_class(config.model_class)
+    evaluator = AttributeInferenceEvaluator(config)
+    exposure_names(config["attack_views"])
+    data = create_dataset(config)
+    labels = load_labels(config, data)
+    trainer_class(config).check(config, labels.names)
+    unseen = _unseen(config, labels)
+    for reason in evaluator.targets(labels.columns(), data.user_num - 1, labels.classes)[1].values():
+        raise AttributeDataError(reason)
+    folder = _output_dir(config)
+    with run_log(config, folder):
+        log = logging.getLogger()
+        log.info(sys.argv)
+        log.info(config)
+        log.info(data)
+        results, final = _run(config, data, labels, unseen, evaluator, folder)
+        log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
+        log.info(set_color("test result", "yellow") + f": {final.test_result}")
+    print(f"\n{tables(results)}\nresults in {folder}/")
+    return {
+        "best_valid_score": final.valid_result.get(config["valid_metric"].lower()),
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": final.valid_result,
+        "test_result": final.test_result,
+        "aia": results,
+    }
+
+
+def _unseen(config: AIAConfig, labels: LabelTable) -> NDArray[np.bool_] | None:
+    """Whose labels are held out of the defense, ``[n_users - 1]``; ``None`` where nobody's are."""
+    share = config["holdout_users"]
+    return None if share is None else unseen_users(labels, share, config["seed"])[1:].numpy()
+
+
+def _run(
+    config: AIAConfig,
+    data: Any,
+    labels: LabelTable,
+    unseen: NDArray[np.bool_] | None,
+    evaluator: AttributeInferenceEvaluator,
+    folder: Path,
+) -> tuple[dict[str, Any], Trained]:
+    every = config["attack_every"]
+
+    def watch(trainer: DefenseTrainer) -> AttackHook:
+        return AttackHook(trainer, labels, every)
+
+    notes = []
+    if stage_of(config) == "post" and config["init_checkpoint"]:
+        checkpoint = Path(config["init_checkpoint"])
+        before = starting_point(config, data, checkpoint)
+        notes.append(f"undefended is the model in '{checkpoint}', from which the defense has started")
+    else:
+        before, checkpoint = undefended_twin(config, data, watch if every else None)
+    states, checkpoints = {"undefended": before}, {"undefended": checkpoint, "defended": folder / "checkpoint.pth"}
+    if config["defense"] != "none":
+        origin = checkpoint if stage_of(config) == "post" else None
+        states["defended"] = train(config, data, folder / "checkpoint.pth", watch if every else None, origin)
+        if states["defended"].interactions != before.interactions:
+            raise AssertionError("the defended and the undefended run have seen different interactions")
+    else:
+        state = {**load_checkpoint(checkpoint), "config": plain(config.final_config_dict)}
+        del state["aia"]
+        write_whole(folder / "checkpoint.pth", lambda aside: torch.save(state, aside))
+    start = time.perf_counter()
+    reports = []
+    for name, trained in states.items():
+        views, said = _views(config, data, name, trained, checkpoints[name])
+        notes += said
+        reports += [
+            evaluator.evaluate(vectors, labels.columns(), class_names=labels.classes, state=name, view=view)
+            for view, vectors in views.items()
+        ]
+    report = AttackReport.concat(reports)
+    seconds = {f"train_{state}": trained.seconds for state, trained in states.items()}
+    seconds["attack"] = time.perf_counter() - start
+    activity, said = interactions_by_user(data), list(dict.fromkeys(notes))
+    results = {**run_results(config, data, labels, states, report, seconds, said), **findings(report, activity)}
+    if unseen is not None:
+        results["holdout"] = holdout_findings(report, unseen, config["holdout_users"])
+    final, tokens = list(states.values())[-1], np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
+    vectors = final.served.numpy(), None if final.table is None else final.table.numpy()
+    write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, tokens, activity, *vectors))
+    write_users(report.users(tokens, activity), folder / "users.csv")
+    write_config(config, folder, _HOW)
+    write_results(results, folder / "results.json")
+    return results, final
+
+
+def _views(
+    config: AIAConfig, data: Any, state: str, trained: Trained, checkpoint: Path
+) -> tuple[dict[str, FloatArray], list[str]]:
+    """What is attacked of a state; profiles only once, because both states have learned from the same."""
+
+    def model() -> tuple[nn.Module, Any]:
+        training = training_split(config, data, config["seed"])
+        return restored_model(config, training, load_checkpoint(checkpoint), checkpoint), training
+
+    names = [name for name in exposure_names(config["attack_views"]) if name != CEILING or state == "undefended"]
+    table = None if trained.table is None else trained.table.numpy()
+    return exposures(names, config, trained.served.numpy(), table, model)
+
+
+def _output_dir(config: AIAConfig) -> Path:
+    """The run's folder, made and writable; one that holds another run is refused."""
+    digest = config_digest(config_text(config))
+    name = f"{config['model']}-{config['dataset']}-{config['defense']}-seed{config['seed']}-{digest}"
+    folder = Path(config["output_dir"] or Path("runs") / name)
+    written = folder / "config.yaml"
+    if not (written.is_file() and config_digest(written.read_text(encoding="utf-8")) == digest):
+        check_free(folder, _FILES)
+    for place in (folder, Path(config["checkpoint_dir"])):
+        make_folder(place, "--output_dir and --checkpoint_dir")
+    return folder

@@ -1,0 +1,166 @@
+"""The folder that a job leaves: whose it is, and the files in it that are more than results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from recbole.utils import init_logger
+from recbole.utils.logger import RemoveColorFilter
+
+from recbole_aia.config.registry import presentation_keys
+from recbole_aia.config.text import parse_value, to_yaml
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.plain import plain
+from recbole_aia.version import __version__
+
+# What RecBole derives from other keys; it is not read back.
+_DERIVED = {
+    "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank", "valid_metric_bigger",
+    "valid_neg_sample_args", "test_neg_sample_args",
+}  # fmt: skip
+_VERSIONS = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "xgboost", "POT")
+
+
+def make_folder(folder: Path, keys: str = "--output_dir") -> None:
+    """Makes a folder and sees that it can be written to.
+
+    Raises:
+        ConfigValueError: it cannot; ``keys`` in the message say what to change.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigValueError(f"cannot write to '{folder}': {error.strerror}. Give another {keys}.") from error
+
+
+def check_free(folder: Path, names: Sequence[str], way: str = "Give another --output_dir") -> None:
+    """Raises :class:`ConfigValueError` where a folder holds a file of one of these names; ``way`` says what to do."""
+    held = next((name for name in names if (folder / name).exists()), None)
+    if held is not None:
+        raise ConfigValueError(f"'{folder}' holds another job's {held}. {way}, or remove it.")
+
+
+def kept_values(config_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values of a configuration from which it can be built again.
+
+    Args:
+        config_dict: a configuration's ``final_config_dict``, of ours or RecBole's.
+    """
+    values = {key: value for key, value in plain(dict(config_dict)).items() if key not in _DERIVED}
+    if values["dataset"] == "ml-100k":
+        values.pop("data_path", None)
+    elif values.get("data_path"):
+        # RecBole appends the dataset's name when it reads the key.
+        values["data_path"] = str(Path(values["data_path"]).parent)
+    return values
+
+
+def config_text(config: Any) -> str:
+    """A configuration as YAML, from which it can be built again."""
+    return to_yaml(kept_values(config.final_config_dict))
+
+
+def write_config(config: Any, folder: Path, comment: str) -> None:
+    """Writes config.yaml, whose first line says what it is for."""
+    text = f"# {comment}\n{config_text(config)}"
+    write_whole(folder / "config.yaml", lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def config_digest(text: str) -> str:
+    """Names what a configuration computes, however it is shown and wherever it is kept; six hexadecimal digits.
+
+    Args:
+        text: of :func:`config_text`, or of a config.yaml.
+    """
+    shown = presentation_keys()
+    values = {key: value for key, value in parse_value(text).items() if key not in shown}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def write_embeddings(
+    path: Path,
+    tokens: NDArray[np.str_],
+    activity: NDArray[np.integer[Any]],
+    served: NDArray[np.floating[Any]],
+    table: NDArray[np.floating[Any]] | None,
+) -> None:
+    """Writes the vectors of a model by user, as an npz file without pickled objects.
+
+    Args:
+        path: the file.
+        tokens: the users' original ids, ``[n]``.
+        activity: their interactions, ``[n]``.
+        served: the vectors that produce the scores, ``[n, d]``.
+        table: raw parameters, ``[n, d']``. ``None`` of a model that serves released vectors: a table beside them would
+            be the one that they replace.
+    """
+    arrays = {"user_tokens": tokens, "embeddings": served.astype(np.float32), "interactions": activity}
+    if table is not None:
+        arrays["table"] = table.astype(np.float32)
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python, of this package and of what it computes with: a part of results.json."""
+    return {
+        "python": platform.python_version(),
+        "recbole-aia": __version__,
+        **{name: package_version(name) or "unknown" for name in _VERSIONS},
+    }
+
+
+def package_version(name: str) -> str | None:
+    """The version of a package; ``None`` where it is not installed.
+
+    A module that comes with a distribution of another name, as xgboost does with xgboost-cpu, has that one's.
+    """
+    with suppress(PackageNotFoundError):
+        return version(name)
+    # Looks through all that is installed: not for every package.
+    for distribution in packages_distributions().get(name, ()):
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return None
+
+
+@contextmanager
+def run_log(config: Any, folder: Path) -> Iterator[None]:
+    """RecBole's logging and the run's own file, taken down at the end so that runs do not mix.
+
+    The file is called run.log when the run is complete and failed.log when it has failed.
+    """
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    init_logger(config)
+    root.setLevel((config["state"] or "info").upper())
+    aside = folder / f".{os.getpid()}.run.log"
+    file = logging.FileHandler(aside, mode="w", encoding="utf-8")
+    file.addFilter(RemoveColorFilter())
+    file.setFormatter(logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S"))
+    root.addHandler(file)
+    name = "failed.log"
+    try:
+        yield
+        name = "run.log"
+    finally:
+        for handler in [h for h in root.handlers if h not in before]:
+            root.removeHandler(handler)
+            handler.close()
+        root.setLevel(level)
+        os.replace(aside, folder / name)
