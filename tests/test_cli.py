@@ -113,8 +113,8 @@ def test_synthetic_data_are_prepared_and_run_with_the_command_that_is_printed(ca
     assert "a 210, b 90" in printed
     command = shlex.split(printed.splitlines()[-1])
     assert command[:2] == ["recbole-aia", "run"]
-    assert command[2:] == ["--model=BPR", "--dataset=synthetic", "--data_path=my data", "--defense=raid"]
-    short = ["--epochs=2", "--raid_phase1_epochs=0", "--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1"]
+    assert command[2:] == ["--model=BPR", "--dataset=synthetic", "--data_path=my data", "--defense=calibrated"]
+    short = ["--epochs=2", "--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1"]
     assert main([*command[1:], *short, "--show_progress=False", "--output_dir=out"]) == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["data"]["attributes"] == {"group": {"classes": {"a": 210, "b": 90}, "missing": 0}}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,7 @@ class AIAConfig(Config):  # type: ignore[misc]
         except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigValueError(str(error.args[0] if error.args else error)) from error
         _normalize(self)
-        for said in unread_keys(self["defense"], self["stage"], self.external_config_dict):
-            raise ConfigValueError(said)
+        self._refuse_unread_keys()
         self._check_validation_metric()
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
@@ -110,6 +110,19 @@ class AIAConfig(Config):  # type: ignore[misc]
         for key in self.external_config_dict.keys() - known - {"model", "dataset"} - ours:
             if (hint := misspelt(key)) is not None:
                 raise ConfigValueError(f"there is no key '{key}'.{hint}")
+
+    def _refuse_unread_keys(self) -> None:
+        """Refuses a key on the command line that the defense does not read, and says so of one elsewhere.
+
+        A file may serve several defenses; whoever types a key expects it to count.
+        """
+        unread = unread_keys(self["defense"], self["stage"], self.external_config_dict)
+        for key, said in unread.items():
+            if key in self.cmd_config_dict:
+                raise ConfigValueError(f"{said} Leave it out.")
+            getLogger().warning(f"recbole-aia: {said}")
+        #: What of the configuration has no effect, a sentence each.
+        self.unread = list(unread.values())
 
     def _check_recbole_types(self) -> None:
         """Refuses a value of another type than RecBole's default; RecBole would fail on it much later."""
@@ -179,21 +192,19 @@ def _normalize(config: Config) -> None:
     check_values({key: config[key] for key in keys if key in config}, keys)
 
 
-def unread_keys(defense: str, stage: str | None, values: Mapping[str, Any]) -> list[str]:
+def unread_keys(defense: str, stage: str | None, values: Mapping[str, Any]) -> dict[str, str]:
     """What to say of each key among ``values`` that other defenses read and this one does not.
 
     A value that is the key's default changes nothing and is passed over: ``config.yaml`` of a run lists them all.
     """
     chosen, every = registry.defense_class(defense, stage), registry.defense_keys()
     own = registry.keys_of(chosen).keys()
-    said = []
+    said = {}
     for key in sorted(values.keys() & every.keys() - own):
         if values[key] != every[key].default:
             there = f"{defense} at stage {chosen.stage}" if len(registry.defenses()[defense]) > 1 else defense
-            said.append(
-                f"{key} is {values[key]!r}, and {there} does not read it: {', '.join(registry.readers(key))} would. "
-                "Leave it out."
-            )
+            who = ", ".join(registry.readers(key))
+            said[key] = f"{key} is {values[key]!r}, and --defense={there} does not read it: {who} would."
     return said
 
 

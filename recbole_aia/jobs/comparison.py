@@ -37,7 +37,7 @@ def protected(
     init_seed(config["seed"], config["reproducibility"])
     train_data, _, test_data = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
     before = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
-    notes: list[str] = []
+    notes = list(config.unread)
     views = {"undefended": _views(run, before, notes)}
     start = time.perf_counter()
     records = trainer.serve(requests, labels, train_data if trainer.uses_interactions else None) if requests else []

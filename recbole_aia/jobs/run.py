@@ -18,7 +18,7 @@ from torch import nn
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.run_keys import CEILING
 from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, load_labels, unseen_users
-from recbole_aia.errors import AttributeDataError
+from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.hook import AttackHook
 from recbole_aia.jobs.loading import exposures, restored_model, training_split
@@ -77,6 +77,8 @@ def run(config: AIAConfig) -> dict[str, Any]:
 def _unseen(config: AIAConfig, labels: LabelTable) -> NDArray[np.bool_] | None:
     """Whose labels are held out of the defense, ``[n_users - 1]``; ``None`` where nobody's are."""
     share = config["holdout_users"]
+    if share is not None and config["defense"] == "none":
+        raise ConfigValueError("holdout_users is about labels that a defense has not seen. Choose a --defense.")
     return None if share is None else unseen_users(labels, share, config["seed"])[1:].numpy()
 
 
@@ -93,7 +95,7 @@ def _run(
     def watch(trainer: DefenseTrainer) -> AttackHook:
         return AttackHook(trainer, labels, every)
 
-    notes = []
+    notes = list(config.unread)
     if stage_of(config) == "post" and config["init_checkpoint"]:
         checkpoint = Path(config["init_checkpoint"])
         before = starting_point(config, data, checkpoint)

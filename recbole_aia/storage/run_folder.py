@@ -52,7 +52,7 @@ def check_free(folder: Path, names: Sequence[str], way: str = "Give another --ou
     """Raises :class:`ConfigValueError` where a folder holds a file of one of these names; ``way`` says what to do."""
     held = next((name for name in names if (folder / name).exists()), None)
     if held is not None:
-        raise ConfigValueError(f"'{folder}' holds another job's {held}. {way}, or remove it.")
+        raise ConfigValueError(f"'{folder}' holds another run's {held}. {way}, or remove it.")
 
 
 def kept_values(config_dict: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 from hypothesis import example, given
@@ -202,7 +204,6 @@ class TestKeysThatAreMisspelt:
             ("noise_sigma", "noise_scale"),
             ("holdout", "holdout_users"),
             ("holdout_user", "holdout_users"),
-            ("unlearn_rate", "unlearn_learning_rate"),
             ("defence", "defense"),
         ],
     )
@@ -216,30 +217,42 @@ class TestKeysThatAreMisspelt:
 
 
 class TestKeysThatAreNotRead:
-    """What cannot apply is refused: a defense that ignores an option would look as if it had taken it."""
+    """What cannot apply is refused or said: a defense that ignores an option would look as if it had taken it."""
 
-    @pytest.mark.parametrize(
-        ("values", "message"),
-        [
-            ({"defense": "u2u", "multi": "sequential"}, "multi is 'sequential', and u2u at stage post does not read it"),
-            ({"defense": "d2d", "stage": "in", "multi": "sequential"}, "d2d at stage in does not read it: raid would"),
-            ({"defense": "attrcloak", "preset": "paper"}, "the defense 'attrcloak' has no preset 'paper'"),
-            ({"defense": "attrcloak", "raid_eta": 2.0}, "raid_eta is 2.0, and attrcloak does not read it: raid would"),
-            ({"defense": "calibrated", "calibrated_mode": "data_dependent"}, r"calibrated \(stage post\) would"),
-            ({"defense": "calibrated", "target": "table"}, "calibrated at stage in does not read it"),
-            ({"defense": "calibrated", "stage": "post", "calibrated_epochs": 3}, r"calibrated \(stage in\) would"),
-            ({"defense": "dp", "select": "valid_after_phase1"}, "dp does not read it"),
-            ({"holdout_users": 0.2}, "none does not read it"),
-            ({"init_checkpoint": "a.pth"}, "none does not read it"),
-        ],
+    CASES = (
+        ({"defense": "u2u", "multi": "sequential"}, "multi is 'sequential', and --defense=u2u at stage post does not"),
+        ({"defense": "d2d", "stage": "in", "multi": "sequential"}, "d2d at stage in does not read it: raid would"),
+        ({"defense": "attrcloak", "raid_eta": 2.0}, "raid_eta is 2.0, and --defense=attrcloak does not read it: raid"),
+        ({"defense": "calibrated", "calibrated_mode": "data_dependent"}, r"calibrated \(stage post\) would"),
+        ({"defense": "calibrated", "target": "table"}, "calibrated at stage in does not read it"),
+        ({"defense": "calibrated", "stage": "post", "calibrated_epochs": 3}, r"calibrated \(stage in\) would"),
+        ({"defense": "dp", "select": "valid_after_phase1"}, "dp does not read it"),
+        ({"holdout_users": 0.2}, "none does not read it"),
+        ({"init_checkpoint": "a.pth"}, "none does not read it"),
     )
-    def test_each_is_refused_in_one_line(self, values, message):
+
+    @pytest.mark.parametrize(("values", "message"), CASES)
+    def test_each_is_refused_in_one_line_on_the_command_line(self, values, message):
         with pytest.raises(ConfigValueError, match=message) as caught:
-            config(**values)
+            config(*(f"--{key}={value}" for key, value in values.items()))
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize(("values", "message"), CASES)
+    def test_each_is_said_where_a_file_or_a_dict_may_serve_several_defenses(self, values, message, caplog):
+        (said,) = config(**values).unread
+        assert re.search(message, said)
+        assert said in caplog.text
+
+    @pytest.mark.parametrize("defense", ["none", "attrcloak", "u2u", "calibrated"])
+    def test_a_preset_that_a_defense_does_not_have_is_refused_wherever_it_stands(self, defense):
+        with pytest.raises(ConfigValueError, match=f"the defense '{defense}' has no preset 'paper'"):
+            config(defense=defense, preset="paper")
+        plain = Config("BPR", "ml-100k", config_dict={"preset": "paper"})
+        with pytest.raises(ConfigValueError, match="has no preset 'paper'"):
+            with_our_defaults(plain, defense)
+
     def test_defaults_of_other_defenses_pass_as_a_runs_own_file_has_them_all(self):
-        assert config(defense="attrcloak", raid_eta=1.0, multi="joint")["defense"] == "attrcloak"
+        assert not config(defense="attrcloak", raid_eta=1.0, multi="joint").unread
 
 
 def test_a_plain_recbole_config_is_completed_and_keeps_its_own_settings():
@@ -258,10 +271,3 @@ def test_the_evaluator_alone_has_the_same_defaults_as_a_run():
 
     shipped = our_properties("BPR", "ml-100k", "none", "default")
     assert AttackSettings.from_config(shipped, {}) == AttackSettings()
-
-
-def test_every_protocol_of_the_evaluator_is_a_value_of_the_key():
-    from recbole_aia.config.keys import KEYS
-    from recbole_aia.evaluator.presets import PRESETS
-
-    assert KEYS["protocol"].expected == "one of " + ", ".join(PRESETS)

@@ -120,7 +120,7 @@ class TestRunFolder:
         assert audit(bpr, "--output_dir=out") == audit(bpr, "--output_dir=out", "--seed=1") == 0
         before = (bpr / "results.json").read_bytes()
         assert audit(bpr, f"--output_dir={bpr}") == 2
-        assert "holds another results.json" in capsys.readouterr().err
+        assert "holds another run's results.json" in capsys.readouterr().err
         assert (bpr / "results.json").read_bytes() == before
 
 
@@ -324,7 +324,7 @@ class TestNothingIsLost:
         before = Path("users.csv").read_bytes()
         np.savez("e.npz", user_tokens=arrays[0], embeddings=arrays[1])
         assert audit("--embeddings=e.npz", "--labels=users.csv", "--output_dir=.") == 2
-        assert "holds another users.csv" in capsys.readouterr().err
+        assert "holds another run's users.csv" in capsys.readouterr().err
         assert Path("users.csv").read_bytes() == before
         assert not Path("results.json").exists()
 

@@ -10,8 +10,7 @@ import torch
 
 from recbole_aia import load_run, run_recbole_aia
 from recbole_aia.cli import main
-from recbole_aia.jobs.loading import plain_state
-from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.storage.checkpoints import load_checkpoint, plain_state
 
 FAST = ["--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--attack_permutations=20"]
 

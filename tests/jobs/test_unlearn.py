@@ -14,7 +14,7 @@ from recbole_aia.jobs.loading import training_split
 from recbole_aia.jobs.unlearn import RequestOptions, add, begin, withdraw
 from recbole_aia.model import build_model
 from recbole_aia.report import results_schema
-from recbole_aia.trainer import UndefendedTrainer
+from recbole_aia.trainer import UndefendedTrainer, unlearners
 from recbole_aia.unlearning.ledger import Ledger
 from recbole_aia.unlearning.requests import Request, make_task
 
@@ -25,7 +25,8 @@ FAST = [
     "--attack_jobs=1",
     "--attack_permutations=20",
 ]
-QUICK = [*FAST, "--unlearn_max_steps=10", "--gpu_id=", "--show_progress=False"]
+PLAIN = [*FAST, "--gpu_id=", "--show_progress=False"]
+QUICK = [*PLAIN, "--unlearn_max_steps=10"]  # for defenses that descend
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def same(one, other):
 def test_the_command_writes_a_checkpoint_vectors_results_and_a_ledger(base, capsys, tmp_path):
     before = base.read_bytes()
     arguments = ["--checkpoint", str(base), "--attributes=[gender]", "--mode", "data_free", "--output_dir", "safe"]
-    assert main(["unlearn", *arguments, *QUICK]) == 0
+    assert main(["unlearn", "--defense=attrcloak", *arguments, *QUICK]) == 0
     assert base.read_bytes() == before
     assert {path.name for path in Path("safe").iterdir()} == {
         "checkpoint.pth", "config.yaml", "embeddings.npz", "ledger.json", "results.json", "run.log"
@@ -183,7 +184,7 @@ class TestLedger:
 
     def test_files_appear_together_and_an_interrupted_command_is_noticed(self, small, capsys, monkeypatch):
         base = small("BPR")
-        begin(base, "noise", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
+        begin(base, "noise", RequestOptions("[gender]"), Path("safe"), argv=PLAIN)
         before = contents("safe")
         with monkeypatch.context() as patch:
             patch.setattr("recbole_aia.jobs.unlearn.write_results", lambda *_: 1 / 0)
@@ -214,9 +215,9 @@ class _Bomb:
 
 def test_a_trusted_base_is_kept_as_plain_data_and_no_ledger_runs_code(small, capsys):
     base = small("BPR")
-    begin(base, "noise", RequestOptions("[gender]"), Path("first"), argv=QUICK)
-    begin(Path("first"), "noise", RequestOptions("[age]"), Path("safe"), trust_checkpoint=True, argv=QUICK)
-    begin(Path("first"), "noise", RequestOptions("[age]"), Path("plain"), argv=QUICK)
+    begin(base, "noise", RequestOptions("[gender]"), Path("first"), argv=PLAIN)
+    begin(Path("first"), "noise", RequestOptions("[age]"), Path("safe"), trust_checkpoint=True, argv=PLAIN)
+    begin(Path("first"), "noise", RequestOptions("[age]"), Path("plain"), argv=PLAIN)
     assert same(tensors("safe"), tensors("plain"))
     ledger = json.loads(Path("safe/ledger.json").read_text())
     assert ledger["base"] == "base.pth"
@@ -245,6 +246,27 @@ def test_what_was_unlearnt_in_the_base_stays_unlearnt(small):
     assert set(AttrCloakUnlearner(run.config, run.model).unlearn()["divergence"]) == {"gender", "age"}
 
 
+def test_the_default_is_calibrated_and_every_defense_after_training_is_offered(base, capsys):
+    arguments = ["--checkpoint", str(base), "--attributes=[gender]", "--calibrated_steps=2", *PLAIN]
+    assert main(["unlearn", "--output_dir", "safe", *arguments]) == 0
+    results = json.loads(Path("safe/results.json").read_text())
+    assert (results["run"]["defense"], results["run"]["stage"]) == ("calibrated", "post")
+    with pytest.raises(SystemExit):
+        main(["unlearn", "--help"])
+    shown = capsys.readouterr().out
+    for name in unlearners():
+        assert f"  {name} " in shown
+
+
+@pytest.mark.parametrize("defense", sorted(unlearners()))
+def test_every_defense_that_has_a_stage_after_training_unlearns(base, defense):
+    steps = {"calibrated": ["--calibrated_steps=2"], "dp": [], "noise": []}.get(defense, ["--unlearn_max_steps=2"])
+    arguments = ["--checkpoint", str(base), "--attributes=[gender]", f"--defense={defense}", *PLAIN, *steps]
+    assert main(["unlearn", "--output_dir", "safe", *arguments]) == 0
+    (record,) = json.loads(Path("safe/results.json").read_text())["unlearned"]
+    assert (record["defense"], record["attributes"]) == (defense, ["gender"])
+
+
 def test_the_bases_defense_leaves_no_settings_behind_and_arguments_win(small):
     base = small("BPR")
     state = torch.load(base, weights_only=True)
@@ -255,7 +277,7 @@ def test_the_bases_defense_leaves_no_settings_behind_and_arguments_win(small):
     config = load_run("safe").config
     found = {key: config[key] for key in ("unlearn_learning_rate", "unlearn_patience", "stage", "preset", "target")}
     assert found == {
-        "unlearn_learning_rate": 0.005, "unlearn_patience": 3, "stage": None, "preset": "default", "target": None
+        "unlearn_learning_rate": 0.005, "unlearn_patience": 3, "stage": "post", "preset": "default", "target": None
     }  # fmt: skip
     assert config["init_checkpoint"] is config["output_dir"] is None
 
@@ -290,7 +312,7 @@ def test_few_who_ask_are_told_so(base, capsys):
 
 
 def test_the_guarantee_of_dp_is_printed_and_its_noise_is_drawn_once(base, capsys):
-    begin(base, "dp", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
+    begin(base, "dp", RequestOptions("[gender]"), Path("safe"), argv=PLAIN)
     assert "guarantee: the vector of each of these users" in capsys.readouterr().out
     (note,) = json.loads(Path("safe/results.json").read_text())["run"]["notes"]
     assert note.startswith("guarantee: the vector")
@@ -320,7 +342,7 @@ def test_the_guarantee_of_dp_is_printed_and_its_noise_is_drawn_once(base, capsys
         (["--checkpoint", "BASE", "--attributes={age: 2020-01-01}"], "such as a date"),
         (["--checkpoint", "BASE", "--attributes={age: {2020-01-01: [3]}}"], "such as a date"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "empty.txt"], "nobody"),
-        (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "edge:0.0001"], "no two of those who asked"),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "edge:0.0001"], "nothing can be aligned"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--attack_views=[sreved]"], "Did you mean served"),
         (["--checkpoint", "BASE", "--attributes=[gendr]"], "Did you mean 'gender'"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "nobody.txt"], "nobody.txt cannot be read"),
@@ -332,7 +354,7 @@ def test_the_guarantee_of_dp_is_printed_and_its_noise_is_drawn_once(base, capsys
         ),
         (
             ["--checkpoint", "BASE", "--attributes=[gender]", "--defense", "u2u", "--mode", "data_free"],
-            "--mode is attr",
+            "--mode is for",
         ),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--seed=1"], "--seed is the trained model's own"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--holdout_users=0.2"], "--users says who asks"),
@@ -375,7 +397,7 @@ def test_a_file_that_is_no_ledger_is_named_in_one_line(content, capsys):
 
 def test_a_ledger_that_was_edited_is_refused_in_one_line(small, capsys):
     base = small("BPR")
-    begin(base, "noise", RequestOptions("[gender]", "random:0.1"), Path("safe"), argv=QUICK)
+    begin(base, "noise", RequestOptions("[gender]", "random:0.1"), Path("safe"), argv=PLAIN)
     ledger = json.loads(Path("safe/ledger.json").read_text())
     (entry,) = ledger["requests"]
     stranger = {**ledger, "requests": [{**entry, "users": ["stranger"]}]}
@@ -390,7 +412,7 @@ def test_a_ledger_that_was_edited_is_refused_in_one_line(small, capsys):
 
 def test_the_last_request_of_a_base_that_names_no_attributes_can_be_withdrawn(small):
     base = small("BPR", attributes=None)
-    begin(base, "noise", RequestOptions("{gender: {classes: [M, F]}}"), Path("safe"), argv=QUICK)
+    begin(base, "noise", RequestOptions("{gender: {classes: [M, F]}}"), Path("safe"), argv=PLAIN)
     withdraw(Path("safe"), 1)
     assert same(tensors("safe"), torch.load(base, weights_only=True)["state_dict"])
     assert set(json.loads(Path("safe/results.json").read_text())["worst_case"]) == {"gender"}
@@ -431,7 +453,7 @@ def test_what_was_hidden_earlier_does_not_block_a_request_for_something_else(cap
 
 
 def test_a_model_made_with_other_versions_is_said_to_be_the_same_up_to_rounding(small, capsys):
-    begin(small("BPR"), "noise", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
+    begin(small("BPR"), "noise", RequestOptions("[gender]"), Path("safe"), argv=PLAIN)
     ledger = Ledger.read(Path("safe"))
     assert ledger.versions["torch"] == torch.__version__
     main(["unlearn", "--output_dir", "safe", "--list"])
@@ -450,7 +472,7 @@ def test_a_dataset_that_comes_only_when_it_is_read_is_the_one_that_the_ledger_kn
     monkeypatch.setattr(
         "recbole_aia.data.dataset.obtain", lambda _, folder: (tmp_path / "away").rename(tmp_path / folder.name)
     )
-    begin(base, "noise", RequestOptions("[gender]"), Path("safe"), argv=QUICK)
+    begin(base, "noise", RequestOptions("[gender]"), Path("safe"), argv=PLAIN)
     assert main(["unlearn", "--output_dir", "safe", "--withdraw", "1"]) == 0
 
 

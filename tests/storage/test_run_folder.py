@@ -2,7 +2,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
-from recbole_aia import runs
+from recbole_aia.storage import run_folder
 
 
 @pytest.fixture
@@ -13,18 +13,18 @@ def without(monkeypatch):
                 raise PackageNotFoundError(name)
             return version(name)
 
-        monkeypatch.setattr(runs, "version", found)
+        monkeypatch.setattr(run_folder, "version", found)
 
     return of
 
 
 def test_a_module_of_another_distribution_has_that_ones_version(without, monkeypatch):
     without("xgboost")
-    monkeypatch.setattr(runs, "packages_distributions", lambda: {"xgboost": ["scipy"]})  # as xgboost-cpu brings it
-    assert runs.versions()["xgboost"] == version("scipy")
+    monkeypatch.setattr(run_folder, "packages_distributions", lambda: {"xgboost": ["scipy"]})  # as xgboost-cpu brings it
+    assert run_folder.versions()["xgboost"] == version("scipy")
 
 
 def test_what_cannot_be_told_does_not_end_a_run(without):
     without("POT", "nothing")
-    assert runs.versions()["POT"] == "unknown"
-    assert runs.package_version("nothing") is None
+    assert run_folder.versions()["POT"] == "unknown"
+    assert run_folder.package_version("nothing") is None

@@ -430,7 +430,7 @@ def test_the_command_prints_the_account_and_a_command_that_runs(tmp_path, capsys
     printed = capsys.readouterr().out
     assert re.search(r"ratings\.dat: rows read +1,000", printed)
     assert "F 20, M 20" in printed
-    assert "recbole-aia run --model=BPR --dataset=ml-1m '--data_path=my data' --defense=raid" in printed
+    assert "recbole-aia run --model=BPR --dataset=ml-1m '--data_path=my data' --defense=calibrated" in printed
     options = ["--epochs=1", "--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--show_progress=False"]
     run = ["run", "--model=BPR", "--dataset=ml-1m", "--data_path=my data", "--attributes=[gender]", "--output_dir=out"]
     assert main([*run, *options]) == 0
