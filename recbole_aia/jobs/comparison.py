@@ -25,7 +25,7 @@ from recbole_aia.unlearning.requests import Request, who_asked
 _FEW = 100  # users of a class who ask, below which what is hidden of them is little more than a guess
 
 
-def protected(
+def serve_and_compare(
     run: LoadedRun,
     trainer: Unlearner,
     requests: Sequence[Request],

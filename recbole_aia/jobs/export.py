@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +64,6 @@ def export_recbole(path: Path, out: Path) -> None:
         raise ConfigValueError(f"cannot write '{out}': {reason}. Give another --out.") from error
 
 
-class _WithoutCommandLine(Config):  # type: ignore[misc]
-    def _load_cmd_line(self) -> dict[str, Any]:
-        return {}
-
-
 def _stock_config(config: Any) -> Config:
     ours = known_keys()
     values = {key: value for key, value in kept_values(config.final_config_dict).items() if key not in ours}
@@ -73,6 +71,16 @@ def _stock_config(config: Any) -> Config:
         # A file, because RecBole evaluates texts in a config_dict.
         file = Path(folder) / "config.yaml"
         file.write_text(to_yaml(values), encoding="utf-8")
-        stock = _WithoutCommandLine(config_file_list=[str(file)])
-    stock.__class__ = Config
-    return stock
+        with _without_command_line():
+            return Config(config_file_list=[str(file)])
+
+
+@contextmanager
+def _without_command_line() -> Iterator[None]:
+    """Inside, RecBole's ``Config``, which reads the arguments of the process, finds none."""
+    arguments = sys.argv
+    sys.argv = arguments[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from recbole_aia.config.text import parse_arguments, parse_value
 from recbole_aia.data import LabelTable, files_digest, interactions_by_user
 from recbole_aia.errors import AIAError, AttributeDataError, CheckpointError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
-from recbole_aia.jobs.comparison import protected
+from recbole_aia.jobs.comparison import serve_and_compare
 from recbole_aia.jobs.loading import LoadedRun, bring_back, saved_config
 from recbole_aia.jobs.results import tables
 from recbole_aia.model.exposures import exposure_names
@@ -65,14 +65,14 @@ class RequestOptions:
 
 
 def begin(
-    checkpoint: Path, defense: str, asked: RequestOptions, folder: Path, trust_checkpoint: bool = False, argv: Sequence[str] = ()
+    checkpoint: Path, defense: str, options: RequestOptions, folder: Path, trust_checkpoint: bool = False, argv: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Serves a first request on a checkpoint, and opens a ledger for it.
 
     Args:
         checkpoint: of recbole-aia, or RecBole's own with ``trust_checkpoint``. It is never written to.
         defense: one that works after training.
-        asked: the request.
+        options: the request.
         folder: for the files.
         trust_checkpoint: whether the checkpoint may hold pickled objects, which can run code. It is read once and
             kept as plain data, ``base.pth``.
@@ -92,22 +92,30 @@ def begin(
         )
     if "holdout_users" in parse_arguments(argv):
         raise ConfigValueError("--holdout_users is for a run. Here, --users says who asks: random:0.8, say.")
-    base = checkpoint_file(checkpoint)
+    path = checkpoint_file(checkpoint)
+    state = read_state(path, trust_checkpoint)
     if trust_checkpoint:
-        state = plain_state(read_state(base, trust_checkpoint), base)
-        return _rebuild(Ledger(_BASE, "", "", defense, tuple(argv)), folder, asked, state)
-    return _rebuild(Ledger(str(base.resolve()), sha256(base), "", defense, tuple(argv)), folder, asked)
+        state = plain_state(state, path)
+        ledger = Ledger(_BASE, "", "", defense, tuple(argv))
+    else:
+        ledger = Ledger(str(path.resolve()), sha256(path), "", defense, tuple(argv))
+    return _with_request(ledger, folder, state, options, new_base=trust_checkpoint)
 
 
-def add(folder: Path, asked: RequestOptions) -> dict[str, Any]:
+def add(folder: Path, options: RequestOptions) -> dict[str, Any]:
     """Adds a request to the ledger in a folder; see :func:`begin`."""
-    return _rebuild(standing(folder), folder, asked)
+    ledger = standing(folder)
+    return _with_request(ledger, folder, _base_state(ledger, folder), options)
 
 
 def withdraw(folder: Path, number: int) -> dict[str, Any]:
     """Withdraws a request: the model becomes bit by bit what it would be had the request never been made."""
-    ledger = standing(folder)
-    return _rebuild(ledger.withdrawn(number), folder, None, before=ledger)
+    before = standing(folder)
+    ledger = before.withdrawn(number)
+    state = _base_state(ledger, folder)
+    # Where no request is left, what was hidden before is attacked: something has to be.
+    run, trainer = _base_model(ledger, folder, state, ledger.attributes() or before.attributes())
+    return _make(ledger, folder, run, trainer, explain=_blocked)
 
 
 def standing(folder: Path) -> Ledger:
@@ -141,27 +149,45 @@ def _versions() -> dict[str, str]:
     return {"recbole-aia": __version__, "torch": str(torch.__version__)}
 
 
-def _rebuild(
+def _base_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
+    """The base checkpoint of a ledger, read, and found to be what it was."""
+    ledger.check_base(folder / ledger.base)
+    return read_state(folder / ledger.base)
+
+
+def _with_request(
+    ledger: Ledger, folder: Path, state: Mapping[str, Any], options: RequestOptions, new_base: bool = False
+) -> dict[str, Any]:
+    """Makes the model of a ledger and one request more; ``new_base`` where the base is not a file in ``folder`` yet."""
+    attributes = options.specs()
+    planned = ledger.added(attributes, None)
+    run, trainer = _base_model(planned, folder, state, planned.attributes())
+    # Users are found in the dataset that the base's configuration names.
+    users = None if options.users is None else find_users(options.users, run.dataset, run.config["seed"])
+    return _make(ledger.added(attributes, users), folder, run, trainer, base=state if new_base else None)
+
+
+def _make(
     ledger: Ledger,
     folder: Path,
-    asked: RequestOptions | None,
-    trusted: dict[str, Any] | None = None,
-    before: Ledger | None = None,
+    run: LoadedRun,
+    trainer: Unlearner,
+    *,
+    base: Mapping[str, Any] | None = None,
+    explain: Callable[[Ledger, Sequence[Request], LabelTable, type[Unlearner], AIAError], str] | None = None,
 ) -> dict[str, Any]:
-    """Makes the protected model from a ledger and a request more.
+    """Makes the protected model of a ledger and writes all that belongs to it.
 
     Args:
-        ledger: without the request.
-        folder: of the ledger.
-        asked: the request.
-        trusted: a base that is not a file yet.
-        before: the ledger as it was, where a request is withdrawn.
+        ledger: with every request that stands.
+        folder: for the files.
+        run: the base.
+        trainer: of the base's model, which serves the requests.
+        base: the base's checkpoint, where it has to be written.
+        explain: gives the message where a request cannot be served.
     """
-    if trusted is None:
-        ledger.check_base(folder / ledger.base)
-    state = read_state(folder / ledger.base) if trusted is None else trusted
-    ledger, run, trainer = _loaded(ledger, folder, asked, state, {} if before is None else before.attributes())
-    ledger = replace(ledger, versions=_versions())
+    # Now the dataset's files are there, also those of a dataset that downloads itself.
+    ledger = replace(ledger, versions=_versions(), data=ledger.data or files_digest(run.config))
     exposure_names(run.config["attack_views"])
     labels, evaluator = trainer.load_labels(run.dataset), AttributeInferenceEvaluator(run.config)
     trainer.check(run.config, labels.names)
@@ -169,17 +195,17 @@ def _rebuild(
     for reason in evaluator.targets(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     with _made(folder), written_together(folder, FILE) as aside:
-        if trusted is not None:
-            torch.save(trusted, aside / _BASE)
+        if base is not None:
+            torch.save(base, aside / _BASE)
             ledger = replace(ledger, sha256=sha256(aside / _BASE))
         # The log too: a failure leaves what was there, and the caller says what it was.
         with run_log(run.config, aside):
             try:
-                results, after = protected(run, trainer, requests, labels, evaluator)
+                results, after = serve_and_compare(run, trainer, requests, labels, evaluator)
             except AIAError as error:
-                if before is None or not requests:
+                if explain is None or not requests:
                     raise
-                raise type(error)(_blocked(ledger, requests, labels, error)) from error
+                raise type(error)(explain(ledger, requests, labels, type(trainer), error)) from error
         torch.save({**checkpoint_state(trainer, 0), "ledger": ledger.digest()}, aside / "checkpoint.pth")
         tokens = np.asarray(run.dataset.field2id_token[run.dataset.uid_field][1:], dtype=np.str_)
         vectors = after.served.numpy(), None if after.table is None else after.table.numpy()
@@ -205,7 +231,9 @@ def _made(folder: Path) -> Iterator[None]:
         raise
 
 
-def _blocked(ledger: Ledger, requests: Sequence[Request], labels: LabelTable, error: AIAError) -> str:
+def _blocked(
+    ledger: Ledger, requests: Sequence[Request], labels: LabelTable, unlearner: type[Unlearner], error: AIAError
+) -> str:
     """Says which of the requests that would remain are of too few users, or of users too much alike."""
     few = set()
     for name in {name for request in requests for name in request.attributes}:
@@ -213,34 +241,26 @@ def _blocked(ledger: Ledger, requests: Sequence[Request], labels: LabelTable, er
         for request in requests:
             if name in request.attributes:
                 asked[slice(None) if request.users is None else request.users] = True
-        own = labels.column(name)[asked & (labels.column(name) >= 0)]
-        sizes = own.unique(return_counts=True)[1]
-        if not len(sizes) or (int(sizes.max()) < 2 if ledger.defense == "attrcloak" else len(sizes) < 2):
+        column, n_classes = labels.column(name), len(labels.classes[name])
+        sizes = [column[who & (column >= 0)].bincount(minlength=n_classes) for who in (asked, ~asked)]
+        if not unlearner.can_hide(*sizes):
             few.add(name)
-    blocking = [entry.id for entry in ledger.requests if few & set(entry.attributes)]
-    ids = blocking or [entry.id for entry in ledger.requests]
+    blocking = [filed.id for filed in ledger.requests if few & set(filed.attributes)]
+    ids = blocking or [filed.id for filed in ledger.requests]
     which = f"request {ids[0]}" if len(ids) == 1 else f"requests {', '.join(map(str, ids))}"
     return f"without it, {which} cannot be served; withdraw {'that' if len(ids) == 1 else 'those'} first. {error}"
 
 
-def _loaded(
-    ledger: Ledger, folder: Path, asked: RequestOptions | None, state: Mapping[str, Any], earlier: Mapping[str, Any]
-) -> tuple[Ledger, LoadedRun, Unlearner]:
-    """The ledger with the new request, the base model and its trainer."""
-    base, planned = folder / ledger.base, ledger if asked is None else ledger.added(asked.specs(), None)
-    unlearner = _unlearner(planned)
-    config = _config(planned, state, base, planned.attributes())
-    if not config["attributes"]:
-        config = _config(planned, state, base, earlier)  # something has to be attacked
+def _base_model(
+    ledger: Ledger, folder: Path, state: Mapping[str, Any], attributes: Mapping[str, Any]
+) -> tuple[LoadedRun, Unlearner]:
+    """The base of a ledger brought back, and the trainer of its model, configured for ``attributes``."""
+    unlearner, base = _unlearner(ledger), folder / ledger.base
+    config = _config(ledger, state, base, attributes)
     if ledger.data:
         ledger.check_data(files_digest(config))
     run = bring_back(state, base, config)
-    if asked is not None:
-        # Users are found in the dataset that the base's configuration names.
-        users = None if asked.users is None else find_users(asked.users, run.dataset, config["seed"])
-        ledger = ledger.added(asked.specs(), users)
-    # Now the files are there, also those of a dataset that downloads itself.
-    return replace(ledger, data=ledger.data or files_digest(config)), run, unlearner(config, run.model)
+    return run, unlearner(config, run.model)
 
 
 def _config(ledger: Ledger, state: Mapping[str, Any], base: Path, names: Mapping[str, Any]) -> AIAConfig:
@@ -277,12 +297,12 @@ def _unlearner(ledger: Ledger) -> type[Unlearner]:
 def _requests(ledger: Ledger, dataset: Any) -> list[Request]:
     ids = dataset.field2token_id[dataset.uid_field]
     requests = []
-    for entry in ledger.requests:
-        for name in entry.users or ():
+    for filed in ledger.requests:
+        for name in filed.users or ():
             if not ids.get(name):
                 raise ConfigValueError(
-                    f"request {entry.id} in {FILE} names '{name}', who is no user of the data. Restore the file."
+                    f"request {filed.id} in {FILE} names '{name}', who is no user of the data. Restore the file."
                 )
-        users = None if entry.users is None else torch.tensor([int(ids[name]) for name in entry.users]).long()
-        requests.append(Request(list(entry.attributes), users, entry.when))
+        users = None if filed.users is None else torch.tensor([int(ids[name]) for name in filed.users]).long()
+        requests.append(Request(list(filed.attributes), users, filed.when))
     return requests

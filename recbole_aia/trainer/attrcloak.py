@@ -69,6 +69,11 @@ class AttrCloakUnlearner(Unlearner):
         """See :attr:`Unlearner.uses_interactions`; by the key ``attrcloak_mode``."""
         return bool(self.config["attrcloak_mode"] == "data_dependent")
 
+    @classmethod
+    def can_hide(cls, asked: Tensor, others: Tensor) -> bool:
+        """See :meth:`Unlearner.can_hide`: a class of a single user has no covariance."""
+        return bool((asked > 1).any())
+
     def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
         """See :meth:`Unlearner.edit`; with ``train_data`` data-dependent, without data-free."""
         target = self.target(task)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, ClassVar, Protocol
 
+import torch
 import torch.nn.functional as F
 from recbole.trainer import Trainer
 from recbole.utils import InputType, set_color
@@ -90,9 +91,9 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     after_epoch: Callable[[int], None] | None = None
 
     def __init__(self, config: Any, model: Any) -> None:
-        view = UserEmbeddingView(model)
+        self.view = UserEmbeddingView(model)
+        _check_device(config["device"], model)
         super().__init__(with_our_defaults(config, self.defense), model)
-        self.view = view
         self.saved_model_file: str
         self.start_epoch: int
         self._phase_start = 0
@@ -238,13 +239,30 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
                 self.tensorboard.add_scalar(f"{tag}/{name}", loss, epoch_idx)
         else:
             super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
-        # The first thing that RecBole does with an epoch when its time has been taken.
+        self._epoch_ended(epoch_idx)
+
+    def _epoch_ended(self, epoch_idx: int) -> None:
+        """Calls :attr:`after_epoch`.
+
+        RecBole's ``fit`` has no hook for the end of an epoch. Logging the loss is the first thing that it does when the
+        epoch's time has been taken, so what is called from there is not counted as training.
+        """
         if self.after_epoch is not None:
             self.after_epoch(epoch_idx)
 
     def _check_nan(self, loss: Tensor) -> None:
         if not loss.isfinite():
             raise ConfigValueError("the training loss is no longer finite. Lower the learning_rate.")
+
+
+def _check_device(device: Any, model: Any) -> None:
+    """Raises :class:`ConfigValueError` where a model is elsewhere than its batches will be."""
+    wanted, found = torch.device(device), next(model.parameters()).device
+    same_index = None in (wanted.index, found.index) or wanted.index == found.index
+    if wanted.type != found.type or not same_index:
+        raise ConfigValueError(
+            f"the model is on {found} and config['device'] is {wanted}. Write model.to(config['device']) first."
+        )
 
 
 class UndefendedTrainer(DefenseTrainer):

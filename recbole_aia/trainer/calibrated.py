@@ -20,16 +20,16 @@ from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target, only_moving
 from recbole_aia.unlearning.requests import UnlearningTask
 
-_LEAST_EPOCHS = 4  # of the defended phase, where training has as many
-_EPOCH_STEPS = 20  # of alignment after an epoch that is not the last, where there are few users
-_MANY_STEPS = 3  # where there are many
-_AVERAGED = 2  # epochs at the end over whose steps weights are averaged
-_TOWER = 5  # times as many steps where what moves is shared by all users
-_ANEW = 1.0  # largest statistic, of those taken anew, at which a tower is at chance
-_PULLS = 50  # steps of an epoch in which a tower is pulled, about
-_PULL_USERS = 512  # drawn for such a step where there are more than twice as many
-_PULLS_A_DRAW = 20
-_TINY = 1e-12
+_LEAST_EPOCHS = 4  # defended epochs at least, where training has as many
+_EPOCH_STEPS = 20  # alignment steps after an epoch that is not the last, for up to FEW_USERS users
+_MANY_STEPS = 3  # the same for more users: the next epoch's alignment goes on where this one ended
+_AVERAGED = 2  # last epochs over whose steps weights are averaged
+_TOWER_STEPS = 5  # a tower takes this many times the steps: its weights are shared by all users
+_CHANCE = 1.0  # a tower counts as aligned when its re-estimated statistics are all below this
+_PULLS = 50  # pulls of a tower in an epoch, about
+_PULL_USERS = 512  # users drawn for a pull, where there are more than twice as many
+_PULLS_A_DRAW = 20  # pulls after which other users are drawn
+_TINY = 1e-12  # keeps the ratio of two gradients finite where one is zero
 
 
 _ALIGNMENT_KEYS: dict[str, Key] = {
@@ -220,6 +220,12 @@ class CalibratedUnlearner(Unlearner):
         """See :attr:`Unlearner.uses_interactions`; by the key ``calibrated_mode``."""
         return bool(self.config["calibrated_mode"] == "data_dependent")
 
+    @classmethod
+    def can_hide(cls, asked: Tensor, others: Tensor) -> bool:
+        """See :meth:`Unlearner.can_hide`: a class needs two members who move, and two users outside it."""
+        outside = (asked + others).sum() - asked
+        return bool(((asked > 1) & (outside > 1)).any())
+
     def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
         """See :meth:`Unlearner.edit`; with ``train_data`` data-dependent, without data-free."""
         target, mode = self.target(task), "data_free"
@@ -242,12 +248,12 @@ class CalibratedUnlearner(Unlearner):
             return lambda: move(target, discrepancy, steps)
 
         def rounds() -> Alignment:
-            left, outcomes = _TOWER * steps, list[Alignment]()
-            while left and (not outcomes or (outcomes[-1].before > _ANEW and outcomes[-1].steps)):
+            left, outcomes = _TOWER_STEPS * steps, list[Alignment]()
+            while left and (not outcomes or (outcomes[-1].before > _CHANCE and outcomes[-1].steps)):
                 anew = self._statistics(target.embeddings().detach(), task)
                 outcomes.append(move(target, anew, left))
                 left -= outcomes[-1].steps
-            return Alignment(outcomes[0].before, outcomes[-1].after, _TOWER * steps - left)
+            return Alignment(outcomes[0].before, outcomes[-1].after, _TOWER_STEPS * steps - left)
 
         return rounds
 

@@ -37,6 +37,11 @@ _IN: dict[str, PairLoss] = {"u2u": _mean_user_to_user, "d2d": distribution_to_di
 class _PairsAfter(Unlearner):
     """A pair loss of each attribute, plus the rank-margin regularizer on the order of each user's best items."""
 
+    @classmethod
+    def can_hide(cls, asked: Tensor, others: Tensor) -> bool:
+        """See :meth:`Unlearner.can_hide`: there must be somebody of another class to be brought to."""
+        return int((asked > 0).sum()) > 1
+
     def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
         """See :meth:`Unlearner.edit`. Needs no interactions."""
         for name, column in zip(task.names, task.labels.t(), strict=True):

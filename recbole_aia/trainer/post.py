@@ -85,6 +85,18 @@ class Unlearner(DefenseTrainer):
         """Whether this defense, as configured, trains on interactions."""
         return False
 
+    @classmethod
+    def can_hide(cls, asked: Tensor, others: Tensor) -> bool:
+        """Whether an attribute can be hidden of users who are distributed over its classes like this.
+
+        An earlier attribute that cannot, of those who ask today, is left out of a later request with a warning.
+
+        Args:
+            asked: how many of those who move are of each class, ``[K]``.
+            others: how many of those who stay are, ``[K]``.
+        """
+        return bool(asked.any())
+
     @abstractmethod
     def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
         """Edits the users and returns what the record should say of it, as plain data."""
@@ -122,7 +134,7 @@ class Unlearner(DefenseTrainer):
     def serve(self, requests: Sequence[Request], labels: LabelTable, train_data: Any = None) -> list[dict[str, Any]]:
         """Serves several requests in one unlearning; see :meth:`unlearn`. Their order does not change the result."""
         self.labels = labels
-        task = make_task(requests, self.history, labels, self.device)
+        task = make_task(requests, self.history, labels, self.device, self.can_hide)
         specs = specifications(self.config["attributes"], self.history)
         earlier = dict.fromkeys(name for record in self.history for name in record["attributes"])
         if missing := [name for name in earlier if name not in labels.names]:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView
 
-_SOLVED = 1e-3  # of the way of all users, which is what may be left of it
-_ROUNDED = 1e-6  # of where they stand, below which the graph does not tell
-_SOLVER_STEPS = 50
+_SOLVED = 1e-3  # the solver ends when what is left to move is below this share of the whole move
+_ROUNDED = 1e-6  # or below this share of the vectors themselves, which is what single precision can tell
+_SOLVER_STEPS = 50  # at most; each leaves half of the way or less, so 10 reach _SOLVED
 
 
 class Target(ABC):

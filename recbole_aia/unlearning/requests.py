@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from typing import Any, NamedTuple
@@ -48,7 +48,11 @@ class UnlearningTask:
 
 
 def make_task(
-    requests: Sequence[Request], history: Sequence[Mapping[str, Any]], labels: LabelTable, device: Any
+    requests: Sequence[Request],
+    history: Sequence[Mapping[str, Any]],
+    labels: LabelTable,
+    device: Any,
+    can_hide: Callable[[Tensor, Tensor], bool],
 ) -> UnlearningTask:
     """Everybody who asks now, with what they ask for now and asked for before.
 
@@ -57,6 +61,7 @@ def make_task(
         history: records of earlier unlearning, see :attr:`Unlearner.history`.
         labels: of all users.
         device: where the tensors of the task shall be.
+        can_hide: whether a defense can hide an attribute, from how many users of each class ask and how many do not.
 
     Raises:
         AttributeDataError: nobody who asks has a label of an attribute.
@@ -71,8 +76,17 @@ def make_task(
         who = everyone if request.users is None else request.users
         for name in set(request.attributes) & set(labels.names):
             hidden[who, labels.names.index(name)] = labels.column(name)[who]
+    others = everyone[~torch.isin(everyone, asked)]
     wanted = {name for request in requests for name in request.attributes}
-    kept = [column for column, name in enumerate(labels.names) if _serves(hidden[asked, column], name in wanted)]
+
+    def serves(column: int, name: str) -> bool:
+        """An attribute that nobody wants now must not get in the way of those that somebody does."""
+        own, n_classes = hidden[asked, column], len(labels.classes[name])
+        rest = labels.labels[others, column]
+        sizes = (each[each >= 0].bincount(minlength=n_classes) for each in (own, rest))
+        return bool((own >= 0).any()) and (name in wanted or can_hide(*sizes))
+
+    kept = [column for column, name in enumerate(labels.names) if serves(column, name)]
     names = tuple(labels.names[column] for column in kept)
     missing = [name for request in requests for name in request.attributes if name not in names]
     if missing:
@@ -83,9 +97,8 @@ def make_task(
     if left:
         getLogger().warning(
             f"{', '.join(left)}, hidden earlier, may come back for those who ask now: too few of them have a class in "
-            "common. Nobody asks for it now."
+            "common, or all have. Nobody asks for it now."
         )
-    others = everyone[~torch.isin(everyone, asked)]
     return UnlearningTask(
         users=asked.to(device),
         labels=hidden[asked][:, kept].to(device),
@@ -95,15 +108,6 @@ def make_task(
         names=names,
         classes={name: labels.classes[name] for name in names},
     )
-
-
-def _serves(column: Tensor, wanted: bool) -> bool:
-    """Whether an attribute can be hidden of users with these labels; one that nobody wants now must not get in the way.
-
-    ``column`` is ``[n]``, -1 where there is nothing to hide.
-    """
-    sizes = column[column >= 0].bincount()
-    return len(sizes) > 0 and (wanted or int(sizes.max()) > 1)
 
 
 def who_asked(history: Sequence[Mapping[str, Any]], name: str, n_users: int) -> Tensor:

@@ -74,7 +74,7 @@ class TestAfterTraining:
         values = {"calibrated_steps": 60, **TOWER}
         left, steps = [], []
         for anew in (float("inf"), calibrated._ANEW):
-            monkeypatch.setattr(calibrated, "_ANEW", anew)
+            monkeypatch.setattr(calibrated, "_CHANCE", anew)
             trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, "DMF", **values)
             record = trainer.unlearn(labels=labels)
             left.append(statistics(trainer, labels).max())

@@ -27,7 +27,7 @@ def test_who_moves_for_one_attribute_is_still_known_by_the_others():
 
 def test_what_was_hidden_earlier_is_hidden_with_what_is_asked_now():
     history = [{"attributes": ["gender"], "users": [1, 2, 3]}]
-    request = make_task([Request(["age"], torch.tensor([1, 3, 4]))], history, LABELS, "cpu")
+    request = make_task([Request(["age"], torch.tensor([1, 3, 4]))], history, LABELS, "cpu", hides_all)
     assert request.names == ("gender", "age")
     assert request.labels.tolist() == [[0, 1], [0, 0], [-1, 1]]
 
