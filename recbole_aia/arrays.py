@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from recbole_aia._typing import FloatArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
 from recbole_aia.losses import EXACT_USERS, FEW_USERS, aligned, steps_for, transport
@@ -20,7 +20,7 @@ _TRANSPORT_USERS = 10_000  # from which on classes are transported first: their 
 _SILENT = 0.01  # share of zeros from which on they are a tower's silent units, which an affine map would wake
 
 
-def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed: int = 0) -> NDArray[np.floating[Any]]:
+def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed: int = 0) -> FloatArray:
     """Moves user embeddings until the statistics of :class:`~recbole_aia.losses.ClassDiscrepancy` are at chance.
 
     Needs no model and no interactions. For few users it is a descent alone (:func:`~recbole_aia.losses.align`); classes

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from recbole.utils import init_seed
 
+from recbole_aia._typing import FloatArray
 from recbole_aia.compat import plain
 from recbole_aia.data import LabelTable, prepare_loaders
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.keys import CEILING
 from recbole_aia.model import scores_users
-from recbole_aia.model.exposures import FloatArray, exposure_names, vector_exposures
+from recbole_aia.model.exposures import exposure_names, vector_exposures
 from recbole_aia.quick_start import run_results
 from recbole_aia.runs import LoadedRun, exposed
 from recbole_aia.trainer import PostTrainer, Trained

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from recbole.utils import init_logger, set_color
 from recbole.utils.logger import RemoveColorFilter
 
+from recbole_aia._typing import FloatArray
 from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
 from recbole_aia.config import PRESENTATION_KEYS, AIAConfig
@@ -29,7 +30,7 @@ from recbole_aia.files import write_whole
 from recbole_aia.hook import AttackHook
 from recbole_aia.keys import CEILING
 from recbole_aia.model import view_class
-from recbole_aia.model.exposures import FloatArray, exposure_names, needs_model, vector_exposures
+from recbole_aia.model.exposures import exposure_names, needs_model, vector_exposures
 from recbole_aia.report import (
     SCHEMA,
     attack_table,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from recbole.utils import init_seed
 from torch import Tensor, nn
 
+from recbole_aia._typing import FloatArray
 from recbole_aia.checkpoint import load_checkpoint
 from recbole_aia.compat import plain
 from recbole_aia.config import AIAConfig
@@ -26,7 +27,7 @@ from recbole_aia.data import create_dataset
 from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.evaluator import AttackReport
 from recbole_aia.model import UserEmbeddingView, build_model, restore, view_class
-from recbole_aia.model.exposures import OF_VECTORS, FloatArray, expose, interaction_matrix, ranked_items
+from recbole_aia.model.exposures import OF_VECTORS, expose, interaction_matrix, ranked_items
 from recbole_aia.text import to_yaml
 from recbole_aia.version import __version__
 

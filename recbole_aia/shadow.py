@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recbole_aia._typing import BoolArray, FloatArray, IntArray
 from recbole_aia.evaluator import Attacker, registered_attackers
 from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.attackers.inner import inner_folds
@@ -15,9 +15,6 @@ from recbole_aia.evaluator.labels import Target, encode_labels
 from recbole_aia.evaluator.metrics import advantage, one_vs_rest_auc
 from recbole_aia.evaluator.protocol import assign_folds, task_seed
 from recbole_aia.evaluator.statistics import floor95, permuted_advantages
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 #: A defense: undefended embeddings ``[m, d]`` and labels ``[m, A]`` (-1: not known) to defended embeddings ``[m, d]``.
 Protect = Callable[[FloatArray, IntArray], FloatArray]
@@ -151,13 +148,13 @@ def _rehearsals(
     ]
 
 
-def _reversed(attacker: type[Attacker], rehearsals: Sequence[_Rehearsal], source: str, seed: int) -> NDArray[np.bool_]:
+def _reversed(attacker: type[Attacker], rehearsals: Sequence[_Rehearsal], source: str, seed: int) -> BoolArray:
     """Which classes' answers come out reversed in rehearsals, ``[K]``."""
     aucs = []
     for learned, codes, others, other_codes in rehearsals:
         fitted = attacker().fit(learned[source], codes, seed)
         aucs.append(one_vs_rest_auc(other_codes, fitted.predict_proba(others)))
-    below: NDArray[np.bool_] = np.mean(aucs, axis=0) < 0.5
+    below: BoolArray = np.mean(aucs, axis=0) < 0.5
     return below
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.integer[Any]]
+from recbole_aia._typing import BoolArray, IntArray
 
 _LEAST_OF_A_CLASS = 50
 _LEAST_LEAKED = 2
@@ -34,7 +31,7 @@ def draw_users(classes: IntArray, limit: int | None, seed: int) -> IntArray:
     return np.sort(np.concatenate(drawn))
 
 
-def leaked_users(classes: IntArray, known: NDArray[np.bool_], ratio: float, seed: int) -> IntArray:
+def leaked_users(classes: IntArray, known: BoolArray, ratio: float, seed: int) -> IntArray:
     """Draws a share of all users from those outside a fold, the same share of every class, rounded up.
 
     Draws of one seed are nested: those of a smaller ratio are among those of a larger one.

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator.attackers import registered_attackers
 from recbole_aia.evaluator.evidence import Evidence
@@ -29,9 +29,6 @@ from recbole_aia.evaluator.statistics import (
     majority_floor,
     permuted_advantages,
 )
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 _COUNT_METRICS = {
     "balanced_accuracy": balanced_accuracy,

@@ -6,13 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from recbole_aia._typing import FloatArray
 from recbole_aia.evaluator.protocol import HeldOut
 from recbole_aia.evaluator.statistics import corrected_difference, holm
-
-FloatArray = NDArray[np.floating[Any]]
 
 _PAIR = ("view", "attribute", "attacker", "leak_ratio")
 

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
-from numpy.typing import NDArray
 
+from recbole_aia._typing import IntArray
 from recbole_aia.errors import AttributeDataError
-
-IntArray = NDArray[np.integer[Any]]
 
 
 class TooFewUsersError(AttributeDataError):

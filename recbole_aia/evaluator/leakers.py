@@ -10,15 +10,13 @@ import pandas as pd  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from recbole_aia._typing import BoolArray, FloatArray, IntArray
 from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.evidence import Evidence
 from recbole_aia.evaluator.labels import Target
 from recbole_aia.evaluator.metrics import advantage, auc_from_rank_sums, one_vs_rest_auc
 from recbole_aia.evaluator.protocol import HeldOut
 from recbole_aia.evaluator.statistics import floor95, permuted_advantages
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 _KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
 #: Of :func:`users`.
@@ -107,7 +105,7 @@ def summary(row: Mapping[str, Any], evidence: Evidence, activity: IntArray | Non
     return found
 
 
-def among(row: Mapping[str, Any], evidence: Evidence, asked: NDArray[np.bool_]) -> dict[str, Any]:
+def among(row: Mapping[str, Any], evidence: Evidence, asked: BoolArray) -> dict[str, Any]:
     """What the attacker of a row gains among some users. Nothing is trained again, see :func:`by_activity`.
 
     Args:
@@ -125,7 +123,7 @@ def among(row: Mapping[str, Any], evidence: Evidence, asked: NDArray[np.bool_]) 
 
 
 def worst_among(
-    rows: Sequence[Mapping[str, Any]], evidence: Sequence[Evidence], asked: NDArray[np.bool_]
+    rows: Sequence[Mapping[str, Any]], evidence: Sequence[Evidence], asked: BoolArray
 ) -> dict[str, Any] | None:
     """The attacker that gains most among some users, with the floor of the best of as many; see :func:`among`.
 

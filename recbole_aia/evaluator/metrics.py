@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+from recbole_aia._typing import FloatArray, IntArray
 
 
 def confusion_counts(true: IntArray, predicted: IntArray, n_classes: int) -> IntArray:

@@ -13,18 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.evaluator.attackers import Attacker
 from recbole_aia.evaluator.attackers.base import Job
 from recbole_aia.evaluator.draws import draw_users, leaked_users
 from recbole_aia.evaluator.labels import Target
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,12 @@ import pandas as pd  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from texttable import Texttable
 
+from recbole_aia._typing import BoolArray, IntArray
 from recbole_aia.evaluator import leakers
 from recbole_aia.evaluator.evidence import Evidence, compare
 from recbole_aia.evaluator.statistics import floor95
 from recbole_aia.files import write_whole
 from recbole_aia.keys import CEILING
-
-IntArray = NDArray[np.integer[Any]]
 
 _KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
 
@@ -93,14 +92,14 @@ class AttackReport:
         frames = [leakers.users(row, each, tokens, activity) for row, each in self._strongest()]
         return pd.concat(frames) if frames else pd.DataFrame(columns=leakers.COLUMNS)
 
-    def among(self, users: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    def among(self, users: BoolArray) -> list[dict[str, Any]]:
         """What each attacker, trained on everybody, gains among some ``users [n_users]``; a line for each row.
 
         See :func:`~recbole_aia.evaluator.leakers.among`.
         """
         return [leakers.among(row, each, users) for row, each in zip(self.rows, self.evidence, strict=False)]
 
-    def worst_among(self, users: NDArray[np.bool_]) -> dict[str, dict[str, Any] | None]:
+    def worst_among(self, users: BoolArray) -> dict[str, dict[str, Any] | None]:
         """As :meth:`worst_case`, among some ``users [n_users]``; None where they are too few.
 
         See :func:`~recbole_aia.evaluator.leakers.worst_among`. Without evidence there is none.

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata, t
 
+from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.evaluator.metrics import advantage, auc_from_rank_sums
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 _SHARED_USERS = np.sqrt(2.0)
 _CHUNK_BYTES = 2**26

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 
+from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError, UnsupportedModelError
 from recbole_aia.keys import VIEWS
 from recbole_aia.model.views import UserEmbeddingView
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Those that are the vectors themselves; the others need the model and its training interactions.
 OF_VECTORS = frozenset({"served", "table", "both"})
@@ -169,7 +167,7 @@ def top_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> sp.csr_ma
     return sp.csr_matrix((np.ones(ends[-1], dtype=np.float32), items[listed], ends), shape=seen.shape)
 
 
-def ranked_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> tuple[NDArray[np.integer[Any]], FloatArray]:
+def ranked_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> tuple[IntArray, FloatArray]:
     """The best items of each user, and their logits, best first, both ``[n_users - 1, min(k, n_items - 1)]``.
 
     As in RecBole's full-sort evaluation, what a user has seen is not recommended: where nothing else is left, the

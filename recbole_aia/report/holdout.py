@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from recbole_aia._typing import BoolArray
 from recbole_aia.evaluator import AttackReport
 from recbole_aia.keys import CEILING
 
 
-def holdout_findings(report: AttackReport, unseen: NDArray[np.bool_], share: float) -> dict[str, Any]:
+def holdout_findings(report: AttackReport, unseen: BoolArray, share: float) -> dict[str, Any]:
     """What attackers, trained on everybody, gain among users whose labels the defense saw, and among the others.
 
     Args:

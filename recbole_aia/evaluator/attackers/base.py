@@ -8,19 +8,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from typing_extensions import Self
 
+from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.evaluator.attackers.inner import InnerScores, inner_folds, mean_auc
 from recbole_aia.evaluator.draws import draw_users
 from recbole_aia.evaluator.metrics import advantage
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 _TUNING_FOLDS = 3
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from typing_extensions import Self
 from xgboost import XGBClassifier
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+from recbole_aia._typing import BoolArray, FloatArray, IntArray
 
 #: Values of a dimension that are closer than this are one value to scikit-learn's trees.
 _EQUAL_VALUES = 1e-7
@@ -76,7 +72,7 @@ class BoostedStumps(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _best_split(
-    weights: FloatArray, classes: IntArray, n_classes: int, order: IntArray, splits: NDArray[np.bool_]
+    weights: FloatArray, classes: IntArray, n_classes: int, order: IntArray, splits: BoolArray
 ) -> tuple[int, int, int, int]:
     """The dimension and the place in its order after which to split, and the classes left and right of it.
 

@@ -5,22 +5,19 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from typing_extensions import Self
 
+from recbole_aia._typing import BoolArray, FloatArray, IntArray
 from recbole_aia.evaluator.attackers.base import Attacker, EstimatorAttacker, Job, register_attacker
 from recbole_aia.evaluator.attackers.densities import GaussianClassifier, MarginSVC
 from recbole_aia.evaluator.attackers.inner import InnerScores, inner_folds, mean_auc
 from recbole_aia.evaluator.attackers.networks import LogisticAttacker, MlpAttacker
 from recbole_aia.evaluator.attackers.trees import TunedXgboostAttacker
 from recbole_aia.evaluator.metrics import advantage
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 #: Known users are held out in five folds; three are enough where there are many, in half of the time.
 _INNER_FOLDS, _INNER_FOLDS_OF_MANY, _FEW_USERS = 5, 3, 2000
@@ -92,7 +89,7 @@ class FlipAwareAttacker(Attacker):
         return invert(self._base.predict_proba(embeddings), self._inverted)
 
 
-def invert(probabilities: FloatArray, inverted: NDArray[np.bool_]) -> FloatArray:
+def invert(probabilities: FloatArray, inverted: BoolArray) -> FloatArray:
     """Reverses the order of users in some columns.
 
     Args:

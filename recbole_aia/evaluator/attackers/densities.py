@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.naive_bayes import GaussianNB
@@ -14,10 +13,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from typing_extensions import Self
 
+from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 
 class MarginSVC(SVC):  # type: ignore[misc]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
+from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.evaluator.metrics import one_vs_rest_auc
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 #: Rows to learn from and rows to answer for.
 Fold = tuple[IntArray, IntArray]

@@ -9,15 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from typing_extensions import Self
 
+from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.evaluator.attackers.training import BATCH, train
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 _waiting: ContextVar[list[Perceptron] | None] = ContextVar("waiting", default=None)
 

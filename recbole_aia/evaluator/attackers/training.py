@@ -5,19 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+from recbole_aia._typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from recbole_aia.evaluator.attackers.perceptron import Perceptron
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 #: Users of a batch; scikit-learn's.
 BATCH = 200

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 from typing_extensions import Self
 from xgboost import XGBClassifier
 
+from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
 from recbole_aia.evaluator.attackers.boosting import BoostedStumps
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 
 @register_attacker
