@@ -14,9 +14,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from typing_extensions import Self
 
 from recbole_aia._typing import FloatArray, IntArray
-from recbole_aia.evaluator.attackers.training import BATCH, train
+from recbole_aia.evaluator.attackers.training import NetworkJob, TrainedNetwork, train
 
-_waiting: ContextVar[list[Perceptron] | None] = ContextVar("waiting", default=None)
+#: Networks that wait for the end of :func:`trained_together`, each with its job; None outside of it.
+_waiting: ContextVar[list[tuple[Perceptron, NetworkJob]] | None] = ContextVar("waiting", default=None)
 
 
 class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -67,12 +68,12 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: FloatArray, y: IntArray, sample_weight: FloatArray | None = None) -> Self:  # noqa: N803
         """Learns from ``[n, d]`` and classes ``[n]`` in ``0..K-1``, each present, users weighted by ``[n]``."""
         self.classes_ = np.arange(y.max() + 1)
-        self._users = (np.asarray(X, np.float32), y, sample_weight)
+        job = self._job(np.asarray(X, np.float32), y, sample_weight)
         waiting = _waiting.get()
         if waiting is None:
-            train([self])
+            self._take(train([job])[0])
         else:
-            waiting.append(self)
+            waiting.append((self, job))
         return self
 
     def predict_proba(self, X: FloatArray) -> FloatArray:  # noqa: N803  scikit-learn's name
@@ -88,16 +89,24 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         probabilities: FloatArray = softmax(logits, axis=1)
         return probabilities
 
-    @property
-    def _units(self) -> tuple[int, ...]:
+    def _job(self, embeddings: FloatArray, classes: IntArray, weights: FloatArray | None) -> NetworkJob:
         outputs = 1 if len(self.classes_) == 2 else len(self.classes_)
-        return (self._users[0].shape[1], *self.hidden_layer_sizes, outputs)
+        return NetworkJob(
+            embeddings,
+            classes,
+            weights,
+            units=(embeddings.shape[1], *self.hidden_layer_sizes, outputs),
+            alpha=self.alpha,
+            even_penalty=self.even_penalty,
+            learning_rate=self.learning_rate_init,
+            max_epochs=self.max_iter,
+            seed=self.random_state,
+            device=self.device,
+        )
 
-    @property
-    def _kind(self) -> tuple[Any, ...]:
-        """What networks must have in common to be trained side by side."""
-        steps = -(-len(self._users[1]) // BATCH)
-        return self._units, steps, self.learning_rate_init, self.max_iter, self.device, self.even_penalty
+    def _take(self, trained: TrainedNetwork) -> None:
+        self.coefs_, self.intercepts_, self.loss_curve_ = trained
+        self.n_iter_ = len(self.loss_curve_)
 
 
 @contextmanager
@@ -106,11 +115,12 @@ def trained_together() -> Iterator[None]:
     token = _waiting.set([])
     try:
         yield
-        networks = _waiting.get() or []
+        waiting = _waiting.get() or []
     finally:
         _waiting.reset(token)
-    groups: dict[tuple[Any, ...], list[Perceptron]] = {}
-    for network in networks:
-        groups.setdefault(network._kind, []).append(network)
+    groups: dict[tuple[Any, ...], list[tuple[Perceptron, NetworkJob]]] = {}
+    for network, job in waiting:
+        groups.setdefault(job.kind, []).append((network, job))
     for group in groups.values():
-        train(group)
+        for (network, _), trained in zip(group, train([job for _, job in group]), strict=True):
+            network._take(trained)
