@@ -32,8 +32,9 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     Args:
         embeddings: ``[n_users, d]``, finite numbers.
         labels: one value a user: an array, list or Series, a mapping from attribute to such, or a DataFrame. -1, None,
-            NaN and "" mean not known: such users do not move for that attribute. The order of four and more classes
-            is hidden too: numbers in theirs, text in the alphabet's (give 0, 1, 2 for "5-9", "10-19", "20-29").
+            NaN and "" mean not known: such users do not move for that attribute. Where there are four and more
+            classes, their order is hidden too. Text is ordered by the numbers in it ("5-9" before "10-19"), then as
+            Python orders text; give the numbers 0, 1, 2, ... for another order.
         max_steps: of the descent, >= 0. Where ``None``, what takes one to two seconds for 64 dimensions: 100 steps for
             up to 2,048 users; above that fewer, down to one for a million, by random features; in proportion more for
             more dimensions. Where given, up to 10,000 users are compared pair by pair; as many as

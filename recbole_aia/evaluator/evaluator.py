@@ -92,8 +92,10 @@ class AttributeInferenceEvaluator:
         Args:
             embeddings: ``[n_users, d]``, finite numbers, without RecBole's padding user.
             labels: one value a user: an array, list or Series (then called ``attribute``), a
-                mapping from attribute to such, or a DataFrame. -1, None, NaN and "" mean not known.
-            class_names: for an attribute, the names of its classes ``0..K-1``.
+                mapping from attribute to such, or a DataFrame. -1, None, NaN and "" mean not known. Classes are
+                ordered by number, text by the numbers in it ("5-9" before "10-19") and then as Python orders text.
+            class_names: for an attribute, the names of its classes ``0..K-1``, in an order of your own; labels are
+                then these names or the numbers ``0..K-1``.
             state: what the embeddings are: ``undefended`` or ``defended``.
             view: which of the model's vectors they are.
 

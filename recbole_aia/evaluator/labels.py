@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 
+from recbole_aia._natural import natural_key
 from recbole_aia._typing import IntArray
 from recbole_aia.errors import AttributeDataError
 
@@ -98,8 +99,10 @@ def _classes(name: str, values: list[Any], class_names: Sequence[str] | None) ->
     if class_names is not None:
         names = [str(label) for label in class_names]
         return names, [_position(name, value, names) for value in values]
-    key = None if all(isinstance(value, Real) for value in values) else _text
-    names = list(dict.fromkeys(_text(value) for value in sorted(values, key=key)))
+    if all(isinstance(value, Real) for value in values):
+        names = list(dict.fromkeys(map(_text, sorted(values))))
+    else:
+        names = sorted(set(map(_text, values)), key=natural_key)
     return names, [names.index(_text(value)) for value in values]
 
 
