@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -77,6 +76,8 @@ def task_seed(seed: int, *parts: str | int) -> int:
 
 def assign_folds(target: Target, folds: int, repeats: int, seed: int) -> IntArray:
     """Stratified folds, ``[repeats, n]``, the same for every attacker and state."""
+    from sklearn.model_selection import StratifiedKFold
+
     fold_of = np.empty((repeats, len(target.codes)), dtype=np.int64)
     for repeat in range(repeats):
         splitter = StratifiedKFold(folds, shuffle=True, random_state=task_seed(seed, target.name, "folds", repeat))
@@ -205,7 +206,11 @@ def _known(target: Target, fold_of: IntArray, fold: int, share: float | None, se
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread everywhere: sums then have one order, whatever the number of processes."""
+    """One thread everywhere: sums then have one order, whatever the number of processes.
+
+    Only libraries that are loaded by now are limited. Those of scikit-learn's thread pool come with ``sklearn.base``,
+    which the attackers' modules import; XGBoost, loaded by the first fit, is told ``n_jobs=1``.
+    """
     threads = torch.get_num_threads()
     try:
         with threadpool_limits(1):

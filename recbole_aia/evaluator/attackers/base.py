@@ -8,10 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from typing_extensions import Self
 
 from recbole_aia._typing import FloatArray, IntArray
@@ -138,20 +134,27 @@ class EstimatorAttacker(Attacker):
         drawn = draw_users(job.classes, self._tuning_users, job.seed)
         embeddings, classes = job.embeddings[drawn], job.classes[drawn]
         folds = inner_folds(classes, _TUNING_FOLDS, job.seed)
+        if not folds:
+            return grid[0]
         tries = [(options, Job(embeddings[known], classes[known], job.seed)) for options in grid for known, _ in folds]
-        answers = iter(self._fitted_many(tries))
-
-        def gain(_: dict[str, Any]) -> float:
-            scores = [self._probabilities(next(answers), embeddings[others]) for _, others in folds]
-            return float(advantage(mean_auc(classes, InnerScores.of(folds, scores))))
-
-        return max(grid, key=gain)
+        models = list(self._fitted_many(tries))
+        gains = []
+        for start in range(0, len(models), len(folds)):
+            own = models[start : start + len(folds)]
+            scores = [self._probabilities(model, embeddings[rows]) for model, (_, rows) in zip(own, folds, strict=True)]
+            gains.append(float(advantage(mean_auc(classes, InnerScores.of(folds, scores)))))
+        return grid[gains.index(max(gains))]
 
     def _fitted_many(self, jobs: Iterable[tuple[dict[str, Any], Job]]) -> Iterable[Any]:
         """A fitted model for each choice of parameters and job; one by one unless a subclass knows better."""
         return (self._fitted(options, job) for options, job in jobs)
 
     def _fitted(self, options: dict[str, Any], job: Job) -> Any:
+        from sklearn.dummy import DummyClassifier
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         embeddings, classes, seed = job
         estimator = self._estimator(len(classes), seed).set_params(**options)
         if not np.ptp(embeddings, axis=0).any():

@@ -6,9 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from typing_extensions import Self
 
 from recbole_aia._typing import BoolArray, FloatArray, IntArray
@@ -131,6 +128,10 @@ class EnsembleAttacker(Attacker):
 
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
         """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         job = Job(embeddings, classes, seed)
         inner = [_held_out(base, job, self.device) for base in self._bases]
         said = [_centered_logs(each.scores) for each in inner if each is not None]

@@ -8,27 +8,42 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import SVC
 from typing_extensions import Self
 
 from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
 
 
-class MarginSVC(SVC):  # type: ignore[misc]
+class MarginSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     r"""A support vector classifier whose probabilities are a softmax of its margins.
 
     scikit-learn's own come from Platt's five inner fits, at five times the price, and are not calibrated
     on small data either. With two classes the softmax of :math:`(-f, f)` keeps the order of users, so
     that the AUC is that of the margin f, and the sign of f remains the answer. With more it is taken over
     the one-versus-rest decision values; votes of the pairwise machines that are tied go by confidence.
+
+    Args:
+        C: price of a user on the wrong side of the margin, > 0.
+        class_weight: ``balanced`` for classes that count equally; ``None`` for users that do.
+        random_state: seed.
     """
+
+    def __init__(self, C: float = 1.0, class_weight: str | None = None, random_state: int = 0) -> None:  # noqa: N803
+        self.C = C
+        self.class_weight = class_weight
+        self.random_state = random_state
+
+    def fit(self, X: FloatArray, y: IntArray) -> Self:  # noqa: N803  scikit-learn's name
+        """Learns from ``[n, d]`` and classes ``[n]`` in ``0..K-1``, each present."""
+        from sklearn.svm import SVC
+
+        self._machine = SVC(C=self.C, class_weight=self.class_weight, random_state=self.random_state).fit(X, y)
+        self.classes_ = self._machine.classes_
+        return self
 
     def predict_proba(self, X: FloatArray) -> FloatArray:  # noqa: N803  scikit-learn's name
         """Class probabilities, ``[m, K]``."""
-        margins = self.decision_function(X)
+        margins = self._machine.decision_function(X)
         if margins.ndim == 1:
             margins = np.stack([-margins, margins], axis=1)
         probabilities: FloatArray = softmax(margins, axis=1)
@@ -64,6 +79,8 @@ class NaiveBayesAttacker(EstimatorAttacker):
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.naive_bayes import GaussianNB
+
         return GaussianNB()
 
 
@@ -144,6 +161,8 @@ class KnnAttacker(EstimatorAttacker):
     _standardized = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.neighbors import KNeighborsClassifier
+
         return KNeighborsClassifier()
 
     def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
@@ -152,6 +171,8 @@ class KnnAttacker(EstimatorAttacker):
         return tuple({"n_neighbors": k} for k in dict.fromkeys(min(k, most) for k in (30, 10, 100)))
 
     def _probabilities(self, model: Any, embeddings: FloatArray) -> FloatArray:
+        from sklearn.neighbors import KNeighborsClassifier
+
         last = model[-1]
         shares = super()._probabilities(model, embeddings)
         if not isinstance(last, KNeighborsClassifier):

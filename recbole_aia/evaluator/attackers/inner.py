@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
 
 from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.evaluator.metrics import one_vs_rest_auc
@@ -44,6 +43,8 @@ def inner_folds(classes: IntArray, folds: int, seed: int) -> list[Fold]:
     Returns:
         Nothing where a class has a single member, so that no one can be held out.
     """
+    from sklearn.model_selection import StratifiedKFold
+
     folds = min(folds, int(np.bincount(classes).min()))
     if folds < 2:
         return []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sklearn.linear_model import LogisticRegression
 from typing_extensions import Self
 
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, Job, register_attacker
@@ -46,6 +45,8 @@ class LogisticAttacker(EstimatorAttacker):
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.linear_model import LogisticRegression
+
         return LogisticRegression(C=0.1, max_iter=300, random_state=seed)
 
 

@@ -8,12 +8,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.tree import DecisionTreeClassifier
-from xgboost import XGBClassifier
-
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
 from recbole_aia.evaluator.attackers.boosting import BoostedStumps, HistogramBoosting
 from recbole_aia.evaluator.attackers.densities import MarginSVC
@@ -94,6 +88,8 @@ class RaidDecisionTreeAttacker(EstimatorAttacker):
     most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.tree import DecisionTreeClassifier
+
         return DecisionTreeClassifier(random_state=seed)
 
 
@@ -124,6 +120,8 @@ class RaidNaiveBayesAttacker(EstimatorAttacker):
     most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.naive_bayes import GaussianNB
+
         return GaussianNB()
 
 
@@ -138,6 +136,8 @@ class RaidKnnAttacker(EstimatorAttacker):
     name = "knn_raid"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.neighbors import KNeighborsClassifier
+
         return KNeighborsClassifier()
 
 
@@ -153,6 +153,8 @@ class RaidRandomForestAttacker(EstimatorAttacker):
     most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.ensemble import RandomForestClassifier
+
         return RandomForestClassifier(n_estimators=100, max_depth=20, n_jobs=1, random_state=seed)
 
 
@@ -203,6 +205,8 @@ class RaidXgboostAttacker(EstimatorAttacker):
     uses_device = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from xgboost import XGBClassifier
+
         return XGBClassifier(device=self.device, n_jobs=1, random_state=seed)
 
 
@@ -241,6 +245,8 @@ class OkttonXgboostAttacker(EstimatorAttacker):
     _balance = "undersample"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from xgboost import XGBClassifier
+
         return XGBClassifier(
             max_depth=4, n_estimators=50, learning_rate=0.5, device=self.device, n_jobs=1, random_state=seed
         )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recbole_aia._typing import BoolArray, FloatArray, IntArray
-from recbole_aia.evaluator import Attacker, registered_attackers
+from recbole_aia.evaluator.attackers import Attacker, registered_attackers
 from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.attackers.inner import inner_folds
 from recbole_aia.evaluator.labels import Target, encode_labels
