@@ -57,8 +57,8 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
         raise AttributeDataError("there are no labels. Give at least one attribute to hide.")
     codes = np.full((len(points), len(columns)), -1)
     for a, (name, column) in enumerate(columns.items()):
-        target = encode_labels(name, column, len(points), folds=1)
-        codes[target.users, a] = target.codes
+        attribute = encode_labels(name, column, len(points), folds=1)
+        codes[attribute.users, a] = attribute.codes
     users, known = torch.from_numpy(points), torch.from_numpy(codes)
     # Single precision about the mean of each dimension, and of the difference alone: who does not move stays exactly.
     center, silent = users.mean(0), users == 0

@@ -82,7 +82,7 @@ def run_recbole_aia(
     labels = load_labels(config, data)
     trainer_class(config).check(config, labels.names)
     unseen = _unseen(config, labels)
-    for reason in evaluator.targets(labels.columns(), data.user_num - 1, labels.classes)[1].values():
+    for reason in evaluator.attacked_attributes(labels.columns(), data.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     folder = _output_dir(config)
     with run_log(config, folder):

@@ -172,7 +172,7 @@ def _rebuild(
     labels, evaluator = trainer.load_labels(run.dataset), AttributeInferenceEvaluator(run.config)
     trainer.check(run.config, labels.names)
     wishes = _wishes(ledger, run.dataset)
-    for reason in evaluator.targets(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
+    for reason in evaluator.attacked_attributes(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     with _made(folder), written_together(folder, FILE) as aside:
         if trusted is not None:

@@ -11,7 +11,7 @@ from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator.attackers import registered_attackers
 from recbole_aia.evaluator.evidence import Evidence
-from recbole_aia.evaluator.labels import Target, TooFewUsersError, encode_labels, label_columns
+from recbole_aia.evaluator.labels import AttackedAttribute, TooFewUsersError, encode_labels, label_columns
 from recbole_aia.evaluator.metrics import (
     accuracy,
     advantage,
@@ -56,9 +56,9 @@ class AttributeInferenceEvaluator:
     def __init__(self, config: Any = None, **overrides: Any) -> None:
         self.settings = AttackSettings.from_config(config, overrides)
 
-    def targets(
+    def attacked_attributes(
         self, labels: Any, n_users: int, class_names: Mapping[str, Sequence[str]] | None = None
-    ) -> tuple[list[Target], dict[str, str]]:
+    ) -> tuple[list[AttackedAttribute], dict[str, str]]:
         """What can be attacked in these labels; called before a long training, it finds mistakes early.
 
         Returns:
@@ -67,16 +67,16 @@ class AttributeInferenceEvaluator:
         Raises:
             AttributeDataError: labels of another shape, or none that can be attacked with this many folds.
         """
-        targets, skipped, names = [], {}, class_names or {}
+        attributes, skipped, names = [], {}, class_names or {}
         for name, column in label_columns(labels).items():
             try:
-                targets.append(encode_labels(name, column, n_users, self.settings.attack_folds, names.get(name)))
+                attributes.append(encode_labels(name, column, n_users, self.settings.attack_folds, names.get(name)))
             except TooFewUsersError as error:
                 skipped[name] = str(error)
-        if not targets:
+        if not attributes:
             nothing = "there are no labels. Give at least one attribute to attack."
             raise AttributeDataError(next(iter(skipped.values()), nothing))
-        return targets, skipped
+        return attributes, skipped
 
     def evaluate(
         self,
@@ -108,11 +108,11 @@ class AttributeInferenceEvaluator:
         """
         settings = self.settings
         points = checked_embeddings(embeddings)
-        targets, skipped = self.targets(labels, len(points), class_names)
+        attributes, skipped = self.attacked_attributes(labels, len(points), class_names)
         offered = registered_attackers()
         results = cross_validate(
             points,
-            targets,
+            attributes,
             [offered[name] for name in settings.attackers],
             folds=settings.attack_folds,
             repeats=settings.attack_repeats,
@@ -148,36 +148,38 @@ def checked_embeddings(embeddings: Any) -> FloatArray:
 
 def _null_draws(result: HeldOut, settings: AttackSettings) -> FloatArray:
     """Chance advantages ``[P]``, from permutations that all attackers of an attribute share."""
-    seed = task_seed(settings.seed, result.target.name, "floor")
-    return permuted_advantages(result.target.codes, result.scores, result.fold_of, settings.attack_permutations, seed)
+    seed = task_seed(settings.seed, result.attribute.name, "floor")
+    return permuted_advantages(
+        result.attribute.codes, result.scores, result.fold_of, settings.attack_permutations, seed
+    )
 
 
 def _row(points: FloatArray, result: HeldOut, settings: AttackSettings) -> tuple[dict[str, Any], Evidence]:
-    target, folds = result.target, settings.attack_folds
+    attribute, folds = result.attribute, settings.attack_folds
     counts, auc = _per_fold(result, folds)
     gains, null, ratio = _gains(auc), _null_draws(result, settings), 1 / folds / result.leak_ratio
     row = {
-        "attribute": target.name,
+        "attribute": attribute.name,
         "attacker": result.attacker,
         "leak_ratio": result.leak_ratio,
-        "n_users": len(target.users),
+        "n_users": len(attribute.users),
         "training_users": result.training_users,
         "metrics": _metrics(counts, auc, gains, ratio),
-        "auc_per_class": dict(zip(target.class_names, _means(auc).tolist(), strict=True)),
+        "auc_per_class": dict(zip(attribute.class_names, _means(auc).tolist(), strict=True)),
         "floor": {
-            "majority": majority_floor(target.codes),
+            "majority": majority_floor(attribute.codes),
             "permuted_advantage95": floor95([null]),
         },
         "seconds": result.seconds,
-        "missing": target.missing,
-        "left_out": target.left_out,
+        "missing": attribute.missing,
+        "left_out": attribute.left_out,
     }
     return row, Evidence(points, result, gains.ravel(), null, ratio)
 
 
 def _per_fold(result: HeldOut, folds: int) -> tuple[IntArray, FloatArray]:
     """Confusion counts ``[R, F, K, K]`` and one-vs-rest AUC ``[R, F, K]`` of every fold."""
-    codes, n_classes = result.target.codes, result.scores.shape[-1]
+    codes, n_classes = result.attribute.codes, result.scores.shape[-1]
     cells = [
         [(codes[fold_of == fold], scores[fold_of == fold]) for fold in range(folds)]
         for scores, fold_of in zip(result.scores, result.fold_of, strict=True)

@@ -20,7 +20,7 @@ class TooFewUsersError(AttributeDataError):
 
 
 @dataclass(frozen=True)
-class Target:
+class AttackedAttribute:
     """One attribute, ready for the attack.
 
     Attributes:
@@ -49,7 +49,9 @@ def label_columns(labels: Any) -> dict[str, Any]:
     return {"attribute": labels}
 
 
-def encode_labels(name: str, labels: Any, n_users: int, folds: int, class_names: Sequence[str] | None = None) -> Target:
+def encode_labels(
+    name: str, labels: Any, n_users: int, folds: int, class_names: Sequence[str] | None = None
+) -> AttackedAttribute:
     """Finds the classes of one attribute and the users that can be attacked.
 
     Args:
@@ -74,7 +76,7 @@ def encode_labels(name: str, labels: Any, n_users: int, folds: int, class_names:
         raise TooFewUsersError(_too_few(name, names, counts, folds, n_users - len(codes)))
     attacked = usable[codes]
     renumbered = np.cumsum(usable) - 1
-    return Target(
+    return AttackedAttribute(
         name,
         np.flatnonzero(present)[attacked],
         renumbered[codes[attacked]],

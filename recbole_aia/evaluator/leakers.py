@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from recbole_aia._typing import BoolArray, FloatArray, IntArray
 from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.evidence import Evidence
-from recbole_aia.evaluator.labels import Target
+from recbole_aia.evaluator.labels import AttackedAttribute
 from recbole_aia.evaluator.metrics import advantage, auc_from_rank_sums, one_vs_rest_auc
 from recbole_aia.evaluator.protocol import HeldOut
 from recbole_aia.evaluator.statistics import floor95, permuted_advantages
@@ -33,7 +33,7 @@ def oriented(held_out: HeldOut) -> FloatArray:
     would look safest. A class is inverted in a fold where its AUC over the other folds of the repeat is below 1/2,
     so no user has a say in how its own answer is read.
     """
-    codes, scores = held_out.target.codes, held_out.scores.copy()
+    codes, scores = held_out.attribute.codes, held_out.scores.copy()
     for said, fold_of in zip(scores, held_out.fold_of, strict=True):
         members = [fold_of == fold for fold in range(fold_of.max() + 1)]
         auc = np.stack([one_vs_rest_auc(codes[inside], said[inside]) for inside in members])
@@ -48,8 +48,8 @@ def confidence(held_out: HeldOut) -> FloatArray:
     Every time, the user was not among those it had learned from. Answers below chance are inverted, see
     :func:`oriented`.
     """
-    users = np.arange(len(held_out.target.codes))
-    mean: FloatArray = oriented(held_out)[:, users, held_out.target.codes].mean(axis=0)
+    users = np.arange(len(held_out.attribute.codes))
+    mean: FloatArray = oriented(held_out)[:, users, held_out.attribute.codes].mean(axis=0)
     return mean
 
 
@@ -72,16 +72,16 @@ def users(
         was ``guessed``, and ``interactions`` where they are known. The surest come first.
     """
     held_out = evidence.held_out
-    target, names = held_out.target, np.asarray(held_out.target.class_names)
+    attribute, names = held_out.attribute, np.asarray(held_out.attribute.class_names)
     columns: dict[str, Any] = {
-        "user": target.users if tokens is None else np.asarray(tokens)[target.users],
+        "user": attribute.users if tokens is None else np.asarray(tokens)[attribute.users],
         **{key: row[key] for key in _KEYS[:-1]},
-        "class": names[target.codes],
+        "class": names[attribute.codes],
         "confidence": confidence(held_out).round(6),
         "guessed": names[oriented(held_out).mean(axis=0).argmax(axis=1)],
     }
     if activity is not None:
-        columns["interactions"] = np.asarray(activity)[target.users]
+        columns["interactions"] = np.asarray(activity)[attribute.users]
     return pd.DataFrame(columns).sort_values("confidence", ascending=False, kind="stable")
 
 
@@ -101,7 +101,7 @@ def summary(row: Mapping[str, Any], evidence: Evidence, activity: IntArray | Non
     found = {key: row[key] for key in _KEYS}
     if activity is not None:
         found["groups"] = by_activity(held_out, np.asarray(activity))
-    found |= by_dimension(evidence.embeddings[held_out.target.users], held_out.target)
+    found |= by_dimension(evidence.embeddings[held_out.attribute.users], held_out.attribute)
     return found
 
 
@@ -117,7 +117,7 @@ def among(row: Mapping[str, Any], evidence: Evidence, asked: BoolArray) -> dict[
         What the row is about; ``n_users``, those of them who were attacked; ``advantage`` and ``floor``.
     """
     held_out = evidence.held_out
-    members = np.flatnonzero(asked[held_out.target.users])
+    members = np.flatnonzero(asked[held_out.attribute.users])
     gain, floor = _gain_and_floor(held_out, members)
     return {**{key: row[key] for key in _KEYS}, "n_users": len(members), "advantage": gain, "floor": floor}
 
@@ -137,7 +137,7 @@ def worst_among(
     """
     found, draws = [], []
     for row, each in zip(rows, evidence, strict=True):
-        gain = _gain(each.held_out, np.flatnonzero(asked[each.held_out.target.users]))
+        gain = _gain(each.held_out, np.flatnonzero(asked[each.held_out.attribute.users]))
         if gain is not None:
             found.append({"attacker": row["attacker"], "view": row["view"], "advantage": gain[0]})
             draws.append(gain[1])
@@ -159,7 +159,7 @@ def by_activity(held_out: HeldOut, activity: IntArray) -> list[dict[str, Any]]:
         with fewer members in the group than folds are not judged there; where fewer than two remain, ``advantage``
         and ``floor`` are None.
     """
-    own = activity[held_out.target.users]
+    own = activity[held_out.attribute.users]
     edges = np.unique(np.quantile(own, np.linspace(0, 1, _GROUPS + 1), method="higher")[1:-1])
     group_of = np.searchsorted(edges, own, side="right")
     groups = []
@@ -179,7 +179,7 @@ def _gain_and_floor(held_out: HeldOut, members: IntArray) -> tuple[float | None,
 def _gain(held_out: HeldOut, members: IntArray) -> tuple[float, FloatArray] | None:
     """The advantage among some users and chance's, ``[P]``, from permutations that all attackers share."""
     folds = int(held_out.fold_of.max()) + 1
-    codes = held_out.target.codes[members]
+    codes = held_out.attribute.codes[members]
     kept = np.flatnonzero(np.bincount(codes, minlength=held_out.scores.shape[-1]) >= folds)
     if len(kept) < 2:
         return None
@@ -196,12 +196,12 @@ def _gain(held_out: HeldOut, members: IntArray) -> tuple[float, FloatArray] | No
     return (gain, null) if np.isfinite(gain) else None
 
 
-def by_dimension(embeddings: FloatArray, target: Target) -> dict[str, Any]:
+def by_dimension(embeddings: FloatArray, attribute: AttackedAttribute) -> dict[str, Any]:
     """Which dimensions carry the attribute, each on its own and with no training.
 
     Args:
         embeddings: of the attacked users, ``[n, d]``.
-        target: their classes.
+        attribute: their classes.
 
     Returns:
         ``dimensions``: the ten that tell most, as ``dimension`` (from 0), ``advantage`` and ``auc_per_class``;
@@ -209,16 +209,16 @@ def by_dimension(embeddings: FloatArray, target: Target) -> dict[str, Any]:
         embeddings spreads a leak over all dimensions and takes nothing from an attacker who sees them together.
     """
     ranks = rankdata(embeddings, axis=0)
-    auc = _dimension_auc(ranks, target.codes)
+    auc = _dimension_auc(ranks, attribute.codes)
     gains, rng = advantage(auc), np.random.default_rng(0)
-    null = [advantage(_dimension_auc(ranks, rng.permutation(target.codes))).max() for _ in range(_PERMUTATIONS)]
+    null = [advantage(_dimension_auc(ranks, rng.permutation(attribute.codes))).max() for _ in range(_PERMUTATIONS)]
     strongest = np.argsort(-gains, kind="stable")[:_SHOWN_DIMENSIONS]
     return {
         "dimensions": [
             {
                 "dimension": int(d),
                 "advantage": float(gains[d]),
-                "auc_per_class": dict(zip(target.class_names, auc[d].tolist(), strict=True)),
+                "auc_per_class": dict(zip(attribute.class_names, auc[d].tolist(), strict=True)),
             }
             for d in strongest
         ],

@@ -175,18 +175,24 @@ def _table(rows: list[dict[str, Any]]) -> str:
             [
                 row["attribute"],
                 row["attacker"],
-                _interval(metrics["auc"]),
+                interval_text(metrics["auc"], digits=2),
                 *(f"{metrics[m]['mean']:.3f}" for m in ("balanced_accuracy", "f1_macro")),
-                _interval(metrics["advantage"]),
+                interval_text(metrics["advantage"], digits=2),
                 f"{floor:.3f}",
             ]
         )
     return str(table.draw())
 
 
-def _interval(metric: dict[str, Any]) -> str:
+def interval_text(metric: Mapping[str, Any], digits: int = 3) -> str:
+    """An estimate and its 95 % interval, such as ``0.512 [0.388, 0.637]``.
+
+    Args:
+        metric: with ``mean`` and ``ci95``, as in a row.
+        digits: of the interval's ends, >= 0.
+    """
     low, high = metric["ci95"]
-    return f"{metric['mean']:.3f} ({low:.2f}-{high:.2f})"
+    return f"{metric['mean']:.3f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _verdict(worst: dict[str, Any], attackers: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import joblib
 import torch
 
+from recbole_aia._hints import did_you_mean
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator.attackers import registered_attackers
 from recbole_aia.evaluator.presets import PRESETS
@@ -160,6 +160,4 @@ def _check_device(name: str) -> None:
 
 
 def _hint(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
-    meant = f" Did you mean {' or '.join(close)}?" if close else ""
-    return f"{meant} There are {', '.join(known)}."
+    return f"{did_you_mean(word, known, cutoff=0.5, n=2)} There are {', '.join(known)}."

@@ -11,7 +11,7 @@ from recbole_aia._typing import BoolArray, FloatArray, IntArray
 from recbole_aia.evaluator.attackers import Attacker, registered_attackers
 from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.attackers.inner import inner_folds
-from recbole_aia.evaluator.labels import Target, encode_labels
+from recbole_aia.evaluator.labels import AttackedAttribute, encode_labels
 from recbole_aia.evaluator.metrics import advantage, one_vs_rest_auc
 from recbole_aia.evaluator.protocol import assign_folds, task_seed
 from recbole_aia.evaluator.statistics import floor95, permuted_advantages
@@ -85,14 +85,14 @@ def shadow_attack(
     columns, offered = np.stack([*labels.values()], axis=1), registered_attackers()
     rows, worst = [], {}
     for name, column in labels.items():
-        target = encode_labels(name, column, len(embeddings), _FEWEST)
-        fold_of = assign_folds(target, _HALVES, repeats, task_seed(seed, "shadow"))
-        shape = (repeats, len(target.codes), len(target.class_names))
+        attribute = encode_labels(name, column, len(embeddings), _FEWEST)
+        fold_of = assign_folds(attribute, _HALVES, repeats, task_seed(seed, "shadow"))
+        shape = (repeats, len(attribute.codes), len(attribute.class_names))
         said = {(attacker, source): _Said(np.empty(shape), []) for attacker in attackers for source in SOURCES}
         for repeat, fold in np.ndindex(repeats, _HALVES):
             known = fold_of[repeat] != fold
-            users, others = target.users[known], target.users[~known]
-            shadow, codes = protect(embeddings[users], columns[users]), target.codes[known]
+            users, others = attribute.users[known], attribute.users[~known]
+            shadow, codes = protect(embeddings[users], columns[users]), attribute.codes[known]
             rehearsals = _rehearsals(embeddings[users], columns[users], shadow, codes, protect, task_seed(seed, repeat))
             for attacker in attackers:
                 own_seed = task_seed(seed, name, attacker, repeat, fold)
@@ -105,9 +105,14 @@ def shadow_attack(
         draws = []
         for (attacker, source), answers in said.items():
             null = permuted_advantages(
-                target.codes, answers.scores, fold_of, permutations, task_seed(seed, name, "floor")
+                attribute.codes, answers.scores, fold_of, permutations, task_seed(seed, name, "floor")
             )
-            row = {"attribute": name, "attacker": attacker, "learned_from": source, **_judged(target, answers, fold_of)}
+            row = {
+                "attribute": name,
+                "attacker": attacker,
+                "learned_from": source,
+                **_judged(attribute, answers, fold_of),
+            }
             rows.append({**row, "floor": floor95([null])})
             draws.append(null)
         strongest = max(rows[-len(said) :], key=lambda row: row["advantage"])
@@ -158,19 +163,19 @@ def _reversed(attacker: type[Attacker], rehearsals: Sequence[_Rehearsal], source
     return below
 
 
-def _judged(target: Target, answers: _Said, fold_of: IntArray) -> dict[str, Any]:
+def _judged(attribute: AttackedAttribute, answers: _Said, fold_of: IntArray) -> dict[str, Any]:
     auc = np.mean(
         [
-            one_vs_rest_auc(target.codes[halves == half], scores[halves == half])
+            one_vs_rest_auc(attribute.codes[halves == half], scores[halves == half])
             for scores, halves in zip(answers.scores, fold_of, strict=True)
             for half in range(_HALVES)
         ],
         axis=0,
     )
     return {
-        "n_users": len(target.codes),
+        "n_users": len(attribute.codes),
         "inverted": float(np.mean(answers.inverted)),
         "auc": float(auc.mean()),
-        "auc_per_class": dict(zip(target.class_names, auc.tolist(), strict=True)),
+        "auc_per_class": dict(zip(attribute.class_names, auc.tolist(), strict=True)),
         "advantage": float(advantage(auc)),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 
+from recbole_aia._hints import did_you_mean
 from recbole_aia._typing import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError, UnsupportedModelError
 from recbole_aia.keys import VIEWS
@@ -50,8 +50,7 @@ def exposure_names(asked: Any, default: Sequence[str] = ("served",)) -> tuple[st
         return VIEWS
     for name in names:
         if name not in VIEWS:
-            close = difflib.get_close_matches(str(name), [*VIEWS, "all"], n=1, cutoff=0.5)
-            meant = f" Did you mean {close[0]}?" if close else ""
+            meant = did_you_mean(str(name), [*VIEWS, "all"], cutoff=0.5)
             raise ConfigValueError(
                 f"attack_views names {name!r}, which is no view.{meant} There are {', '.join(VIEWS)}; "
                 "all, alone, stands for every one."

@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole_aia._typing import BoolArray
 from recbole_aia.evaluator import AttackReport
-from recbole_aia.keys import CEILING
+from recbole_aia.report.worst import without_ceiling, worst_text
 
 
 def holdout_findings(report: AttackReport, unseen: BoolArray, share: float) -> dict[str, Any]:
@@ -24,8 +24,7 @@ def holdout_findings(report: AttackReport, unseen: BoolArray, share: float) -> d
         too few users of all but one class. As in the worst case of everybody, the profile is kept out of it.
     """
     groups = {"seen": ~unseen, "unseen": unseen}
-    views = dict.fromkeys(row["view"] for row in report.rows if row["view"] != CEILING)
-    judged = AttackReport.concat(report.where(view=view) for view in views)
+    judged = without_ceiling(report)
     worst: dict[str, dict[str, dict[str, Any]]] = {}
     for state in dict.fromkeys(row["state"] for row in judged.rows):
         for group, users in groups.items():
@@ -54,14 +53,8 @@ def holdout_verdict(results: Mapping[str, Any]) -> str:
     lines = []
     for name, groups in found["worst_case"].items():
         for group, states in groups.items():
-            said = ", ".join(f"{state} {_worst(case)}" for state, case in states.items())
+            said = ", ".join(f"{state} {worst_text(case)}" for state, case in states.items())
             lines.append(
                 f"labels the defense {'saw' if group == 'seen' else 'did not see'}: worst case for {name}: {said}"
             )
     return "\n".join([f"{found['n_users']} users' labels were held out of the defense", *lines])
-
-
-def _worst(case: Mapping[str, Any] | None) -> str:
-    if case is None:
-        return "too few users"
-    return f"{case['advantage']:.3f} ({case['attacker']} on {case['view']}, floor {case['floor']:.3f})"

@@ -7,7 +7,9 @@ from typing import Any
 
 from texttable import Texttable
 
+from recbole_aia.evaluator.report import interval_text
 from recbole_aia.keys import CEILING
+from recbole_aia.report.worst import worst_text
 
 _STATES = ("undefended", "defended")
 _KEYS = ("attribute", "view", "leak_ratio", "attacker")
@@ -86,7 +88,7 @@ def verdict(results: Mapping[str, Any]) -> str:
     """
     lines = []
     for attribute, states in results["worst_case"].items():
-        parts = [f"{state} {_worst(worst, results)}" for state, worst in states.items()]
+        parts = [f"{state} {worst_text(worst, with_view=_has_views(results))}" for state, worst in states.items()]
         profiles = [row for row in results["attacks"] if (row["attribute"], row["view"]) == (attribute, CEILING)]
         fewer = _significantly_less(results.get("comparisons", []), attribute)
         lines += [f"worst case for {attribute}: {', '.join(parts)}{fewer}"] if parts else []
@@ -95,12 +97,6 @@ def verdict(results: Mapping[str, Any]) -> str:
             gain = row["metrics"]["advantage"]["mean"]
             lines.append(f"ceiling for {attribute}: {gain:.3f} ({row['attacker']} on {CEILING})")
     return "\n".join(lines)
-
-
-def _worst(worst: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    view = f" on {worst['view']}" if _has_views(results) else ""
-    floor = f", floor {worst['floor']:.3f}" if "floor" in worst else ""
-    return f"{worst['advantage']:.3f} ({worst['attacker']}{view}{floor})"
 
 
 def _significantly_less(comparisons: list[dict[str, Any]], attribute: str) -> str:
@@ -140,17 +136,12 @@ def _texttable(columns: int, left: int) -> Texttable:
 
 
 def _gain(row: Mapping[str, Any]) -> str:
-    return _interval(row["metrics"]["advantage"])
+    return interval_text(row["metrics"]["advantage"])
 
 
 def _scores(row: Mapping[str, Any]) -> str:
     metrics = row["metrics"]
     return f"{metrics['auc']['mean']:.3f} / {metrics['balanced_accuracy']['mean']:.3f}"
-
-
-def _interval(metric: Mapping[str, Any]) -> str:
-    low, high = metric["ci95"]
-    return f"{metric['mean']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _change(before: float, after: float) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from typing_extensions import Self
 
 from recbole_aia._typing import FloatArray, IntArray
+from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator.attackers.inner import InnerScores, inner_folds, mean_auc
 from recbole_aia.evaluator.draws import draw_users
 from recbole_aia.evaluator.metrics import advantage
@@ -77,9 +78,39 @@ class Attacker(ABC):
 _REGISTRY: dict[str, type[Attacker]] = {}
 
 
-def register_attacker(attacker: type[Attacker]) -> type[Attacker]:
-    """Class decorator that offers an attacker by its ``name``; the last of a name wins."""
-    _REGISTRY[attacker.name] = attacker
+AttackerClass = TypeVar("AttackerClass", bound=type[Attacker])
+
+
+def register_attacker(attacker: AttackerClass, *, replace: bool = False) -> AttackerClass:
+    """Offers an attacker by its ``name``, in configurations and to the evaluator; also a class decorator.
+
+    Args:
+        attacker: a subclass of :class:`Attacker` with all its methods and a name.
+        replace: whether it takes over a name that another class has.
+
+    Returns:
+        The class itself.
+
+    Raises:
+        ConfigValueError: what is given is no such class, or another class has its name.
+    """
+    if not (isinstance(attacker, type) and issubclass(attacker, Attacker)):
+        raise ConfigValueError(f"{attacker!r} is no attacker. Give a subclass of recbole_aia.evaluator.Attacker.")
+    lacking = sorted(getattr(attacker, "__abstractmethods__", ()))
+    if lacking:
+        raise ConfigValueError(f"the attacker {attacker.__name__} lacks {' and '.join(lacking)}. Define them.")
+    name = getattr(attacker, "name", None)
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigValueError(
+            f'the attacker {attacker.__name__} has the name {name!r}. Give it a text: name = "mine".'
+        )
+    other = _REGISTRY.get(name)
+    if other not in (None, attacker) and not replace:
+        raise ConfigValueError(
+            f"the attacker '{name}' is already {other.__module__}.{other.__qualname__}. Choose another name, or take "
+            "this one over: register_attacker(..., replace=True)."
+        )
+    _REGISTRY[name] = attacker
     return attacker
 
 
