@@ -148,10 +148,9 @@ def checked_embeddings(embeddings: Any) -> FloatArray:
 
 def _null_draws(result: HeldOut, settings: AttackSettings) -> FloatArray:
     """Chance advantages ``[P]``, from permutations that all attackers of an attribute share."""
-    seed = task_seed(settings.seed, result.attribute.name, "floor")
-    return permuted_advantages(
-        result.attribute.codes, result.scores, result.fold_of, settings.attack_permutations, seed
-    )
+    attribute = result.attribute
+    seed = task_seed(settings.seed, attribute.name, "floor")
+    return permuted_advantages(attribute.codes, result.scores, result.fold_of, settings.attack_permutations, seed)
 
 
 def _row(points: FloatArray, result: HeldOut, settings: AttackSettings) -> tuple[dict[str, Any], Evidence]:

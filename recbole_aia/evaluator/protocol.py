@@ -129,11 +129,9 @@ def cross_validate(
 
     def tasks(some: list[_Cell]) -> Iterator[Any]:
         for cell in some:
-            attribute = attributes[cell.attribute]
+            attribute, held_out = attributes[cell.attribute], fold_of[cell.attribute][cell.repeat]
             share = None if cell.ratio > (folds - 1) / folds - 1e-9 else cell.ratio
-            yield delayed(_attack)(
-                cell, embeddings, attribute, fold_of[cell.attribute][cell.repeat], share, seed, device
-            )
+            yield delayed(_attack)(cell, embeddings, attribute, held_out, share, seed, device)
 
     # Batches of one keep slow fits from queueing behind each other and the bar moving.
     jobs = max(1, min(n_jobs, len(spread)))

@@ -82,42 +82,23 @@ def shadow_attack(
         Shokri et al. (2017), Membership inference attacks, for shadow models; attribute inference on defended
         embeddings is ours.
     """
-    columns, offered = np.stack([*labels.values()], axis=1), registered_attackers()
+    columns = np.stack([*labels.values()], axis=1)
     rows, worst = [], {}
     for name, column in labels.items():
         attribute = encode_labels(name, column, len(embeddings), _FEWEST)
         fold_of = assign_folds(attribute, _HALVES, repeats, task_seed(seed, "shadow"))
-        shape = (repeats, len(attribute.codes), len(attribute.class_names))
-        said = {(attacker, source): _Said(np.empty(shape), []) for attacker in attackers for source in SOURCES}
-        for repeat, fold in np.ndindex(repeats, _HALVES):
-            known = fold_of[repeat] != fold
-            users, others = attribute.users[known], attribute.users[~known]
-            shadow, codes = protect(embeddings[users], columns[users]), attribute.codes[known]
-            rehearsals = _rehearsals(embeddings[users], columns[users], shadow, codes, protect, task_seed(seed, repeat))
-            for attacker in attackers:
-                own_seed = task_seed(seed, name, attacker, repeat, fold)
-                for source, learned in zip(SOURCES, (shadow, defended[users]), strict=True):
-                    reverse = _reversed(offered[attacker], rehearsals, source, own_seed)
-                    fitted = offered[attacker]().fit(learned, codes, own_seed)
-                    scores, inverted = said[attacker, source]
-                    scores[repeat, ~known] = invert(fitted.predict_proba(defended[others]), reverse)
-                    inverted.append(float(reverse.mean()))
-        draws = []
+        said = _attack(embeddings, defended, columns, attribute, fold_of, protect, attackers, seed)
+        own_rows, draws = [], []
         for (attacker, source), answers in said.items():
-            null = permuted_advantages(
-                attribute.codes, answers.scores, fold_of, permutations, task_seed(seed, name, "floor")
-            )
-            row = {
-                "attribute": name,
-                "attacker": attacker,
-                "learned_from": source,
-                **_judged(attribute, answers, fold_of),
-            }
-            rows.append({**row, "floor": floor95([null])})
+            null_seed = task_seed(seed, name, "floor")
+            null = permuted_advantages(attribute.codes, answers.scores, fold_of, permutations, null_seed)
+            keys = {"attribute": name, "attacker": attacker, "learned_from": source}
+            own_rows.append({**keys, **_judged(attribute, answers, fold_of), "floor": floor95([null])})
             draws.append(null)
-        strongest = max(rows[-len(said) :], key=lambda row: row["advantage"])
+        strongest = max(own_rows, key=lambda row: row["advantage"])
         kept = {key: strongest[key] for key in ("attacker", "learned_from", "advantage")}
         worst[name] = {**kept, "floor": floor95(draws)}
+        rows += own_rows
     return ShadowReport(rows, worst)
 
 
@@ -126,6 +107,36 @@ class _Said(NamedTuple):
 
     scores: FloatArray
     inverted: list[float]
+
+
+def _attack(
+    embeddings: FloatArray,
+    defended: FloatArray,
+    columns: IntArray,
+    attribute: AttackedAttribute,
+    fold_of: IntArray,
+    protect: Protect,
+    attackers: Sequence[str],
+    seed: int,
+) -> dict[tuple[str, str], _Said]:
+    """What each attacker says that has learned from each source, about the users of each half in turn."""
+    offered, repeats = registered_attackers(), len(fold_of)
+    shape = (repeats, len(attribute.codes), len(attribute.class_names))
+    said = {(attacker, source): _Said(np.empty(shape), []) for attacker in attackers for source in SOURCES}
+    for repeat, fold in np.ndindex(repeats, _HALVES):
+        known = fold_of[repeat] != fold
+        users, others = attribute.users[known], attribute.users[~known]
+        shadow, codes = protect(embeddings[users], columns[users]), attribute.codes[known]
+        rehearsals = _rehearsals(embeddings[users], columns[users], shadow, codes, protect, task_seed(seed, repeat))
+        for attacker in attackers:
+            own_seed = task_seed(seed, attribute.name, attacker, repeat, fold)
+            for source, learned in zip(SOURCES, (shadow, defended[users]), strict=True):
+                reverse = _reversed(offered[attacker], rehearsals, source, own_seed)
+                fitted = offered[attacker]().fit(learned, codes, own_seed)
+                scores, inverted = said[attacker, source]
+                scores[repeat, ~known] = invert(fitted.predict_proba(defended[others]), reverse)
+                inverted.append(float(reverse.mean()))
+    return said
 
 
 class _Rehearsal(NamedTuple):
