@@ -47,7 +47,7 @@ class AttributeInferenceEvaluator:
 
     Args:
         config: a dict or RecBole's ``Config``; see :class:`~recbole_aia.evaluator.AttackSettings`.
-        overrides: settings that win over it, by key.
+        overrides: settings by key, which win over ``config``.
 
     Raises:
         ConfigValueError: a value that is not allowed.
@@ -59,10 +59,10 @@ class AttributeInferenceEvaluator:
     def attacked_attributes(
         self, labels: Any, n_users: int, class_names: Mapping[str, Sequence[str]] | None = None
     ) -> tuple[list[AttackedAttribute], dict[str, str]]:
-        """What can be attacked in these labels; called before a long training, it finds mistakes early.
+        """Finds the attributes that can be attacked. Call it before a long training to find mistakes early.
 
         Returns:
-            The attributes to attack; and those that have no two classes of a usable size, with the reason.
+            The attributes to attack; and the others, which have no two classes of a usable size, with the reason.
 
         Raises:
             AttributeDataError: labels of another shape, or none that can be attacked with this many folds.
@@ -100,8 +100,8 @@ class AttributeInferenceEvaluator:
             view: which of the model's vectors they are.
 
         Returns:
-            One row for each attribute, leak ratio and attacker; an attribute without two classes of a usable
-            size is not attacked but named, with the reason, in the report.
+            One row for each attribute, leak ratio and attacker. ``skipped`` names the attributes without two classes of
+            a usable size, which are not attacked.
 
         Raises:
             AttributeDataError: embeddings or labels that cannot be attacked.
@@ -194,14 +194,14 @@ def _means(auc: FloatArray) -> FloatArray:
 
 
 def _gains(auc: FloatArray) -> FloatArray:
-    """Advantage of every fold ``[R, F]``, which is linear in the AUCs once the signs are fixed."""
+    """Advantage of every fold ``[R, F]``: each class's AUC - 1/2 counts with the sign of its mean over all folds."""
     signs = np.where(_means(auc) < 0.5, -1.0, 1.0)
     gains: FloatArray = 2 * (signs * (auc - 0.5)).mean(axis=-1)
     return gains
 
 
 def _metrics(counts: IntArray, auc: FloatArray, gains: FloatArray, ratio: float) -> dict[str, dict[str, Any]]:
-    """Estimates and intervals for held-out users ``ratio`` times as many as those learned from."""
+    """Estimates and intervals; ``ratio`` is held-out users over users learned from."""
     means = _means(auc)
     metrics = {"auc": _estimate(auc.mean(axis=-1), ratio, float(means.mean()))}
     for name, metric in _COUNT_METRICS.items():

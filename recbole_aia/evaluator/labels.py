@@ -1,4 +1,4 @@
-"""From labels as people have them to the classes that are attacked."""
+"""Turns labels as users give them into the classes that are attacked."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from recbole_aia.errors import AttributeDataError
 
 
 class TooFewUsersError(AttributeDataError):
-    """An attribute in which nothing can be told apart: all users in one class, or the others too small."""
+    """An attribute with fewer than two classes of a usable size, in which nothing can be told apart."""
 
 
 @dataclass(frozen=True)
 class AttackedAttribute:
-    """One attribute, ready for the attack.
+    """One attribute as it is attacked.
 
     Attributes:
         name: the attribute.

@@ -29,9 +29,9 @@ _PERMUTATIONS = 200
 def oriented(held_out: HeldOut) -> FloatArray:
     """The answers of an attacker that knows when it is wrong, ``[repeats, n, K]``.
 
-    Answers below chance leak as much as those above, to whoever inverts them; without that, those who leak most
-    would look safest. A class is inverted in a fold where its AUC over the other folds of the repeat is below 1/2,
-    so no user has a say in how its own answer is read.
+    Whoever inverts answers below chance learns as much as from answers above it. If answers were not inverted, the
+    users who leak most could look safest. A class is inverted in a fold where its AUC over the other folds of the
+    repeat is below 1/2, so no user influences how its own answer is read.
     """
     codes, scores = held_out.attribute.codes, held_out.scores.copy()
     for said, fold_of in zip(scores, held_out.fold_of, strict=True):
@@ -45,7 +45,7 @@ def oriented(held_out: HeldOut) -> FloatArray:
 def confidence(held_out: HeldOut) -> FloatArray:
     """Probability that the attacker gives to each user's true class, averaged over repeats: ``[n]`` in [0, 1].
 
-    Every time, the user was not among those it had learned from. Answers below chance are inverted, see
+    The attacker never learned from the user it answers about. Answers below chance are inverted, see
     :func:`oriented`.
     """
     users = np.arange(len(held_out.attribute.codes))
@@ -63,13 +63,13 @@ def users(
 
     Args:
         row: of a report.
-        evidence: what it rests on.
+        evidence: the data behind the row.
         tokens: names of the users, ``[n_users]``, one for each row of the embeddings; row numbers where ``None``.
         activity: interactions of each user, ``[n_users]``.
 
     Returns:
         ``user``; state, view, attribute and attacker; the true ``class``, the ``confidence`` in it, the class that
-        was ``guessed``, and ``interactions`` where they are known. The surest come first.
+        was ``guessed``, and ``interactions`` where they are known. The users with the highest confidence come first.
     """
     held_out = evidence.held_out
     attribute, names = held_out.attribute, np.asarray(held_out.attribute.class_names)
@@ -86,15 +86,15 @@ def users(
 
 
 def summary(row: Mapping[str, Any], evidence: Evidence, activity: IntArray | None = None) -> dict[str, Any]:
-    """Where the leak of one row is: in which users, and in which dimensions.
+    """Finds the groups of users and the dimensions in which one row leaks.
 
     Args:
         row: of a report.
-        evidence: what it rests on.
+        evidence: the data behind the row.
         activity: interactions of each user, ``[n_users]``; without them there are no groups.
 
     Returns:
-        What the row is about; ``groups`` (:func:`by_activity`); and ``dimensions`` (:func:`by_dimension`) with their
+        The row's keys; ``groups`` (:func:`by_activity`); and ``dimensions`` (:func:`by_dimension`) with their
         ``dimension_floor``.
     """
     held_out = evidence.held_out
@@ -106,15 +106,15 @@ def summary(row: Mapping[str, Any], evidence: Evidence, activity: IntArray | Non
 
 
 def among(row: Mapping[str, Any], evidence: Evidence, asked: BoolArray) -> dict[str, Any]:
-    """What the attacker of a row gains among some users. Nothing is trained again, see :func:`by_activity`.
+    """The advantage of a row's attacker among some users. Nothing is trained again, see :func:`by_activity`.
 
     Args:
         row: of a report.
-        evidence: what it rests on.
+        evidence: the data behind the row.
         asked: which users, ``[n_users]``.
 
     Returns:
-        What the row is about; ``n_users``, those of them who were attacked; ``advantage`` and ``floor``.
+        The row's keys; ``n_users``, how many of them were attacked; ``advantage`` and ``floor``.
     """
     held_out = evidence.held_out
     members = np.flatnonzero(asked[held_out.attribute.users])
@@ -125,11 +125,11 @@ def among(row: Mapping[str, Any], evidence: Evidence, asked: BoolArray) -> dict[
 def worst_among(
     rows: Sequence[Mapping[str, Any]], evidence: Sequence[Evidence], asked: BoolArray
 ) -> dict[str, Any] | None:
-    """The attacker that gains most among some users, with the floor of the best of as many; see :func:`among`.
+    """The attacker with the largest advantage among some users; see :func:`among`. Its floor allows for the choice.
 
     Args:
         rows: of a report, all of one attribute.
-        evidence: what they rest on.
+        evidence: the data behind each row.
         asked: which users, ``[n_users]``.
 
     Returns:
@@ -145,17 +145,17 @@ def worst_among(
 
 
 def by_activity(held_out: HeldOut, activity: IntArray) -> list[dict[str, Any]]:
-    """What the attacker gains among users of little, middle and much activity.
+    """The advantage among users of low, middle and high activity.
 
-    Nothing is trained again: its answers are judged inside each group, and inside each fold as always.
+    Nothing is trained again: the attacker's answers are judged inside each group and each fold.
 
     Args:
-        held_out: what the attacker said.
+        held_out: the attacker's answers.
         activity: interactions of each user, ``[n_users]``.
 
     Returns:
         For each third of the users (fewer groups where activities tie): ``interactions`` of the least and the most
-        active, ``n_users``, ``advantage``, and its ``floor``, that of this attacker in this group alone. Classes
+        active, ``n_users``, ``advantage``, and its ``floor`` for this attacker in this group alone. Classes
         with fewer members in the group than folds are not judged there; where fewer than two remain, ``advantage``
         and ``floor`` are None.
     """
@@ -197,16 +197,17 @@ def _gain(held_out: HeldOut, members: IntArray) -> tuple[float, FloatArray] | No
 
 
 def by_dimension(embeddings: FloatArray, attribute: AttackedAttribute) -> dict[str, Any]:
-    """Which dimensions carry the attribute, each on its own and with no training.
+    """Finds the dimensions that carry the attribute, each on its own and without training: the value is the score.
 
     Args:
         embeddings: of the attacked users, ``[n, d]``.
         attribute: their classes.
 
     Returns:
-        ``dimensions``: the ten that tell most, as ``dimension`` (from 0), ``advantage`` and ``auc_per_class``;
-        ``dimension_floor``: what the best of all d reaches by chance 95 times in 100. A rotation of the
-        embeddings spreads a leak over all dimensions and takes nothing from an attacker who sees them together.
+        ``dimensions``: the ten with the largest advantage, as ``dimension`` (from 0), ``advantage`` and
+        ``auc_per_class``; ``dimension_floor``: the largest advantage of d dimensions stays below it by chance, 95
+        times in 100. A rotation of the embeddings spreads a leak over all dimensions and hides nothing from an
+        attacker who sees them together.
     """
     ranks = rankdata(embeddings, axis=0)
     auc = _dimension_auc(ranks, attribute.codes)

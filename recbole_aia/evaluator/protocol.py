@@ -25,7 +25,7 @@ from recbole_aia.evaluator.labels import AttackedAttribute
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What one attacker said about the users it had not seen, for one attribute.
+    """One attacker's answers about users that it had not seen, for one attribute.
 
     Attributes:
         attribute: the attribute.
@@ -34,7 +34,7 @@ class HeldOut:
         fold_of: the fold that held out each user, ``[repeats, n]``.
         seconds: fitting and predicting, summed over folds and processes.
         leak_ratio: share of all users that the attacker may learn from in a fold, in (0, 1).
-        training_users: the most that it has learned from in a fold.
+        training_users: the most users that it learned from in a fold.
     """
 
     attribute: AttackedAttribute
@@ -47,7 +47,7 @@ class HeldOut:
 
 
 class _Cell(NamedTuple):
-    """Fits that make one task: of an attacker, for an attribute and a leak ratio, in some folds of a repeat."""
+    """One task: fits an attacker for an attribute and a leak ratio, in some folds of a repeat."""
 
     attribute: int
     ratio: float
@@ -61,7 +61,7 @@ class _Cell(NamedTuple):
 
 
 def task_seed(seed: int, *parts: str | int) -> int:
-    """A seed for one task that depends on its name only, not on order, process or Python's hash.
+    """The seed of one task. It depends on the names given, not on order, process or Python's hash.
 
     Args:
         seed: the run's seed, >= 0.
@@ -101,8 +101,8 @@ def cross_validate(
 ) -> list[HeldOut]:
     """Lets every attacker attack every attribute.
 
-    All users are held out once a repeat and judged, in the same folds for every ratio; attackers learn from a
-    seeded, stratified draw of the others where the ratio is smaller than their share, or where they do not scale
+    Every repeat holds out each user once, in the same folds for every ratio. Attackers learn from all users outside
+    the fold, or from a seeded, stratified draw of them: where the ratio is smaller, or where an attacker takes fewer
     (:attr:`Attacker.most_users`).
 
     Args:
@@ -114,8 +114,8 @@ def cross_validate(
         seed: >= 0.
         n_jobs: processes, >= 1; the results do not depend on it.
         leak_ratios: shares of the users that attackers learn from, in ``(0, (folds - 1) / folds]``; None for all
-            that are not held out.
-        device: where attackers that can compute, as torch names it. Those are then not spread over processes.
+            users outside the fold.
+        device: for attackers that use one, as torch names it. Away from the CPU these are not spread over processes.
         show_progress: whether a bar counts the fits on stderr.
 
     Returns:
@@ -162,9 +162,9 @@ def cross_validate(
 def _cells(
     attributes: int, ratios: Sequence[float], attackers: Sequence[type[Attacker]], repeats: int, folds: int
 ) -> list[_Cell]:
-    """All fits, repeat by repeat and fold by fold, so that what is done foretells how long the rest takes.
+    """All fits, repeat by repeat and fold by fold, so that the progress bar can foretell the time that is left.
 
-    Attackers that are fitted together have all folds of a repeat in one cell; these stand before the folds in turn.
+    Attackers that are fitted together have all folds of a repeat in one cell. These cells are spread over the folds.
     """
     columns = list(product(range(attributes), ratios, attackers))
     cells = []

@@ -1,4 +1,4 @@
-"""What the attacks found, ready to print, tabulate or write."""
+"""The results of attacks, to print, tabulate or write."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class AttackReport:
     Attributes:
         rows: plain dicts as in the ``attacks`` of results.json. Besides its keys, ``missing`` counts the
             users without a label and ``left_out`` the members of classes too small to attack; ``training_users``
-            at most were learned from in a fold.
-        evidence: what each row rests on; not written. Without it (rows read from a file, say) there are no
+            is the most users learned from in a fold.
+        evidence: the data behind each row; not written. Rows read from a file have none, and then there are no
             comparisons, no users, and no floor of a worst case.
         skipped: attributes that could not be attacked, and why.
     """
@@ -66,7 +66,7 @@ class AttackReport:
 
         Returns:
             ``{attribute: {"attacker": name, "view": name, "advantage": mean, "floor": floor}}``; the earlier row
-            wins a tie. The floor is that of the largest advantage among as many rows, higher than that of each.
+            wins a tie. The floor is higher than that of each row, because the largest of several advantages is chosen.
         """
         worst: dict[str, dict[str, Any]] = {}
         for attribute in dict.fromkeys(row["attribute"] for row in self.rows):
@@ -78,11 +78,11 @@ class AttackReport:
         return worst
 
     def comparisons(self, before: str = "undefended", after: str = "defended") -> list[dict[str, Any]]:
-        """What the defense changes, attacker by attacker; see :func:`~recbole_aia.evaluator.evidence.compare`."""
+        """Tests what the defense changes, attacker by attacker; see :func:`~recbole_aia.evaluator.evidence.compare`."""
         return compare(self.rows, self.evidence, before, after) if self.evidence else []
 
     def who_leaks(self, activity: IntArray | None = None) -> list[dict[str, Any]]:
-        """Groups of users and dimensions that give most away; see :mod:`~recbole_aia.evaluator.leakers`."""
+        """The groups of users and the dimensions that leak most; see :mod:`~recbole_aia.evaluator.leakers`."""
         return [leakers.summary(row, each, activity) for row, each in self._strongest()]
 
     def users(
@@ -93,7 +93,7 @@ class AttackReport:
         return pd.concat(frames) if frames else pd.DataFrame(columns=leakers.COLUMNS)
 
     def among(self, users: BoolArray) -> list[dict[str, Any]]:
-        """What each attacker, trained on everybody, gains among some ``users [n_users]``; a line for each row.
+        """The advantage among some ``users [n_users]`` of attackers trained on everybody; a line for each row.
 
         See :func:`~recbole_aia.evaluator.leakers.among`.
         """
@@ -108,9 +108,9 @@ class AttackReport:
         return {name: leakers.worst_among(part.rows, part.evidence, users) for name, part in parts.items()}
 
     def _strongest(self) -> list[tuple[dict[str, Any], Evidence]]:
-        """The row with the largest advantage of each state and attribute, and what it rests on.
+        """The row with the largest advantage of each state and attribute, and the data behind it.
 
-        Without evidence there is none; attacks on profiles are passed over, which no model gives away.
+        Empty without evidence. Attacks on profiles do not count, because no model gives profiles away.
         """
         strongest: dict[tuple[str, ...], tuple[dict[str, Any], Evidence]] = {}
         for row, each in zip(self.rows, self.evidence, strict=False):
@@ -203,7 +203,7 @@ def _verdict(worst: dict[str, Any], attackers: int) -> str:
 
 
 def coverage(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which users were not attacked or not learned from, a line for each reason; none where all were.
+    """Lines that say which users were not attacked or not learned from, and why; none where all were.
 
     Args:
         rows: of a report, all of one attribute.

@@ -1,4 +1,4 @@
-"""An attacker that knows the defense: it rehearses on users whom it has defended itself, with the same procedure."""
+"""Attackers that know the defense and rehearse it on users of their own, whom they defend in the same way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recbole_aia.evaluator.statistics import floor95, permuted_advantages
 Protect = Callable[[FloatArray, IntArray], FloatArray]
 
 ATTACKERS = ("logistic", "random_forest", "svm")
-#: What an attacker learns from: shadow users as it has defended them, or the same users as they were released.
+#: What an attacker learns from: shadow users as it defended them itself, or the same users as they were released.
 SOURCES = ("shadow", "release")
 _HALVES = 2  # shadow users and target users, in turns
 _REHEARSALS = 2  # splits of the shadow users into known and unknown
@@ -28,7 +28,7 @@ _FEWEST = 4  # members of a class: two among the shadow users, of whom one is he
 
 
 class ShadowReport(NamedTuple):
-    """What attackers who know the defense gain.
+    """The results of attackers that know the defense.
 
     Attributes:
         rows: one for each attribute, attacker and source: ``attribute``, ``attacker``, ``learned_from``, ``n_users``;
@@ -53,14 +53,16 @@ def shadow_attack(
     permutations: int = 200,
     seed: int = 0,
 ) -> ShadowReport:
-    """Attacks defended users with what was learned on shadow users, defended by the attacker itself.
+    """Attacks defended users with an attacker that learned on shadow users, which it has defended itself.
 
-    Half of the users are shadow users. The attacker has their labels and their undefended vectors, from a recommender
-    of its own, say, and defends them as the defender does. What it is going to do it rehearses on them first: it learns
-    from a half of them, defended apart or as part of the whole, and looks whether its answers about the other half of
-    the whole come out reversed, class by class. A defense that matches classes more closely than chance would shows
-    itself in this way. Then it learns from all shadow users, as it has defended them or as they were released, and
-    answers for the other half of the users, of whom it has nothing but the defended vectors.
+    Half of the users are shadow users. The attacker has their labels and their undefended vectors, for example from a
+    recommender of its own, and defends them as the defender does. The other half are the target users, of whom the
+    attacker has the defended vectors only.
+
+    First the attacker rehearses on the shadow users. It learns from one half of them, defended apart or together with
+    the rest, and checks class by class whether its answers about the other half come out reversed. They do where a
+    defense matches classes more closely than chance would. Then the attacker learns from all shadow users, as it
+    defended them or as they were released, and answers for the target users, reversed where the rehearsal says so.
 
     Args:
         embeddings: undefended, ``[n, d]``.
@@ -73,7 +75,7 @@ def shadow_attack(
         seed: of halvings, rehearsals and attackers, >= 0.
 
     Returns:
-        Averages over all halvings.
+        Rows and worst cases, averaged over all halvings.
 
     Raises:
         AttributeDataError: fewer than two classes of an attribute have four members.
@@ -119,7 +121,7 @@ def _attack(
     attackers: Sequence[str],
     seed: int,
 ) -> dict[tuple[str, str], _Said]:
-    """What each attacker says that has learned from each source, about the users of each half in turn."""
+    """The answers by attacker and source about all users: each half is the target in turn."""
     offered, repeats = registered_attackers(), len(fold_of)
     shape = (repeats, len(attribute.codes), len(attribute.class_names))
     said = {(attacker, source): _Said(np.empty(shape), []) for attacker in attackers for source in SOURCES}

@@ -1,4 +1,4 @@
-"""What a defense does for users whose labels it has not seen."""
+"""How much leaks of users whose labels a defense has not seen."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from recbole_aia.report.worst import without_ceiling, worst_text
 
 
 def holdout_findings(report: AttackReport, unseen: BoolArray, share: float) -> dict[str, Any]:
-    """What attackers, trained on everybody, gain among users whose labels the defense saw, and among the others.
+    """Judges attackers trained on everybody among users whose labels the defense saw, and among the others.
 
     Args:
         report: attacks on both states.
-        unseen: whose labels were held out of the defense, ``[n_users]``.
-        share: that was asked for, in (0, 1).
+        unseen: users whose labels were held out of the defense, ``[n_users]``.
+        share: of the users that was to be held out, in (0, 1).
 
     Returns:
         The content of ``holdout`` in results.json: ``share``; ``n_users``, how many were held out; ``rows``, one for
         each group and row of the report; ``worst_case``, of each attribute, group and state, None where a group has
-        too few users of all but one class. As in the worst case of everybody, the profile is kept out of it.
+        too few users of all but one class. The profile does not count, see :func:`~recbole_aia.report.worst_cases`.
     """
     groups = {"seen": ~unseen, "unseen": unseen}
     judged = without_ceiling(report)

@@ -17,9 +17,9 @@ _HEADS = {"leak_ratio": "users\nknown"}
 
 
 def attack_table(results: Mapping[str, Any]) -> str:
-    """Attribute x view x attacker: the floor, and what the attacker gains before and after the defense.
+    """A row for each attribute, view and attacker: the floor, and the advantage before and after the defense.
 
-    Views have a column where there are others than ``served``, and leak ratios where there are several.
+    There is a column of views if any is not ``served``, and of leak ratios if there are several.
 
     Args:
         results: the content of a results.json.
@@ -47,7 +47,7 @@ def attack_table(results: Mapping[str, Any]) -> str:
 
 
 def group_table(results: Mapping[str, Any]) -> str:
-    """Who asked and who did not, apart: what attackers gain in each group that have learned from everybody.
+    """The advantage of attackers trained on everybody, among users who asked and among users who did not.
 
     Args:
         results: the content of a results.json.
@@ -82,9 +82,9 @@ def utility_table(results: Mapping[str, Any]) -> str:
 
 
 def verdict(results: Mapping[str, Any]) -> str:
-    """One line an attribute: the strongest attacker before and after, what it gains, and what chance would.
+    """One line for each attribute: the strongest attacker before and after, its advantage and its floor.
 
-    Where profiles were attacked, the strongest attack on them follows, the ceiling.
+    Where profiles were attacked, a line with the strongest attack on them follows: the ceiling.
     """
     lines = []
     for attribute, states in results["worst_case"].items():
@@ -110,9 +110,9 @@ def _has_views(results: Mapping[str, Any]) -> bool:
 
 
 def _paired(rows: list[dict[str, Any]], keys: Sequence[str]) -> tuple[dict[tuple[Any, ...], dict[str, Any]], list[str]]:
-    """Rows by what they are about, then state; and which of the keys need a column.
+    """Rows by the values of ``keys`` and then by state; and the keys that need a column.
 
-    Rows stand together by the first key, then by the next; attackers stay in their order.
+    Rows are grouped by the first key, then by the next; attackers keep their order.
     """
     orders = [list(dict.fromkeys(row[key] for row in rows)) for key in keys[:-1]]
     pairs: dict[tuple[Any, ...], dict[str, Any]] = {}

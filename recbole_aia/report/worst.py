@@ -10,18 +10,18 @@ from recbole_aia.keys import CEILING
 
 
 def worst_cases(report: AttackReport) -> dict[str, dict[str, dict[str, Any]]]:
-    """The strongest attacker of each attribute and state, and the view on which it is.
+    """The strongest attacker of each attribute and state, and the view that it attacks.
 
-    The profile is kept out: it is what the system was given and no defense of a model changes it, so it bounds a
-    leak and is none.
+    Attacks on the profile do not count. The profile is what the system was given, and no defense of a model changes
+    it: it bounds what a model can leak.
 
     Args:
         report: attacks on any states and views.
 
     Returns:
         ``{attribute: {state: {"view", "attacker", "advantage", "floor"}}}``, the content of ``worst_case`` in
-        results.json; without states where only the profile was attacked. The floor is that of the largest advantage
-        under chance among as many attackers and views.
+        results.json; empty for an attribute of which only the profile was attacked. The floor is that of the largest
+        advantage among as many attackers and views, see :func:`~recbole_aia.evaluator.statistics.floor95`.
     """
     names = dict.fromkeys(row["attribute"] for row in report.rows)
     worst: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in names}

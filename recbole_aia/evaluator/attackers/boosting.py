@@ -1,4 +1,4 @@
-"""Boosted trees that give scikit-learn's answers sooner."""
+"""Boosted trees: faster forms of scikit-learn's, and XGBoost with a budget of trees."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BoostedStumps(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     scikit-learn sorts every dimension again for every stump. Here the order is kept and a round is a cumulative
     sum of the users' weights: with :math:`L_k, R_k` the weight of class k left and right of a split, the one with the
     largest :math:`\sum_k L_k^2 / \sum_k L_k + \sum_k R_k^2 / \sum_k R_k` is taken. The stumps are scikit-learn's;
-    splits that are equally good go to the first dimension instead of a random one. A stump no better than chance
+    ties between splits go to the first dimension instead of a random one. A stump no better than chance
     ends the boosting.
 
     Args:
@@ -97,7 +97,7 @@ def _best_split(
 
 
 def _purity(left: list[FloatArray], total: FloatArray) -> FloatArray:
-    """The sum that a split should make large, from the weight of each class left of it."""
+    """The quantity that the best split maximises, from the weight of each class left of the split."""
     right = [each - side for each, side in zip(total, left, strict=True)]
     purity = np.zeros_like(left[0])
     for side in (left, right):
@@ -158,7 +158,7 @@ class HistogramBoosting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Trees of depth 3 at rate 0.1, leaves without a penalty (a Newton step), starting from the classes' shares.
     With K > 2 classes scikit-learn's leaves are :math:`\tfrac{K-1}{K}` of that step and XGBoost's a half of it: the
-    rate makes up for the difference.
+    rate compensates for the difference.
 
     Args:
         n_estimators: trees, for each class where there are more than two; >= 1.

@@ -22,7 +22,7 @@ class InnerScores(NamedTuple):
 
     @classmethod
     def of(cls, folds: Sequence[Fold], scores: Sequence[FloatArray]) -> InnerScores | None:
-        """Puts together what was said in each fold, ``[m, K]``; None where there is no fold."""
+        """Joins the probabilities of all folds, each ``[m, K]``; None where there is no fold."""
         if not folds:
             return None
         n_users = sum(len(others) for _, others in folds)
@@ -41,7 +41,7 @@ def inner_folds(classes: IntArray, folds: int, seed: int) -> list[Fold]:
         seed: of the folds.
 
     Returns:
-        Nothing where a class has a single member, so that no one can be held out.
+        Empty where a class has a single member, who cannot be held out.
     """
     from sklearn.model_selection import StratifiedKFold
 

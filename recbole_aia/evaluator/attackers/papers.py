@@ -1,7 +1,7 @@
 """The attackers of the papers, kept to the letter so that published numbers can be compared.
 
-Raw embeddings, the libraries' defaults where a paper names no value. They are not the strongest, and none should
-stand alone.
+They get raw embeddings, and the libraries' defaults where a paper names no value. They are not the strongest
+attackers, so none of them should be the only one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from recbole_aia.evaluator.attackers.perceptron import Perceptron
 class RaidMlpAttacker(NetworkAttacker):
     """The RAID paper's attacker: raw embeddings, 100 hidden units, no balancing.
 
-    Its penalty is fixed while the inputs are not scaled, so it sees little in small embeddings; it must
-    not stand alone.
+    Its penalty is fixed and its inputs are not scaled, so it sees little in small embeddings. It must not be the only
+    attacker.
 
     Source:
         RAID (Feng et al., 2025), appendix B.2.
@@ -110,7 +110,7 @@ class RaidSvmAttacker(EstimatorAttacker):
 
 @register_attacker
 class RaidNaiveBayesAttacker(EstimatorAttacker):
-    """scikit-learn's defaults, since B.2 names no value; the Gaussian one, for embeddings are real numbers.
+    """scikit-learn's defaults, since B.2 names no value; the Gaussian one, because embeddings are real numbers.
 
     Source:
         RAID (Feng et al., 2025), appendix B.2 and table 6.
@@ -160,7 +160,7 @@ class RaidRandomForestAttacker(EstimatorAttacker):
 
 @register_attacker
 class RaidAdaBoostAttacker(EstimatorAttacker):
-    """Fifty rounds of SAMME. The paper's scikit-learn 1.1.3 ran SAMME.R, which later ones dropped for it.
+    """Fifty rounds of SAMME. The paper's scikit-learn 1.1.3 ran SAMME.R, which later versions dropped.
 
     Source:
         RAID (Feng et al., 2025), appendix B.2 and table 7.
@@ -177,8 +177,8 @@ class RaidAdaBoostAttacker(EstimatorAttacker):
 class RaidGradientBoostingAttacker(EstimatorAttacker):
     """A hundred boosted trees of depth 3, rate 0.1.
 
-    One departure: splits between 256 bins and chosen by the second-order gain, which takes a twentieth of the time
-    of scikit-learn's exact ones. AUCs differ by less than 0.01 on 6,040 users.
+    One departure: splits lie between 256 bins and are chosen by the second-order gain. This takes a twentieth of the
+    time of scikit-learn's exact splits; AUCs differ by less than 0.01 on 6,040 users.
 
     Source:
         RAID (Feng et al., 2025), appendix B.2 and table 7.
@@ -212,10 +212,10 @@ class RaidXgboostAttacker(EstimatorAttacker):
 
 @register_attacker
 class OkttonMlpAttacker(NetworkAttacker):
-    """A network of 100 hidden units with step 0.01. Learns from as many users of every class as the smallest has.
+    """A network of 100 hidden units with step 0.01. It learns from equally many users of every class.
 
-    Only the training users are thinned; all others are attacked. AUC and balanced accuracy do not depend on
-    the proportions among those, so that they compare with results on a sample balanced beforehand.
+    Only training users are dropped for this; all held-out users are attacked. AUC and balanced accuracy do not depend
+    on the sizes of the classes among held-out users, so they compare with results on a sample balanced beforehand.
 
     Source:
         The code of U2U-R and D2D-R, github.com/oktton/Attribute-wise-Unlearning.
@@ -230,10 +230,10 @@ class OkttonMlpAttacker(NetworkAttacker):
 
 @register_attacker
 class OkttonXgboostAttacker(EstimatorAttacker):
-    """Fifty boosted trees of depth 4 with rate 0.5. Learns from as many users of every class as the smallest has.
+    """Fifty boosted trees of depth 4 with rate 0.5. It learns from equally many users of every class.
 
-    Only the training users are thinned; all others are attacked. AUC and balanced accuracy do not depend on
-    the proportions among those, so that they compare with results on a sample balanced beforehand.
+    Only training users are dropped for this; all held-out users are attacked. AUC and balanced accuracy do not depend
+    on the sizes of the classes among held-out users, so they compare with results on a sample balanced beforehand.
 
     Source:
         The code of U2U-R and D2D-R, github.com/oktton/Attribute-wise-Unlearning.

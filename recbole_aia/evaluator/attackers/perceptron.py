@@ -24,20 +24,21 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     r"""scikit-learn's ``MLPClassifier`` with rectified units and Adam, in single precision.
 
     Initialisation, order of the users, batches, loss, Adam and the rule for stopping are scikit-learn's, random
-    numbers included: an equal ``random_state`` gives its network, but for the rounding to 32 bits, which Adam makes
-    larger with every epoch. The gradients are written out,
+    numbers included. An equal ``random_state`` gives scikit-learn's network up to rounding to 32 bits, a difference
+    that grows with every epoch of Adam. The gradients are written out,
 
     .. math:: \delta_L = w \odot (p - y), \quad \delta_{l} = (\delta_{l+1} W_{l+1}^\top) \odot [a_l > 0], \quad
         g_l = \bigl(a_{l-1}^\top \delta_l + \alpha W_l\bigr) / \textstyle\sum w
 
     (sums over a batch of 200 users), so that networks of equal shape can be trained side by side: see
-    :func:`trained_together`. What else was in the batch changes a network by rounding only.
+    :func:`trained_together`. Being trained beside others changes a network by rounding only.
 
     Args:
         hidden_layer_sizes: units of each hidden layer; none for a linear classifier.
         alpha: L2 penalty, >= 0; divided by the size of a batch.
-        even_penalty: whether all batches are penalised alike, ``alpha`` divided by the size of a whole one. As
-            scikit-learn has it, a strong penalty in a last batch of a few users undoes what the others taught.
+        even_penalty: whether all batches are penalised alike, ``alpha`` divided by the size of a whole batch.
+            scikit-learn divides by the batch's own size, so a strong penalty in a last batch of a few users undoes
+            what the other batches taught.
         learning_rate_init: Adam's step, > 0.
         max_iter: epochs at most; fewer where the loss has not fallen by 1e-4 for more than ten in a row.
         random_state: seed of the initial weights and the order of the users.

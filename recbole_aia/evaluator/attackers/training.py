@@ -110,9 +110,10 @@ class _Layers:
 
 
 class _Users:
-    """The users of B networks, end to end; networks may share them, and numbers of users may differ in the last batch.
+    """The users of B networks in one tensor.
 
-    Places that a network has no user for hold its first one with weight 0.
+    Networks may share users. Their numbers of users may differ within the last batch: the places that a network does
+    not fill hold its first user with weight 0.
     """
 
     def __init__(self, jobs: Sequence[NetworkJob], device: torch.device) -> None:

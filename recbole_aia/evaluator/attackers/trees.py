@@ -1,4 +1,4 @@
-"""Attackers made of decision trees; they need no scaling, since they only compare values of one dimension."""
+"""Attackers made of decision trees. They need no scaling, because they only compare values within a dimension."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from recbole_aia.evaluator.attackers.boosting import BoostedStumps, BudgetedXgbo
 class XgboostAttacker(EstimatorAttacker):
     """Gradient-boosted trees at the library's defaults, as in the RAID and AttrCloak papers.
 
-    One departure: 64 histogram bins in place of 256. On MovieLens-100K factors the AUC is the same
-    within 0.01 and a fit takes a third of the time.
+    One departure: 64 histogram bins in place of 256. On MovieLens-100K factors the AUC differs by less than 0.01,
+    and a fit takes a third of the time.
     """
 
     name = "xgboost"
@@ -93,7 +93,7 @@ class AdaBoostAttacker(EstimatorAttacker):
 class GradientBoostingAttacker(EstimatorAttacker):
     """A hundred boosted trees of depth 3, each grown on half of the users, classes weighted equally.
 
-    A split looks at the square root of the dimensions, which makes it eight times as fast on 64 of them.
+    A split looks at as many dimensions as the square root of their number, which is eight times as fast for 64.
 
     Source:
         Friedman (2002), Stochastic gradient boosting.
