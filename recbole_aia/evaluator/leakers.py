@@ -18,9 +18,10 @@ from recbole_aia.evaluator.metrics import advantage, auc_from_rank_sums, one_vs_
 from recbole_aia.evaluator.protocol import HeldOut
 from recbole_aia.evaluator.statistics import floor95, permuted_advantages
 
-_KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
+#: What a row of a report is about.
+KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
 #: Of :func:`users`.
-COLUMNS = ("user", *_KEYS[:-1], "class", "confidence", "guessed")
+COLUMNS = ("user", *KEYS[:-1], "class", "confidence", "guessed")
 _GROUPS = 3
 _SHOWN_DIMENSIONS = 10
 _PERMUTATIONS = 200
@@ -75,7 +76,7 @@ def users(
     attribute, names = held_out.attribute, np.asarray(held_out.attribute.class_names)
     columns: dict[str, Any] = {
         "user": attribute.users if tokens is None else np.asarray(tokens)[attribute.users],
-        **{key: row[key] for key in _KEYS[:-1]},
+        **{key: row[key] for key in KEYS[:-1]},
         "class": names[attribute.codes],
         "confidence": confidence(held_out).round(6),
         "guessed": names[oriented(held_out).mean(axis=0).argmax(axis=1)],
@@ -98,7 +99,7 @@ def summary(row: Mapping[str, Any], evidence: Evidence, activity: IntArray | Non
         ``dimension_floor``.
     """
     held_out = evidence.held_out
-    found = {key: row[key] for key in _KEYS}
+    found = {key: row[key] for key in KEYS}
     if activity is not None:
         found["groups"] = by_activity(held_out, np.asarray(activity))
     found |= by_dimension(evidence.embeddings[held_out.attribute.users], held_out.attribute)
@@ -119,7 +120,7 @@ def among(row: Mapping[str, Any], evidence: Evidence, asked: BoolArray) -> dict[
     held_out = evidence.held_out
     members = np.flatnonzero(asked[held_out.attribute.users])
     gain, floor = _gain_and_floor(held_out, members)
-    return {**{key: row[key] for key in _KEYS}, "n_users": len(members), "advantage": gain, "floor": floor}
+    return {**{key: row[key] for key in KEYS}, "n_users": len(members), "advantage": gain, "floor": floor}
 
 
 def worst_among(

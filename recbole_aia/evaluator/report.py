@@ -22,8 +22,6 @@ from recbole_aia.evaluator.statistics import floor95
 from recbole_aia.files import write_whole
 from recbole_aia.keys import CEILING
 
-_KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
-
 
 @dataclass(frozen=True)
 class AttackReport:
@@ -124,7 +122,7 @@ class AttackReport:
         return pd.DataFrame(
             [
                 {
-                    **{key: row[key] for key in _KEYS},
+                    **{key: row[key] for key in leakers.KEYS},
                     "n_users": row["n_users"],
                     "metric": metric,
                     "mean": value["mean"],

@@ -199,7 +199,7 @@ class EstimatorAttacker(Attacker):
         elif self._balance == "weights":
             weights[f"{model.steps[-1][0]}__sample_weight"] = _equal_weights(classes)
         with warnings.catch_warnings():
-            # The limit on iterations is part of these attackers' definition, so reaching it is no warning.
+            # The limit on iterations is part of these attackers' definition; a fit may reach it.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return model.fit(embeddings, classes, **weights)
 
