@@ -76,10 +76,10 @@ def attack_suite(suite: Suite) -> dict[str, Any]:
     )
     reports: list[AttackReport] = []
     ours = seconds(lambda: reports.append(evaluator.evaluate(embeddings, labels)))
-    targets = {target.name: target for target in evaluator.targets(labels, suite.users)[0]}
+    attributes = {attribute.name: attribute for attribute in evaluator.attacked_attributes(labels, suite.users)[0]}
     fold_of = {
-        name: assign_folds(target, suite.folds, suite.reference_repeats, evaluator.settings.seed)
-        for name, target in targets.items()
+        name: assign_folds(attribute, suite.folds, suite.reference_repeats, evaluator.settings.seed)
+        for name, attribute in attributes.items()
     }
     intervals: dict[tuple[str, str, str], tuple[float, float, float]] = {}
     reference = seconds(lambda: intervals.update(_intervals(embeddings, labels, fold_of)))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from recbole_aia import AIAConfig, protect
 from recbole_aia.data import create_dataset, load_labels
-from recbole_aia.shadow import ATTACKERS, Protect, shadow_attack
+from recbole_aia.evaluator.shadow import ATTACKERS, Protect, shadow_attack
 from recbole_aia.trainer import train, undefended_twin
 
 FloatArray = NDArray[np.floating[Any]]

@@ -35,7 +35,27 @@ _HOMES = {
     "run_recbole_aia": "quick_start",
 }
 
-__all__ = [*sorted(_HOMES), "__version__", "keys"]
+__all__ = [
+    "AIAConfig",
+    "AttackHook",
+    "Attacker",
+    "AttrCloakUnlearner",
+    "AttributeInferenceEvaluator",
+    "CalibratedTrainer",
+    "CalibratedUnlearner",
+    "DefenseTrainer",
+    "RAIDTrainer",
+    "Unlearner",
+    "UserEmbeddingView",
+    "load_run",
+    "protect",
+    "register_attacker",
+    "register_defense",
+    "register_view",
+    "run_recbole_aia",
+    "__version__",
+    "keys",
+]
 
 
 def __getattr__(name: str) -> Any:

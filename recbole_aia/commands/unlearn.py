@@ -54,7 +54,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--output_dir", type=Path, required=True, metavar="DIR", help="for the protected model")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the trained model, or the folder of a run")
-    parser.add_argument("--defense", metavar="NAME", help="a defense after training, listed below (default: calibrated)")
+    parser.add_argument(
+        "--defense", metavar="NAME", help="a defense after training, listed below (default: calibrated)"
+    )
     parser.add_argument("--attributes", metavar="LIST", help="what to hide, such as [gender,age]")
     parser.add_argument("--users", metavar="WHO", help="who asks (default: everybody)")
     parser.add_argument(

@@ -19,6 +19,10 @@ def closest(word: str, known: Iterable[str], cutoff: float = 0.6, n: int = 1) ->
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6, n: int = 1) -> str:
-    """`` Did you mean X?``, with a blank before it; empty where nothing is like ``word``; see :func:`closest`."""
+    """The end of an error message about an unknown word; see :func:`closest`.
+
+    Returns:
+        `` Did you mean mlp or mlp_raid?``, with a blank in front, or nothing where no word is like it.
+    """
     meant = closest(word, known, cutoff, n)
     return f" Did you mean {meant}?" if meant else ""

@@ -37,6 +37,7 @@ class Key(ABC):
     default: Any
     text: str
     decides: Literal["defense", "training", "presentation"] = "defense"
+
     @property
     @abstractmethod
     def kind(self) -> str:
@@ -73,7 +74,9 @@ class Number(Key):
     @property
     def kind(self) -> str:
         """See :attr:`Key.kind`."""
-        return f"float in [{self.low:g}, {self.high:g}]" if self.high < inf else self.expected.replace("a number", "float")
+        return (
+            f"float in [{self.low:g}, {self.high:g}]" if self.high < inf else self.expected.replace("a number", "float")
+        )
 
     @property
     def expected(self) -> str:

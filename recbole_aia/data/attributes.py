@@ -7,7 +7,6 @@ what is missing. So every run, defended or not, sees exactly the interactions th
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from recbole_aia.config.hints import closest
 from recbole_aia.data.specs import MISSING, AttributeSpec
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
@@ -260,6 +260,6 @@ def _no_such_attribute(name: str, column: str, dataset: str, defined: Mapping[st
     if name != column:
         return f"attribute '{name}' needs the column '{column}', which the labels of {dataset} do not have."
     offered = list(dict.fromkeys([*defined, *columns]))
-    close = difflib.get_close_matches(name, offered, n=1)
-    hint = f"Did you mean '{close[0]}'?" if close else f"Choose among {', '.join(offered)}."
+    meant = closest(name, offered)
+    hint = f"Did you mean '{meant}'?" if meant else f"Choose among {', '.join(offered)}."
     return f"{dataset} has no attribute '{name}'. {hint}"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from recbole_aia.config.natural import natural_key
 from recbole_aia.errors import ConfigValueError
 
 MISSING = -1
@@ -44,7 +45,8 @@ class AttributeSpec:
         bins: ascending edges that cut a numeric column; class k holds ``bins[k-1] <= value < bins[k]``.
         quantiles: the number of classes, at least 2, of about equal size, into which a numeric column is cut.
         names: names of the ``len(bins) + 1`` classes; made from the edges where absent.
-        classes: the values that are classes, in order; ``None`` takes the values found, sorted.
+        classes: the values that are classes, in order; ``None`` takes the values found, numbers in them
+            by value: ``5-9`` before ``10-19``.
         merge: the values that make up a class, by the class's name.
         range: the lowest and the highest number that are possible; what lies outside is missing.
         min_class: users of a class with fewer users count as missing; 0 keeps every class.
@@ -126,7 +128,7 @@ class AttributeSpec:
             into = {value: to for to, values in (self.merge or {}).items() for value in values}
             merged = text.isin(list(into)).to_numpy(bool)
             text = text.replace(into)
-            classes = list(self.classes or sorted(text.dropna().unique(), key=_natural))
+            classes = list(self.classes or sorted(text.dropna().unique(), key=natural_key))
             codes = pd.Categorical(text, categories=classes).codes.astype(np.int64)
         unknown = given & ~impossible & (codes == MISSING)
         codes, classes, small = self._without_small_classes(codes, classes)
@@ -208,11 +210,3 @@ def _merged(name: str, merge: Any) -> dict[str, tuple[str, ...]] | None:
 
 def _are_numbers(values: Any) -> bool:
     return isinstance(values, list | tuple) and bool(values) and all(isinstance(v, int | float) for v in values)
-
-
-def _natural(value: str) -> tuple[int, float, str]:
-    """Sorts numbers by value and before words, so that class 10 follows class 9."""
-    try:
-        return (0, float(value), value)
-    except ValueError:
-        return (1, 0.0, value)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.integer[Any]]
+from recbole_aia.config.types import BoolArray, IntArray
 
-_LEAST_OF_A_CLASS = 50
-_LEAST_LEAKED = 2
+_LEAST_OF_A_CLASS = 50  # members that a class keeps when users are drawn, if it has so many
+_LEAST_LEAKED = 2  # known members that every class has, if two are outside the fold; a classifier needs them
 
 
 def draw_users(classes: IntArray, limit: int | None, seed: int) -> IntArray:
@@ -34,15 +31,15 @@ def draw_users(classes: IntArray, limit: int | None, seed: int) -> IntArray:
     return np.sort(np.concatenate(drawn))
 
 
-def leaked_users(classes: IntArray, known: NDArray[np.bool_], ratio: float, seed: int) -> IntArray:
-    """Draws a share of all users from those outside a fold, the same share of every class, rounded up.
+def leaked_users(classes: IntArray, known: BoolArray, ratio: float, seed: int) -> IntArray:
+    """Draws the users whose attribute the attacker knows: an equal share of every class, rounded up.
 
-    Draws of one seed are nested: those of a smaller ratio are among those of a larger one.
+    With one seed, the users drawn at a smaller ratio are among the users drawn at a larger one.
 
     Args:
         classes: of all users that are attacked, ``[n]``, in ``0..K-1``.
         known: who is outside the fold, ``[n]``.
-        ratio: of all users, in (0, 1); where so many are not known, all are drawn that are.
+        ratio: share of all users, in (0, 1); where fewer are outside the fold, all of these are drawn.
         seed: >= 0.
 
     Returns:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator.attackers import registered_attackers
 from recbole_aia.evaluator.evidence import Evidence
-from recbole_aia.evaluator.labels import Target, TooFewUsersError, encode_labels, label_columns
+from recbole_aia.evaluator.labels import AttackedAttribute, TooFewUsersError, encode_labels, label_columns
 from recbole_aia.evaluator.metrics import (
     accuracy,
     advantage,
@@ -30,9 +30,6 @@ from recbole_aia.evaluator.statistics import (
     permuted_advantages,
 )
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
-
 _COUNT_METRICS = {
     "balanced_accuracy": balanced_accuracy,
     "f1_macro": f1_macro,
@@ -50,7 +47,7 @@ class AttributeInferenceEvaluator:
 
     Args:
         config: a dict or RecBole's ``Config``; see :class:`~recbole_aia.evaluator.AttackSettings`.
-        overrides: settings that win over it, by key.
+        overrides: settings by key, which win over ``config``.
 
     Raises:
         ConfigValueError: a value that is not allowed.
@@ -59,27 +56,27 @@ class AttributeInferenceEvaluator:
     def __init__(self, config: Any = None, **overrides: Any) -> None:
         self.settings = AttackSettings.from_config(config, overrides)
 
-    def targets(
+    def attacked_attributes(
         self, labels: Any, n_users: int, class_names: Mapping[str, Sequence[str]] | None = None
-    ) -> tuple[list[Target], dict[str, str]]:
-        """What can be attacked in these labels; called before a long training, it finds mistakes early.
+    ) -> tuple[list[AttackedAttribute], dict[str, str]]:
+        """Finds the attributes that can be attacked. Call it before a long training to find mistakes early.
 
         Returns:
-            The attributes to attack; and those that have no two classes of a usable size, with the reason.
+            The attributes to attack; and the others, which have no two classes of a usable size, with the reason.
 
         Raises:
             AttributeDataError: labels of another shape, or none that can be attacked with this many folds.
         """
-        targets, skipped, names = [], {}, class_names or {}
+        attributes, skipped, names = [], {}, class_names or {}
         for name, column in label_columns(labels).items():
             try:
-                targets.append(encode_labels(name, column, n_users, self.settings.attack_folds, names.get(name)))
+                attributes.append(encode_labels(name, column, n_users, self.settings.attack_folds, names.get(name)))
             except TooFewUsersError as error:
                 skipped[name] = str(error)
-        if not targets:
+        if not attributes:
             nothing = "there are no labels. Give at least one attribute to attack."
             raise AttributeDataError(next(iter(skipped.values()), nothing))
-        return targets, skipped
+        return attributes, skipped
 
     def evaluate(
         self,
@@ -95,25 +92,27 @@ class AttributeInferenceEvaluator:
         Args:
             embeddings: ``[n_users, d]``, finite numbers, without RecBole's padding user.
             labels: one value a user: an array, list or Series (then called ``attribute``), a
-                mapping from attribute to such, or a DataFrame. -1, None, NaN and "" mean not known.
-            class_names: for an attribute, the names of its classes ``0..K-1``.
+                mapping from attribute to such, or a DataFrame. -1, None, NaN and "" mean not known. Classes are
+                ordered by number, text by the numbers in it ("5-9" before "10-19") and then as Python orders text.
+            class_names: for an attribute, the names of its classes ``0..K-1``, in an order of your own; labels are
+                then these names or the numbers ``0..K-1``.
             state: what the embeddings are: ``undefended`` or ``defended``.
             view: which of the model's vectors they are.
 
         Returns:
-            One row for each attribute, leak ratio and attacker; an attribute without two classes of a usable
-            size is not attacked but named, with the reason, in the report.
+            One row for each attribute, leak ratio and attacker. ``skipped`` names the attributes without two classes of
+            a usable size, which are not attacked.
 
         Raises:
             AttributeDataError: embeddings or labels that cannot be attacked.
         """
         settings = self.settings
         points = checked_embeddings(embeddings)
-        targets, skipped = self.targets(labels, len(points), class_names)
+        attributes, skipped = self.attacked_attributes(labels, len(points), class_names)
         offered = registered_attackers()
         results = cross_validate(
             points,
-            targets,
+            attributes,
             [offered[name] for name in settings.attackers],
             folds=settings.attack_folds,
             repeats=settings.attack_repeats,
@@ -149,36 +148,37 @@ def checked_embeddings(embeddings: Any) -> FloatArray:
 
 def _null_draws(result: HeldOut, settings: AttackSettings) -> FloatArray:
     """Chance advantages ``[P]``, from permutations that all attackers of an attribute share."""
-    seed = task_seed(settings.seed, result.target.name, "floor")
-    return permuted_advantages(result.target.codes, result.scores, result.fold_of, settings.attack_permutations, seed)
+    attribute = result.attribute
+    seed = task_seed(settings.seed, attribute.name, "floor")
+    return permuted_advantages(attribute.codes, result.scores, result.fold_of, settings.attack_permutations, seed)
 
 
 def _row(points: FloatArray, result: HeldOut, settings: AttackSettings) -> tuple[dict[str, Any], Evidence]:
-    target, folds = result.target, settings.attack_folds
+    attribute, folds = result.attribute, settings.attack_folds
     counts, auc = _per_fold(result, folds)
     gains, null, ratio = _gains(auc), _null_draws(result, settings), 1 / folds / result.leak_ratio
     row = {
-        "attribute": target.name,
+        "attribute": attribute.name,
         "attacker": result.attacker,
         "leak_ratio": result.leak_ratio,
-        "n_users": len(target.users),
+        "n_users": len(attribute.users),
         "training_users": result.training_users,
         "metrics": _metrics(counts, auc, gains, ratio),
-        "auc_per_class": dict(zip(target.class_names, _means(auc).tolist(), strict=True)),
+        "auc_per_class": dict(zip(attribute.class_names, _means(auc).tolist(), strict=True)),
         "floor": {
-            "majority": majority_floor(target.codes),
+            "majority": majority_floor(attribute.codes),
             "permuted_advantage95": floor95([null]),
         },
         "seconds": result.seconds,
-        "missing": target.missing,
-        "left_out": target.left_out,
+        "missing": attribute.missing,
+        "left_out": attribute.left_out,
     }
     return row, Evidence(points, result, gains.ravel(), null, ratio)
 
 
 def _per_fold(result: HeldOut, folds: int) -> tuple[IntArray, FloatArray]:
     """Confusion counts ``[R, F, K, K]`` and one-vs-rest AUC ``[R, F, K]`` of every fold."""
-    codes, n_classes = result.target.codes, result.scores.shape[-1]
+    codes, n_classes = result.attribute.codes, result.scores.shape[-1]
     cells = [
         [(codes[fold_of == fold], scores[fold_of == fold]) for fold in range(folds)]
         for scores, fold_of in zip(result.scores, result.fold_of, strict=True)
@@ -194,14 +194,14 @@ def _means(auc: FloatArray) -> FloatArray:
 
 
 def _gains(auc: FloatArray) -> FloatArray:
-    """Advantage of every fold ``[R, F]``, which is linear in the AUCs once the signs are fixed."""
+    """Advantage of every fold ``[R, F]``: each class's AUC - 1/2 counts with the sign of its mean over all folds."""
     signs = np.where(_means(auc) < 0.5, -1.0, 1.0)
     gains: FloatArray = 2 * (signs * (auc - 0.5)).mean(axis=-1)
     return gains
 
 
 def _metrics(counts: IntArray, auc: FloatArray, gains: FloatArray, ratio: float) -> dict[str, dict[str, Any]]:
-    """Estimates and intervals for held-out users ``ratio`` times as many as those learned from."""
+    """Estimates and intervals; ``ratio`` is held-out users over users learned from."""
     means = _means(auc)
     metrics = {"auc": _estimate(auc.mean(axis=-1), ratio, float(means.mean()))}
     for name, metric in _COUNT_METRICS.items():

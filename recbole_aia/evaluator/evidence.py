@@ -1,4 +1,4 @@
-"""What rows of a report rest on: held-out answers, kept in memory for the questions that come after."""
+"""The held-out answers behind the rows of a report, kept in memory for later questions."""
 
 from __future__ import annotations
 
@@ -6,27 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from recbole_aia.config.types import FloatArray
 from recbole_aia.evaluator.protocol import HeldOut
 from recbole_aia.evaluator.statistics import corrected_difference, holm
-
-FloatArray = NDArray[np.floating[Any]]
 
 _PAIR = ("view", "attribute", "attacker", "leak_ratio")
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one row of a report rests on.
+    """The data behind one row of a report.
 
     Attributes:
         embeddings: what was attacked, ``[n_users, d]``.
-        held_out: what the attacker said about users that it had not seen.
+        held_out: the attacker's answers about users that it had not seen.
         gains: advantage of every fold, ``[repeats * folds]``; classes keep the sign that they have on average.
         null: advantages of chance, ``[P]``; all attackers of an attribute share the permutations.
-        test_train_ratio: held-out users over those that may be learned from.
+        test_train_ratio: number of held-out users over number of users to learn from.
     """
 
     embeddings: FloatArray
@@ -39,7 +35,7 @@ class Evidence:
 def compare(
     rows: Sequence[Mapping[str, Any]], evidence: Sequence[Evidence], before: str, after: str
 ) -> list[dict[str, Any]]:
-    """What a defense changes, attacker by attacker, on the same held-out folds.
+    """Tests, attacker by attacker and on the same held-out folds, what a defense changes.
 
     Args:
         rows: of a report, both states among them.

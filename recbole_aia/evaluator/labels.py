@@ -1,4 +1,4 @@
-"""From labels as people have them to the classes that are attacked."""
+"""Turns labels as users give them into the classes that are attacked."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
-from numpy.typing import NDArray
 
+from recbole_aia.config.natural import natural_key
+from recbole_aia.config.types import IntArray
 from recbole_aia.errors import AttributeDataError
-
-IntArray = NDArray[np.integer[Any]]
 
 
 class TooFewUsersError(AttributeDataError):
-    """An attribute in which nothing can be told apart: all users in one class, or the others too small."""
+    """An attribute with fewer than two classes of a usable size, in which nothing can be told apart."""
 
 
 @dataclass(frozen=True)
-class Target:
-    """One attribute, ready for the attack.
+class AttackedAttribute:
+    """One attribute as it is attacked.
 
     Attributes:
         name: the attribute.
@@ -50,7 +49,9 @@ def label_columns(labels: Any) -> dict[str, Any]:
     return {"attribute": labels}
 
 
-def encode_labels(name: str, labels: Any, n_users: int, folds: int, class_names: Sequence[str] | None = None) -> Target:
+def encode_labels(
+    name: str, labels: Any, n_users: int, folds: int, class_names: Sequence[str] | None = None
+) -> AttackedAttribute:
     """Finds the classes of one attribute and the users that can be attacked.
 
     Args:
@@ -75,7 +76,7 @@ def encode_labels(name: str, labels: Any, n_users: int, folds: int, class_names:
         raise TooFewUsersError(_too_few(name, names, counts, folds, n_users - len(codes)))
     attacked = usable[codes]
     renumbered = np.cumsum(usable) - 1
-    return Target(
+    return AttackedAttribute(
         name,
         np.flatnonzero(present)[attacked],
         renumbered[codes[attacked]],
@@ -100,8 +101,10 @@ def _classes(name: str, values: list[Any], class_names: Sequence[str] | None) ->
     if class_names is not None:
         names = [str(label) for label in class_names]
         return names, [_position(name, value, names) for value in values]
-    key = None if all(isinstance(value, Real) for value in values) else _text
-    names = list(dict.fromkeys(_text(value) for value in sorted(values, key=key)))
+    if all(isinstance(value, Real) for value in values):
+        names = list(dict.fromkeys(map(_text, sorted(values))))
+    else:
+        names = sorted(set(map(_text, values)), key=natural_key)
     return names, [names.index(_text(value)) for value in values]
 
 

@@ -10,19 +10,18 @@ import pandas as pd  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from recbole_aia.config.types import BoolArray, FloatArray, IntArray
 from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.evidence import Evidence
-from recbole_aia.evaluator.labels import Target
+from recbole_aia.evaluator.labels import AttackedAttribute
 from recbole_aia.evaluator.metrics import advantage, auc_from_rank_sums, one_vs_rest_auc
 from recbole_aia.evaluator.protocol import HeldOut
 from recbole_aia.evaluator.statistics import floor95, permuted_advantages
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
-
-_KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
+#: What a row of a report is about.
+KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
 #: Of :func:`users`.
-COLUMNS = ("user", *_KEYS[:-1], "class", "confidence", "guessed")
+COLUMNS = ("user", *KEYS[:-1], "class", "confidence", "guessed")
 _GROUPS = 3
 _SHOWN_DIMENSIONS = 10
 _PERMUTATIONS = 200
@@ -31,11 +30,11 @@ _PERMUTATIONS = 200
 def oriented(held_out: HeldOut) -> FloatArray:
     """The answers of an attacker that knows when it is wrong, ``[repeats, n, K]``.
 
-    Answers below chance leak as much as those above, to whoever inverts them; without that, those who leak most
-    would look safest. A class is inverted in a fold where its AUC over the other folds of the repeat is below 1/2,
-    so no user has a say in how its own answer is read.
+    Whoever inverts answers below chance learns as much as from answers above it. If answers were not inverted, the
+    users who leak most could look safest. A class is inverted in a fold where its AUC over the other folds of the
+    repeat is below 1/2, so no user influences how its own answer is read.
     """
-    codes, scores = held_out.target.codes, held_out.scores.copy()
+    codes, scores = held_out.attribute.codes, held_out.scores.copy()
     for said, fold_of in zip(scores, held_out.fold_of, strict=True):
         members = [fold_of == fold for fold in range(fold_of.max() + 1)]
         auc = np.stack([one_vs_rest_auc(codes[inside], said[inside]) for inside in members])
@@ -47,11 +46,11 @@ def oriented(held_out: HeldOut) -> FloatArray:
 def confidence(held_out: HeldOut) -> FloatArray:
     """Probability that the attacker gives to each user's true class, averaged over repeats: ``[n]`` in [0, 1].
 
-    Every time, the user was not among those it had learned from. Answers below chance are inverted, see
+    The attacker never learned from the user it answers about. Answers below chance are inverted, see
     :func:`oriented`.
     """
-    users = np.arange(len(held_out.target.codes))
-    mean: FloatArray = oriented(held_out)[:, users, held_out.target.codes].mean(axis=0)
+    users = np.arange(len(held_out.attribute.codes))
+    mean: FloatArray = oriented(held_out)[:, users, held_out.attribute.codes].mean(axis=0)
     return mean
 
 
@@ -65,73 +64,73 @@ def users(
 
     Args:
         row: of a report.
-        evidence: what it rests on.
+        evidence: the data behind the row.
         tokens: names of the users, ``[n_users]``, one for each row of the embeddings; row numbers where ``None``.
         activity: interactions of each user, ``[n_users]``.
 
     Returns:
         ``user``; state, view, attribute and attacker; the true ``class``, the ``confidence`` in it, the class that
-        was ``guessed``, and ``interactions`` where they are known. The surest come first.
+        was ``guessed``, and ``interactions`` where they are known. The users with the highest confidence come first.
     """
     held_out = evidence.held_out
-    target, names = held_out.target, np.asarray(held_out.target.class_names)
+    attribute, names = held_out.attribute, np.asarray(held_out.attribute.class_names)
     columns: dict[str, Any] = {
-        "user": target.users if tokens is None else np.asarray(tokens)[target.users],
-        **{key: row[key] for key in _KEYS[:-1]},
-        "class": names[target.codes],
+        "user": attribute.users if tokens is None else np.asarray(tokens)[attribute.users],
+        **{key: row[key] for key in KEYS[:-1]},
+        "class": names[attribute.codes],
         "confidence": confidence(held_out).round(6),
         "guessed": names[oriented(held_out).mean(axis=0).argmax(axis=1)],
     }
     if activity is not None:
-        columns["interactions"] = np.asarray(activity)[target.users]
+        columns["interactions"] = np.asarray(activity)[attribute.users]
     return pd.DataFrame(columns).sort_values("confidence", ascending=False, kind="stable")
 
 
 def summary(row: Mapping[str, Any], evidence: Evidence, activity: IntArray | None = None) -> dict[str, Any]:
-    """Where the leak of one row is: in which users, and in which dimensions.
+    """Finds the groups of users and the dimensions in which one row leaks.
 
     Args:
         row: of a report.
-        evidence: what it rests on.
+        evidence: the data behind the row.
         activity: interactions of each user, ``[n_users]``; without them there are no groups.
 
     Returns:
-        What the row is about; ``groups`` (:func:`by_activity`); and ``dimensions`` (:func:`by_dimension`) with their
+        The row's keys; ``groups`` (:func:`by_activity`); and ``dimensions`` (:func:`by_dimension`) with their
         ``dimension_floor``.
     """
     held_out = evidence.held_out
-    found = {key: row[key] for key in _KEYS}
+    found = {key: row[key] for key in KEYS}
     if activity is not None:
         found["groups"] = by_activity(held_out, np.asarray(activity))
-    found |= by_dimension(evidence.embeddings[held_out.target.users], held_out.target)
+    found |= by_dimension(evidence.embeddings[held_out.attribute.users], held_out.attribute)
     return found
 
 
-def among(row: Mapping[str, Any], evidence: Evidence, asked: NDArray[np.bool_]) -> dict[str, Any]:
-    """What the attacker of a row gains among some users. Nothing is trained again, see :func:`by_activity`.
+def among(row: Mapping[str, Any], evidence: Evidence, asked: BoolArray) -> dict[str, Any]:
+    """The advantage of a row's attacker among some users. Nothing is trained again, see :func:`by_activity`.
 
     Args:
         row: of a report.
-        evidence: what it rests on.
+        evidence: the data behind the row.
         asked: which users, ``[n_users]``.
 
     Returns:
-        What the row is about; ``n_users``, those of them who were attacked; ``advantage`` and ``floor``.
+        The row's keys; ``n_users``, how many of them were attacked; ``advantage`` and ``floor``.
     """
     held_out = evidence.held_out
-    members = np.flatnonzero(asked[held_out.target.users])
+    members = np.flatnonzero(asked[held_out.attribute.users])
     gain, floor = _gain_and_floor(held_out, members)
-    return {**{key: row[key] for key in _KEYS}, "n_users": len(members), "advantage": gain, "floor": floor}
+    return {**{key: row[key] for key in KEYS}, "n_users": len(members), "advantage": gain, "floor": floor}
 
 
 def worst_among(
-    rows: Sequence[Mapping[str, Any]], evidence: Sequence[Evidence], asked: NDArray[np.bool_]
+    rows: Sequence[Mapping[str, Any]], evidence: Sequence[Evidence], asked: BoolArray
 ) -> dict[str, Any] | None:
-    """The attacker that gains most among some users, with the floor of the best of as many; see :func:`among`.
+    """The attacker with the largest advantage among some users; see :func:`among`. Its floor allows for the choice.
 
     Args:
         rows: of a report, all of one attribute.
-        evidence: what they rest on.
+        evidence: the data behind each row.
         asked: which users, ``[n_users]``.
 
     Returns:
@@ -139,7 +138,7 @@ def worst_among(
     """
     found, draws = [], []
     for row, each in zip(rows, evidence, strict=True):
-        gain = _gain(each.held_out, np.flatnonzero(asked[each.held_out.target.users]))
+        gain = _gain(each.held_out, np.flatnonzero(asked[each.held_out.attribute.users]))
         if gain is not None:
             found.append({"attacker": row["attacker"], "view": row["view"], "advantage": gain[0]})
             draws.append(gain[1])
@@ -147,21 +146,21 @@ def worst_among(
 
 
 def by_activity(held_out: HeldOut, activity: IntArray) -> list[dict[str, Any]]:
-    """What the attacker gains among users of little, middle and much activity.
+    """The advantage among users of low, middle and high activity.
 
-    Nothing is trained again: its answers are judged inside each group, and inside each fold as always.
+    Nothing is trained again: the attacker's answers are judged inside each group and each fold.
 
     Args:
-        held_out: what the attacker said.
+        held_out: the attacker's answers.
         activity: interactions of each user, ``[n_users]``.
 
     Returns:
         For each third of the users (fewer groups where activities tie): ``interactions`` of the least and the most
-        active, ``n_users``, ``advantage``, and its ``floor``, that of this attacker in this group alone. Classes
+        active, ``n_users``, ``advantage``, and its ``floor`` for this attacker in this group alone. Classes
         with fewer members in the group than folds are not judged there; where fewer than two remain, ``advantage``
         and ``floor`` are None.
     """
-    own = activity[held_out.target.users]
+    own = activity[held_out.attribute.users]
     edges = np.unique(np.quantile(own, np.linspace(0, 1, _GROUPS + 1), method="higher")[1:-1])
     group_of = np.searchsorted(edges, own, side="right")
     groups = []
@@ -181,7 +180,7 @@ def _gain_and_floor(held_out: HeldOut, members: IntArray) -> tuple[float | None,
 def _gain(held_out: HeldOut, members: IntArray) -> tuple[float, FloatArray] | None:
     """The advantage among some users and chance's, ``[P]``, from permutations that all attackers share."""
     folds = int(held_out.fold_of.max()) + 1
-    codes = held_out.target.codes[members]
+    codes = held_out.attribute.codes[members]
     kept = np.flatnonzero(np.bincount(codes, minlength=held_out.scores.shape[-1]) >= folds)
     if len(kept) < 2:
         return None
@@ -198,29 +197,30 @@ def _gain(held_out: HeldOut, members: IntArray) -> tuple[float, FloatArray] | No
     return (gain, null) if np.isfinite(gain) else None
 
 
-def by_dimension(embeddings: FloatArray, target: Target) -> dict[str, Any]:
-    """Which dimensions carry the attribute, each on its own and with no training.
+def by_dimension(embeddings: FloatArray, attribute: AttackedAttribute) -> dict[str, Any]:
+    """Finds the dimensions that carry the attribute, each on its own and without training: the value is the score.
 
     Args:
         embeddings: of the attacked users, ``[n, d]``.
-        target: their classes.
+        attribute: their classes.
 
     Returns:
-        ``dimensions``: the ten that tell most, as ``dimension`` (from 0), ``advantage`` and ``auc_per_class``;
-        ``dimension_floor``: what the best of all d reaches by chance 95 times in 100. A rotation of the
-        embeddings spreads a leak over all dimensions and takes nothing from an attacker who sees them together.
+        ``dimensions``: the ten with the largest advantage, as ``dimension`` (from 0), ``advantage`` and
+        ``auc_per_class``; ``dimension_floor``: the largest advantage of d dimensions stays below it by chance, 95
+        times in 100. A rotation of the embeddings spreads a leak over all dimensions and hides nothing from an
+        attacker who sees them together.
     """
     ranks = rankdata(embeddings, axis=0)
-    auc = _dimension_auc(ranks, target.codes)
+    auc = _dimension_auc(ranks, attribute.codes)
     gains, rng = advantage(auc), np.random.default_rng(0)
-    null = [advantage(_dimension_auc(ranks, rng.permutation(target.codes))).max() for _ in range(_PERMUTATIONS)]
+    null = [advantage(_dimension_auc(ranks, rng.permutation(attribute.codes))).max() for _ in range(_PERMUTATIONS)]
     strongest = np.argsort(-gains, kind="stable")[:_SHOWN_DIMENSIONS]
     return {
         "dimensions": [
             {
                 "dimension": int(d),
                 "advantage": float(gains[d]),
-                "auc_per_class": dict(zip(target.class_names, auc[d].tolist(), strict=True)),
+                "auc_per_class": dict(zip(attribute.class_names, auc[d].tolist(), strict=True)),
             }
             for d in strongest
         ],

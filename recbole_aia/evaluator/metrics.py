@@ -1,15 +1,11 @@
-"""What an attack achieved, as pure functions of counts and scores."""
+"""Metrics of an attack, as pure functions of counts and scores."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+from recbole_aia.config.types import FloatArray, IntArray
 
 
 def confusion_counts(true: IntArray, predicted: IntArray, n_classes: int) -> IntArray:
@@ -28,13 +24,16 @@ def confusion_counts(true: IntArray, predicted: IntArray, n_classes: int) -> Int
 
 
 def accuracy(counts: IntArray) -> FloatArray:
-    """Share of users on the diagonal, equal to micro-averaged F1; ``[..., K, K]`` to ``[...]``."""
+    r"""Share of users whose class is predicted, :math:`\sum_k C_{kk} / \sum_{kl} C_{kl}`, equal to micro-averaged F1.
+
+    ``[..., K, K]`` to ``[...]``.
+    """
     share: FloatArray = np.trace(counts, axis1=-2, axis2=-1) / counts.sum(axis=(-2, -1))
     return share
 
 
 def balanced_accuracy(counts: IntArray) -> FloatArray:
-    """Mean recall over the classes that have members, ``[..., K, K]`` to ``[...]``."""
+    r"""Mean recall :math:`C_{kk} / \sum_l C_{kl}` over the classes that have members, ``[..., K, K]`` to ``[...]``."""
     hits, members = _diagonal(counts), counts.sum(axis=-1)
     recalls = np.where(members > 0, hits / np.maximum(members, 1), 0.0)
     mean: FloatArray = recalls.sum(axis=-1) / (members > 0).sum(axis=-1)
@@ -42,7 +41,7 @@ def balanced_accuracy(counts: IntArray) -> FloatArray:
 
 
 def f1_macro(counts: IntArray) -> FloatArray:
-    """Mean F1 over all K classes, ``[..., K, K]`` to ``[...]``.
+    r"""Mean over all K classes of :math:`2 C_{kk} / (\sum_l C_{kl} + \sum_l C_{lk})`, ``[..., K, K]`` to ``[...]``.
 
     A class that is neither present nor predicted counts as 0, as in scikit-learn.
     """
@@ -82,10 +81,10 @@ def auc_from_rank_sums(rank_sums: FloatArray, members: FloatArray | IntArray, to
 
 
 def advantage(auc_per_class: FloatArray) -> FloatArray:
-    r"""What the attacker gains over guessing, :math:`2\,\mathrm{mean}_k |AUC_k - 1/2|`.
+    r"""The attacker's gain over guessing, :math:`2\,\mathrm{mean}_k |AUC_k - 1/2|`.
 
-    Answers below chance count, because whoever knows the defense inverts them, and one class's
-    excess cannot cancel another's deficit. Chance alone keeps it above 0: read it with its floor.
+    Answers below chance count too, because an attacker who knows the defense inverts them. One class above 1/2
+    does not cancel another below it. Chance alone makes the advantage positive: compare it with its floor.
 
     Args:
         auc_per_class: ``[..., K]`` in [0, 1].

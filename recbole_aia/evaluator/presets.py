@@ -1,4 +1,4 @@
-"""The protocols: which attackers, and how often each is trained and asked."""
+"""The protocols: which attackers, and how many folds and repeats."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Preset(NamedTuple):
-    """What a protocol fixes. Hyper-parameters, scaling and balancing belong to the attackers it names."""
+    """The settings of a protocol. Hyper-parameters, scaling and balancing belong to its attackers."""
 
     attackers: tuple[str, ...]
     attack_folds: int

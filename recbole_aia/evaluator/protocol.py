@@ -13,35 +13,31 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.evaluator.attackers import Attacker
 from recbole_aia.evaluator.attackers.base import Job
 from recbole_aia.evaluator.draws import draw_users, leaked_users
-from recbole_aia.evaluator.labels import Target
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+from recbole_aia.evaluator.labels import AttackedAttribute
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What one attacker said about the users it had not seen, for one attribute.
+    """One attacker's answers about users that it had not seen, for one attribute.
 
     Attributes:
-        target: the attribute.
+        attribute: the attribute.
         attacker: the attacker's name.
         scores: class probabilities, ``[repeats, n, K]``.
         fold_of: the fold that held out each user, ``[repeats, n]``.
         seconds: fitting and predicting, summed over folds and processes.
         leak_ratio: share of all users that the attacker may learn from in a fold, in (0, 1).
-        training_users: the most that it has learned from in a fold.
+        training_users: the most users that it learned from in a fold.
     """
 
-    target: Target
+    attribute: AttackedAttribute
     attacker: str
     scores: FloatArray
     fold_of: IntArray
@@ -51,9 +47,9 @@ class HeldOut:
 
 
 class _Cell(NamedTuple):
-    """Fits that make one task: of an attacker, for a target and a leak ratio, in some folds of a repeat."""
+    """One task: fits an attacker for an attribute and a leak ratio, in some folds of a repeat."""
 
-    target: int
+    attribute: int
     ratio: float
     attacker: type[Attacker]
     repeat: int
@@ -61,11 +57,11 @@ class _Cell(NamedTuple):
 
     @property
     def key(self) -> tuple[int, float, str]:
-        return self.target, self.ratio, self.attacker.name
+        return self.attribute, self.ratio, self.attacker.name
 
 
 def task_seed(seed: int, *parts: str | int) -> int:
-    """A seed for one task that depends on its name only, not on order, process or Python's hash.
+    """The seed of one task. It depends on the names given, not on order, process or Python's hash.
 
     Args:
         seed: the run's seed, >= 0.
@@ -78,19 +74,21 @@ def task_seed(seed: int, *parts: str | int) -> int:
     return int(np.random.SeedSequence([seed, *words]).generate_state(1)[0] >> 1)
 
 
-def assign_folds(target: Target, folds: int, repeats: int, seed: int) -> IntArray:
+def assign_folds(attribute: AttackedAttribute, folds: int, repeats: int, seed: int) -> IntArray:
     """Stratified folds, ``[repeats, n]``, the same for every attacker and state."""
-    fold_of = np.empty((repeats, len(target.codes)), dtype=np.int64)
+    from sklearn.model_selection import StratifiedKFold
+
+    fold_of = np.empty((repeats, len(attribute.codes)), dtype=np.int64)
     for repeat in range(repeats):
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=task_seed(seed, target.name, "folds", repeat))
-        for fold, (_, held_out) in enumerate(splitter.split(target.codes, target.codes)):
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=task_seed(seed, attribute.name, "folds", repeat))
+        for fold, (_, held_out) in enumerate(splitter.split(attribute.codes, attribute.codes)):
             fold_of[repeat, held_out] = fold
     return fold_of
 
 
 def cross_validate(
     embeddings: FloatArray,
-    targets: Sequence[Target],
+    attributes: Sequence[AttackedAttribute],
     attackers: Sequence[type[Attacker]],
     *,
     folds: int,
@@ -103,37 +101,37 @@ def cross_validate(
 ) -> list[HeldOut]:
     """Lets every attacker attack every attribute.
 
-    All users are held out once a repeat and judged, in the same folds for every ratio; attackers learn from a
-    seeded, stratified draw of the others where the ratio is smaller than their share, or where they do not scale
+    Every repeat holds out each user once, in the same folds for every ratio. Attackers learn from all users outside
+    the fold, or from a seeded, stratified draw of them: where the ratio is smaller, or where an attacker takes fewer
     (:attr:`Attacker.most_users`).
 
     Args:
         embeddings: ``[n_users, d]``, finite.
-        targets: the attributes.
+        attributes: the attributes.
         attackers: attacker classes.
         folds: >= 2.
         repeats: >= 1.
         seed: >= 0.
         n_jobs: processes, >= 1; the results do not depend on it.
         leak_ratios: shares of the users that attackers learn from, in ``(0, (folds - 1) / folds]``; None for all
-            that are not held out.
-        device: where attackers that can compute, as torch names it. Those are then not spread over processes.
+            users outside the fold.
+        device: for attackers that use one, as torch names it. Away from the CPU these are not spread over processes.
         show_progress: whether a bar counts the fits on stderr.
 
     Returns:
-        One entry for each target, within it each ratio, and within that each attacker.
+        One entry for each attribute, within it each ratio, and within that each attacker.
     """
-    fold_of = [assign_folds(target, folds, repeats, seed) for target in targets]
+    fold_of = [assign_folds(attribute, folds, repeats, seed) for attribute in attributes]
     ratios = leak_ratios or [(folds - 1) / folds]
-    cells = _cells(len(targets), ratios, attackers, repeats, folds)
+    cells = _cells(len(attributes), ratios, attackers, repeats, folds)
     apart = [cell for cell in cells if device != "cpu" and cell.attacker.uses_device]
     spread = [cell for cell in cells if cell not in apart]
 
     def tasks(some: list[_Cell]) -> Iterator[Any]:
         for cell in some:
-            target = targets[cell.target]
+            attribute, held_out = attributes[cell.attribute], fold_of[cell.attribute][cell.repeat]
             share = None if cell.ratio > (folds - 1) / folds - 1e-9 else cell.ratio
-            yield delayed(_attack)(cell, embeddings, target, fold_of[cell.target][cell.repeat], share, seed, device)
+            yield delayed(_attack)(cell, embeddings, attribute, held_out, share, seed, device)
 
     # Batches of one keep slow fits from queueing behind each other and the bar moving.
     jobs = max(1, min(n_jobs, len(spread)))
@@ -142,8 +140,8 @@ def cross_validate(
         Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(tasks(spread)),
     )
     kept = {
-        (index, ratio, attacker.name): np.empty((repeats, len(target.codes), len(target.class_names)))
-        for index, target in enumerate(targets)
+        (index, ratio, attacker.name): np.empty((repeats, len(attribute.codes), len(attribute.class_names)))
+        for index, attribute in enumerate(attributes)
         for ratio in ratios
         for attacker in attackers
     }
@@ -151,24 +149,24 @@ def cross_validate(
     with tqdm(total=len(kept) * repeats * folds, desc="Attack", unit="fit", disable=not show_progress) as bar:
         for cell, (scores, users, spent) in zip(apart + spread, answers, strict=True):
             for fold, said in zip(cell.folds, scores, strict=True):
-                kept[cell.key][cell.repeat, fold_of[cell.target][cell.repeat] == fold] = said
+                kept[cell.key][cell.repeat, fold_of[cell.attribute][cell.repeat] == fold] = said
             seconds[cell.key] += spent
             learned[cell.key] = max(learned[cell.key], users)
             bar.update(len(cell.folds))
     return [
-        HeldOut(targets[key[0]], key[2], scores, fold_of[key[0]], seconds[key], key[1], learned[key])
+        HeldOut(attributes[key[0]], key[2], scores, fold_of[key[0]], seconds[key], key[1], learned[key])
         for key, scores in kept.items()
     ]
 
 
 def _cells(
-    targets: int, ratios: Sequence[float], attackers: Sequence[type[Attacker]], repeats: int, folds: int
+    attributes: int, ratios: Sequence[float], attackers: Sequence[type[Attacker]], repeats: int, folds: int
 ) -> list[_Cell]:
-    """All fits, repeat by repeat and fold by fold, so that what is done foretells how long the rest takes.
+    """All fits, repeat by repeat and fold by fold, so that the progress bar can foretell the time that is left.
 
-    Attackers that are fitted together have all folds of a repeat in one cell; these stand before the folds in turn.
+    Attackers that are fitted together have all folds of a repeat in one cell. These cells are spread over the folds.
     """
-    columns = list(product(range(targets), ratios, attackers))
+    columns = list(product(range(attributes), ratios, attackers))
     cells = []
     for repeat in range(repeats):
         together = [column for column in columns if column[2].fits_together]
@@ -179,36 +177,48 @@ def _cells(
 
 
 def _attack(
-    cell: _Cell, embeddings: FloatArray, target: Target, fold_of: IntArray, share: float | None, seed: int, device: str
+    cell: _Cell,
+    embeddings: FloatArray,
+    attribute: AttackedAttribute,
+    fold_of: IntArray,
+    share: float | None,
+    seed: int,
+    device: str,
 ) -> tuple[list[FloatArray], int, float]:
     """Scores of the users in each fold of a cell, the most users learned from, and seconds."""
     start = time.perf_counter()
     with _one_thread():
         jobs = []
         for fold in cell.folds:
-            rows = _known(target, fold_of, fold, share, seed, cell.repeat)
-            own_seed = task_seed(seed, target.name, cell.attacker.name, cell.repeat, fold)
-            rows = rows[draw_users(target.codes[rows], cell.attacker.most_users, task_seed(own_seed, "users"))]
-            jobs.append(Job(embeddings[target.users[rows]], target.codes[rows], own_seed))
+            rows = _known(attribute, fold_of, fold, share, seed, cell.repeat)
+            own_seed = task_seed(seed, attribute.name, cell.attacker.name, cell.repeat, fold)
+            rows = rows[draw_users(attribute.codes[rows], cell.attacker.most_users, task_seed(own_seed, "users"))]
+            jobs.append(Job(embeddings[attribute.users[rows]], attribute.codes[rows], own_seed))
         fitted = cell.attacker.fit_many(jobs, device)
         scores = [
-            attacker.predict_proba(embeddings[target.users[fold_of == fold]])
+            attacker.predict_proba(embeddings[attribute.users[fold_of == fold]])
             for attacker, fold in zip(fitted, cell.folds, strict=True)
         ]
     return scores, max(len(job.classes) for job in jobs), time.perf_counter() - start
 
 
-def _known(target: Target, fold_of: IntArray, fold: int, share: float | None, seed: int, repeat: int) -> IntArray:
+def _known(
+    attribute: AttackedAttribute, fold_of: IntArray, fold: int, share: float | None, seed: int, repeat: int
+) -> IntArray:
     """Positions of the users that may be learned from; the same for all attackers."""
     known = fold_of != fold
     if share is None:
         return np.flatnonzero(known)
-    return leaked_users(target.codes, known, share, task_seed(seed, target.name, "leak", repeat, fold))
+    return leaked_users(attribute.codes, known, share, task_seed(seed, attribute.name, "leak", repeat, fold))
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread everywhere: sums then have one order, whatever the number of processes."""
+    """One thread everywhere: sums then have one order, whatever the number of processes.
+
+    Only libraries that are loaded by now are limited. Those of scikit-learn's thread pool come with ``sklearn.base``,
+    which the attackers' modules import; XGBoost, loaded by the first fit, is told ``n_jobs=1``.
+    """
     threads = torch.get_num_threads()
     try:
         with threadpool_limits(1):

@@ -1,4 +1,4 @@
-"""What the attacks found, ready to print, tabulate or write."""
+"""The results of attacks, to print, tabulate or write."""
 
 from __future__ import annotations
 
@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 from texttable import Texttable
 
 from recbole_aia.config.run_keys import CEILING
+from recbole_aia.config.types import BoolArray, IntArray
 from recbole_aia.evaluator import leakers
 from recbole_aia.evaluator.evidence import Evidence, compare
 from recbole_aia.evaluator.statistics import floor95
 from recbole_aia.storage.files import write_whole
-
-IntArray = NDArray[np.integer[Any]]
-
-_KEYS = ("state", "view", "attribute", "attacker", "leak_ratio")
 
 
 @dataclass(frozen=True)
@@ -33,8 +30,8 @@ class AttackReport:
     Attributes:
         rows: plain dicts as in the ``attacks`` of results.json. Besides its keys, ``missing`` counts the
             users without a label and ``left_out`` the members of classes too small to attack; ``training_users``
-            at most were learned from in a fold.
-        evidence: what each row rests on; not written. Without it (rows read from a file, say) there are no
+            is the most users learned from in a fold.
+        evidence: the data behind each row; not written. Rows read from a file have none, and then there are no
             comparisons, no users, and no floor of a worst case.
         skipped: attributes that could not be attacked, and why.
     """
@@ -67,7 +64,7 @@ class AttackReport:
 
         Returns:
             ``{attribute: {"attacker": name, "view": name, "advantage": mean, "floor": floor}}``; the earlier row
-            wins a tie. The floor is that of the largest advantage among as many rows, higher than that of each.
+            wins a tie. The floor is higher than that of each row, because the largest of several advantages is chosen.
         """
         worst: dict[str, dict[str, Any]] = {}
         for attribute in dict.fromkeys(row["attribute"] for row in self.rows):
@@ -79,11 +76,11 @@ class AttackReport:
         return worst
 
     def comparisons(self, before: str = "undefended", after: str = "defended") -> list[dict[str, Any]]:
-        """What the defense changes, attacker by attacker; see :func:`~recbole_aia.evaluator.evidence.compare`."""
+        """Tests what the defense changes, attacker by attacker; see :func:`~recbole_aia.evaluator.evidence.compare`."""
         return compare(self.rows, self.evidence, before, after) if self.evidence else []
 
     def who_leaks(self, activity: IntArray | None = None) -> list[dict[str, Any]]:
-        """Groups of users and dimensions that give most away; see :mod:`~recbole_aia.evaluator.leakers`."""
+        """The groups of users and the dimensions that leak most; see :mod:`~recbole_aia.evaluator.leakers`."""
         return [leakers.summary(row, each, activity) for row, each in self._strongest()]
 
     def users(
@@ -93,14 +90,14 @@ class AttackReport:
         frames = [leakers.users(row, each, tokens, activity) for row, each in self._strongest()]
         return pd.concat(frames) if frames else pd.DataFrame(columns=leakers.COLUMNS)
 
-    def among(self, users: NDArray[np.bool_]) -> list[dict[str, Any]]:
-        """What each attacker, trained on everybody, gains among some ``users [n_users]``; a line for each row.
+    def among(self, users: BoolArray) -> list[dict[str, Any]]:
+        """The advantage among some ``users [n_users]`` of attackers trained on everybody; a line for each row.
 
         See :func:`~recbole_aia.evaluator.leakers.among`.
         """
         return [leakers.among(row, each, users) for row, each in zip(self.rows, self.evidence, strict=False)]
 
-    def worst_among(self, users: NDArray[np.bool_]) -> dict[str, dict[str, Any] | None]:
+    def worst_among(self, users: BoolArray) -> dict[str, dict[str, Any] | None]:
         """As :meth:`worst_case`, among some ``users [n_users]``; None where they are too few.
 
         See :func:`~recbole_aia.evaluator.leakers.worst_among`. Without evidence there is none.
@@ -109,9 +106,9 @@ class AttackReport:
         return {name: leakers.worst_among(part.rows, part.evidence, users) for name, part in parts.items()}
 
     def _strongest(self) -> list[tuple[dict[str, Any], Evidence]]:
-        """The row with the largest advantage of each state and attribute, and what it rests on.
+        """The row with the largest advantage of each state and attribute, and the data behind it.
 
-        Without evidence there is none; attacks on profiles are passed over, which no model gives away.
+        Empty without evidence. Attacks on profiles do not count, because no model gives profiles away.
         """
         strongest: dict[tuple[str, ...], tuple[dict[str, Any], Evidence]] = {}
         for row, each in zip(self.rows, self.evidence, strict=False):
@@ -125,7 +122,7 @@ class AttackReport:
         return pd.DataFrame(
             [
                 {
-                    **{key: row[key] for key in _KEYS},
+                    **{key: row[key] for key in leakers.KEYS},
                     "n_users": row["n_users"],
                     "metric": metric,
                     "mean": value["mean"],
@@ -176,18 +173,24 @@ def _table(rows: list[dict[str, Any]]) -> str:
             [
                 row["attribute"],
                 row["attacker"],
-                _interval(metrics["auc"]),
+                interval_text(metrics["auc"], digits=2),
                 *(f"{metrics[m]['mean']:.3f}" for m in ("balanced_accuracy", "f1_macro")),
-                _interval(metrics["advantage"]),
+                interval_text(metrics["advantage"], digits=2),
                 f"{floor:.3f}",
             ]
         )
     return str(table.draw())
 
 
-def _interval(metric: dict[str, Any]) -> str:
+def interval_text(metric: Mapping[str, Any], digits: int = 3) -> str:
+    """An estimate and its 95 % interval, such as ``0.512 [0.388, 0.637]``.
+
+    Args:
+        metric: with ``mean`` and ``ci95``, as in a row.
+        digits: of the interval's ends, >= 0.
+    """
     low, high = metric["ci95"]
-    return f"{metric['mean']:.3f} ({low:.2f}-{high:.2f})"
+    return f"{metric['mean']:.3f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _verdict(worst: dict[str, Any], attackers: int) -> str:
@@ -198,7 +201,7 @@ def _verdict(worst: dict[str, Any], attackers: int) -> str:
 
 
 def coverage(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which users were not attacked or not learned from, a line for each reason; none where all were.
+    """Lines that say which users were not attacked or not learned from, and why; none where all were.
 
     Args:
         rows: of a report, all of one attribute.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import joblib
 import torch
 
+from recbole_aia.config.hints import did_you_mean
 from recbole_aia.config.keys import Choice, Count, Key, Names, Shares
 from recbole_aia.config.registry import ATTACK, add_keys
 from recbole_aia.errors import ConfigValueError
@@ -56,16 +56,16 @@ add_keys(ATTACK, KEYS)
 
 @dataclass(frozen=True)
 class AttackSettings:
-    """How attacks are made.
+    """The settings of an attack.
 
     Attributes:
-        protocol: a name in :data:`~recbole_aia.evaluator.presets.PRESETS`. :meth:`from_config` takes from it
-            the next three where they are not given; the constructor takes them as they are.
+        protocol: a name in :data:`~recbole_aia.evaluator.presets.PRESETS`. :meth:`from_config` takes the next three
+            settings from it where they are not given; the constructor does not.
         attackers: names of registered attackers.
         attack_folds: cross-validation folds, >= 2.
         attack_repeats: repetitions of the cross-validation, >= 1.
         attack_leak_ratios: shares of all users that attackers learn from, each in
-            ``(0, (attack_folds - 1) / attack_folds]``; None for all that are not held out.
+            ``(0, (attack_folds - 1) / attack_folds]``; None for all users outside the fold.
         attack_permutations: label permutations behind the advantage's floor, >= 20.
         attack_jobs: processes, >= 1; None for one per core.
         seed: >= 0.
@@ -104,12 +104,12 @@ class AttackSettings:
 
     @classmethod
     def from_config(cls, config: Any, overrides: dict[str, Any]) -> AttackSettings:
-        """Reads the keys from a configuration; what is absent or None is the protocol's, or keeps its default.
+        """Reads the settings from a configuration. Absent and None values are the protocol's, or else the defaults.
 
         Args:
-            config: a dict, or RecBole's ``Config``, which answers None for what it does not know.
+            config: a dict, or RecBole's ``Config``, which gives None for unknown keys.
                 Foreign keys are ignored.
-            overrides: values that win over it.
+            overrides: values that win over ``config``.
 
         Raises:
             ConfigValueError: an unknown override, or a value that is not allowed.
@@ -133,7 +133,7 @@ class AttackSettings:
 
     @property
     def n_jobs(self) -> int:
-        """Processes to use; the cores that this process may run on where not set."""
+        """Processes to use: ``attack_jobs``, or one for each core that this process may use."""
         return int(joblib.cpu_count()) if self.attack_jobs is None else self.attack_jobs
 
 
@@ -199,6 +199,4 @@ def _check_device(name: str) -> None:
 
 
 def _hint(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
-    meant = f" Did you mean {' or '.join(close)}?" if close else ""
-    return f"{meant} There are {', '.join(known)}."
+    return f"{did_you_mean(word, known, cutoff=0.5, n=2)} There are {', '.join(known)}."

@@ -1,18 +1,15 @@
-"""How sure a cross-validated number is, and what chance alone would have shown."""
+"""Intervals and tests of cross-validated numbers, and the advantages that chance alone gives."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata, t
 
+from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.evaluator.metrics import advantage, auc_from_rank_sums
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 _SHARED_USERS = np.sqrt(2.0)
 _CHUNK_BYTES = 2**26
@@ -25,8 +22,8 @@ def corrected_interval(
 
     .. math:: \bar x \pm t_{0.975,\,J-1} \sqrt{\Bigl(\frac1J + \frac{n_{test}}{n_{train}}\Bigr) s^2}
 
-    The second term stands for the overlap of the training sets, without which the interval shrinks to
-    nothing as repeats are added.
+    The second term accounts for the overlap of the training sets. Without it the interval would shrink to nothing
+    as repeats are added.
 
     Args:
         values: one value a fold, ``[J]`` with J = folds x repeats >= 2, each in [-1, 1].
@@ -65,7 +62,7 @@ def corrected_difference(before: FloatArray, after: FloatArray, test_train_ratio
         test_train_ratio: held-out over training users.
 
     Returns:
-        After less before. Where all folds agree exactly, the p-value is 0, or 1 where they agree on nothing.
+        After minus before. Where all folds have exactly the same difference, the p-value is 0, or 1 if it is 0.
 
     Source:
         Nadeau & Bengio (2003), the corrected resampled t-test.
@@ -80,7 +77,7 @@ def corrected_difference(before: FloatArray, after: FloatArray, test_train_ratio
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values of several tests, made larger so that a single false finding among all stays as unlikely.
+    """Adjusts p-values of several tests, so that any false finding among all is no likelier than in one test.
 
     Args:
         p_values: ``[m]`` in [0, 1].
@@ -112,13 +109,13 @@ def majority_floor(codes: IntArray) -> float:
 def permuted_advantages(
     codes: IntArray, scores: FloatArray, fold_of: IntArray, permutations: int, seed: int
 ) -> FloatArray:
-    r"""Advantages that an attacker has by honest chance.
+    r"""Draws advantages that an attacker has by chance alone.
 
     Held-out scores stay as they are; labels are permuted over all users, one permutation for all
     repeats; AUCs are taken inside each fold and averaged as for the result itself.
 
-    Refitting is too slow, and leaving it out needs a correction, because a user is scored in one fold
-    and has taught the others. Take an attacker that is linear in the labels :math:`z` (centred,
+    Refitting for each permutation would be too slow. Without it a correction is needed, because a user is scored in
+    one fold and is learned from in the others. Take an attacker that is linear in the labels :math:`z` (centred,
     independent under the null), scoring user i by :math:`\sum_j K_{ij} z_j` with :math:`K_{ij} = 0`
     where i and j share a fold. The deviation of its mean AUC is proportional to
 
@@ -160,11 +157,11 @@ def permuted_advantages(
 
 
 def floor95(draws: Sequence[FloatArray]) -> float:
-    """The advantage that honest chance stays below 95 times in 100, for the best of several attackers.
+    """The value below which chance keeps the largest advantage of several attackers, 95 times in 100.
 
-    Whoever reports the strongest of many attackers has chosen the luckiest too. All attackers meet the
-    same permutation of the labels, and the largest of their advantages is what chance shows then: attackers
-    that answer alike add little, unlike in a Bonferroni correction.
+    The strongest of several attackers is also the luckiest, so its floor is higher than that of a single one. For
+    each permutation of the labels, which all attackers share, the largest of their advantages counts. Attackers that
+    answer alike raise the floor little, unlike in a Bonferroni correction.
 
     Args:
         draws: :func:`permuted_advantages` of each attacker, ``[P]``; one for the floor of that attacker alone.

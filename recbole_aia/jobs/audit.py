@@ -102,7 +102,7 @@ def failures(results: dict[str, Any], limit: float) -> list[str]:
 def _without_hopeless_attributes(subject: Subject) -> Subject:
     """An attribute without two classes of a usable size is noted, and the others are audited."""
     labels = subject.labels
-    _, skipped = subject.evaluator.targets(labels.columns(), subject.n_users, labels.classes)
+    _, skipped = subject.evaluator.attacked_attributes(labels.columns(), subject.n_users, labels.classes)
     notes = tuple(f"{name} is not audited: {reason}" for name, reason in skipped.items())
     return replace(subject, passed_over=(*subject.passed_over, *skipped.items()), notes=(*subject.notes, *notes))
 

@@ -11,12 +11,13 @@ import numpy as np
 from recbole.utils import init_seed
 
 from recbole_aia.config.run_keys import CEILING
+from recbole_aia.config.types import FloatArray
 from recbole_aia.data import LabelTable, prepare_loaders
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.loading import LoadedRun, exposures
 from recbole_aia.jobs.results import run_results
 from recbole_aia.model import scores_users
-from recbole_aia.model.exposures import FloatArray, exposure_names
+from recbole_aia.model.exposures import exposure_names
 from recbole_aia.storage.plain import plain
 from recbole_aia.trainer import Trained, Unlearner
 from recbole_aia.trainer.run import snapshot

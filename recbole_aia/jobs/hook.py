@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from recbole.utils import set_color
 
+from recbole_aia.config.types import FloatArray
 from recbole_aia.data import LabelTable
 from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.trainer import DefenseTrainer
@@ -60,13 +58,13 @@ class AttackHook:
         self.trainer.logger.info(f"{set_color(f'epoch {epoch} attack', 'green')} [{found}]")
         self.seconds += time.perf_counter() - start
 
-    def _served(self) -> NDArray[np.floating[Any]]:
+    def _served(self) -> FloatArray:
         view, model = self.trainer.view, self.trainer.model
         training = model.training
         model.eval()
         view.clear_caches()
         with torch.no_grad():
-            vectors: NDArray[np.floating[Any]] = view.served().cpu().numpy()
+            vectors: FloatArray = view.served().cpu().numpy()
         view.clear_caches()
         model.train(training)
         return vectors

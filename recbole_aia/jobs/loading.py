@@ -15,11 +15,11 @@ from torch import nn
 
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.text import to_yaml
+from recbole_aia.config.types import FloatArray
 from recbole_aia.data import create_dataset
 from recbole_aia.model import UserEmbeddingView, build_model, restore, view_class
 from recbole_aia.model.exposures import (
     OF_VECTORS,
-    FloatArray,
     expose,
     interaction_matrix,
     needs_model,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from recbole_aia.config.types import FloatArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
 from recbole_aia.losses import EXACT_USERS, FEW_USERS, aligned, steps_for, transport
@@ -20,7 +20,7 @@ _TRANSPORT_USERS = 10_000  # from which on classes are transported first: their 
 _SILENT = 0.01  # share of zeros from which on they are a tower's silent units, which an affine map would wake
 
 
-def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed: int = 0) -> NDArray[np.floating[Any]]:
+def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed: int = 0) -> FloatArray:
     """Moves user embeddings until the statistics of :class:`~recbole_aia.losses.ClassDiscrepancy` are at chance.
 
     Needs no model and no interactions. For few users it is a descent alone (:func:`~recbole_aia.losses.align`); classes
@@ -32,8 +32,9 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     Args:
         embeddings: ``[n_users, d]``, finite numbers.
         labels: one value a user: an array, list or Series, a mapping from attribute to such, or a DataFrame. -1, None,
-            NaN and "" mean not known: such users do not move for that attribute. The order of four and more classes
-            is hidden too: numbers in theirs, text in the alphabet's (give 0, 1, 2 for "5-9", "10-19", "20-29").
+            NaN and "" mean not known: such users do not move for that attribute. Where there are four and more
+            classes, their order is hidden too. Text is ordered by the numbers in it ("5-9" before "10-19"), then as
+            Python orders text; give the numbers 0, 1, 2, ... for another order.
         max_steps: of the descent, >= 0. Where ``None``, what takes one to two seconds for 64 dimensions: 100 steps for
             up to 2,048 users; above that fewer, down to one for a million, by random features; in proportion more for
             more dimensions. Where given, up to 10,000 users are compared pair by pair; as many as
@@ -56,8 +57,8 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
         raise AttributeDataError("there are no labels. Give at least one attribute to hide.")
     codes = np.full((len(points), len(columns)), -1)
     for a, (name, column) in enumerate(columns.items()):
-        target = encode_labels(name, column, len(points), folds=1)
-        codes[target.users, a] = target.codes
+        attribute = encode_labels(name, column, len(points), folds=1)
+        codes[attribute.users, a] = attribute.codes
     users, known = torch.from_numpy(points), torch.from_numpy(codes)
     # Single precision about the mean of each dimension, and of the difference alone: who does not move stays exactly.
     center, silent = users.mean(0), users == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import nn
 
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.run_keys import CEILING
+from recbole_aia.config.types import FloatArray
 from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, load_labels, unseen_users
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
@@ -24,7 +24,7 @@ from recbole_aia.jobs.hook import AttackHook
 from recbole_aia.jobs.loading import exposures, restored_model, training_split
 from recbole_aia.jobs.results import findings, run_results, tables
 from recbole_aia.model import view_class
-from recbole_aia.model.exposures import FloatArray, exposure_names
+from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import holdout_findings, write_results, write_users
 from recbole_aia.storage.checkpoints import load_checkpoint
 from recbole_aia.storage.files import write_whole
@@ -53,7 +53,7 @@ def run(config: AIAConfig) -> dict[str, Any]:
     labels = load_labels(config, data)
     trainer_class(config).check(config, labels.names)
     unseen = _unseen(config, labels)
-    for reason in evaluator.targets(labels.columns(), data.user_num - 1, labels.classes)[1].values():
+    for reason in evaluator.attacked_attributes(labels.columns(), data.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     folder = _output_dir(config)
     with run_log(config, folder):

@@ -65,7 +65,12 @@ class RequestOptions:
 
 
 def begin(
-    checkpoint: Path, defense: str, options: RequestOptions, folder: Path, trust_checkpoint: bool = False, argv: Sequence[str] = ()
+    checkpoint: Path,
+    defense: str,
+    options: RequestOptions,
+    folder: Path,
+    trust_checkpoint: bool = False,
+    argv: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Serves a first request on a checkpoint, and opens a ledger for it.
 
@@ -192,7 +197,7 @@ def _make(
     labels, evaluator = trainer.load_labels(run.dataset), AttributeInferenceEvaluator(run.config)
     trainer.check(run.config, labels.names)
     requests = _requests(ledger, run.dataset)
-    for reason in evaluator.targets(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
+    for reason in evaluator.attacked_attributes(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     with _made(folder), written_together(folder, FILE) as aside:
         if base is not None:
@@ -284,9 +289,7 @@ def _unlearner(ledger: Ledger) -> type[Unlearner]:
             f"Choose one of {', '.join(sorted(offered))}."
         )
     if stages is None:
-        raise ConfigValueError(
-            f"there is no defense '{ledger.defense}'. Choose one of {', '.join(sorted(offered))}."
-        )
+        raise ConfigValueError(f"there is no defense '{ledger.defense}'. Choose one of {', '.join(sorted(offered))}.")
     if ledger.defense == "dp" and ledger.next_id > 2:
         raise ConfigValueError(
             "dp draws fresh noise each time, which would undo its guarantee. Begin with a new folder."

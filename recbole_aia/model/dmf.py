@@ -1,4 +1,4 @@
-"""DMF with the same numbers, faster, whose users can be released."""
+"""A faster DMF with RecBole's numbers, whose users can be released."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from recbole_aia.model.sparse import SparseMatrix
 class DMF(dmf.DMF):  # type: ignore[misc]
     """RecBole's DMF, whose towers start with one sparse product for all users or items.
 
-    A step's loss and gradients are RecBole's to 1e-5. On small data training is so sensitive that the last bits
-    can lead it elsewhere, with metrics that differ as between two seeds. A repeated interaction counts once, as
-    in RecBole's training; RecBole's evaluation counts it as often as it occurs.
+    A step's loss and gradients are RecBole's to 1e-5. On small data training is so sensitive that these last bits
+    can change its course, and metrics then differ as between two seeds. A repeated interaction counts once, as in
+    RecBole's training; RecBole's evaluation counts it as often as it occurs.
 
     Its users can be *released*: frozen vectors that score in place of the user tower.
     """
@@ -31,12 +31,12 @@ class DMF(dmf.DMF):  # type: ignore[misc]
         super().__init__(config, dataset)
         self.user_rows = self._rows(self.history_item_id, self.history_item_value, self.n_items)
         self.item_rows = self._rows(self.history_user_id, self.history_user_value, self.n_users)
-        #: The user tower's output for all users, kept for scoring as RecBole keeps the items'.
+        #: The user tower's output for all users, kept for scoring as RecBole keeps that of the items.
         self.u_embedding: Tensor | None = None
         self.other_parameter_name = ["i_embedding", "u_embedding", "released_users"]
 
     def _rows(self, columns: Tensor, values: Tensor, width: int) -> SparseMatrix:
-        """RecBole's dense rows, of whose repeated entries the last stands, from its padded histories."""
+        """RecBole's dense rows, from its padded histories; of repeated entries the last one counts."""
         height, longest = columns.shape
         places = np.arange(height).repeat(longest) * width + columns.cpu().numpy().ravel()
         order = np.argsort(places, kind="stable")
@@ -69,7 +69,7 @@ class DMF(dmf.DMF):  # type: ignore[misc]
         return (self.user_vectors(user) * items).sum(dim=1)  # type: ignore[no-any-return]
 
     def calculate_loss(self, interaction: Any) -> Tensor:
-        """See RecBole's; forgets the users kept for scoring."""
+        """RecBole's loss; also forgets the users kept for scoring."""
         self.u_embedding = None
         return super().calculate_loss(interaction)  # type: ignore[no-any-return]
 

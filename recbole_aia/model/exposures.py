@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 
+from recbole_aia.config.hints import did_you_mean
 from recbole_aia.config.run_keys import VIEWS
+from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError, UnsupportedModelError
 from recbole_aia.model.views import UserEmbeddingView
 
-FloatArray = NDArray[np.floating[Any]]
-
-#: Those that are the vectors themselves; the others need the model and its training interactions.
+#: Exposures that are the vectors themselves; the others need the model and its training interactions.
 OF_VECTORS = frozenset({"served", "table", "both"})
 
-#: Dimensions at most of ``top_k`` and ``profile``. What the best of logistic, mlp, svm and xgboost made of ml-100k's
-#: training profiles (AUC of gender and age, five folds): decomposed to 32, 64, 128 and 256 dimensions 0.746 and 0.811,
-#: 0.780 and 0.804, 0.729 and 0.781, 0.692 and 0.754; as they are, 1,682 dimensions, 0.745 and 0.793; projected at
-#: random to 128 and 256, 0.687 and 0.730, 0.712 and 0.743. Rows of equal length or weighted items gained nothing.
+#: The most dimensions of ``top_k`` and ``profile``. AUC of gender and age from ml-100k's training profiles (five folds,
+#: the best of logistic, mlp, svm and xgboost): decomposed to 32, 64, 128 and 256 dimensions 0.746 and 0.811, 0.780 and
+#: 0.804, 0.729 and 0.781, 0.692 and 0.754; all 1,682 dimensions 0.745 and 0.793; projected at random to 128 and 256
+#: dimensions 0.687 and 0.730, 0.712 and 0.743. Rows of equal length and weighted items gained nothing.
 COMPONENTS = 64
 #: Dimensions of ``scores``.
 PROJECTIONS = 128
 
-# Scores computed at a time, as long as a user's fit: sixteen megabytes.
-_SCORES = 2**22
+_SCORES = 2**22  # scores that are computed at a time, sixteen megabytes; at least those of one user
 
 
 def exposure_names(asked: Any, default: Sequence[str] = ("served",)) -> tuple[str, ...]:
@@ -45,15 +42,14 @@ def exposure_names(asked: Any, default: Sequence[str] = ("served",)) -> tuple[st
         Names in the order of :data:`VIEWS`, each once.
 
     Raises:
-        ConfigValueError: a name that is none, or no name.
+        ConfigValueError: an unknown name, or an empty list.
     """
     names = list(default) if asked is None else [asked] if isinstance(asked, str) else list(asked)
     if names == ["all"]:
         return VIEWS
     for name in names:
         if name not in VIEWS:
-            close = difflib.get_close_matches(str(name), [*VIEWS, "all"], n=1, cutoff=0.5)
-            meant = f" Did you mean {close[0]}?" if close else ""
+            meant = did_you_mean(str(name), [*VIEWS, "all"], cutoff=0.5)
             raise ConfigValueError(
                 f"attack_views names {name!r}, which is no view.{meant} There are {', '.join(VIEWS)}; "
                 "all, alone, stands for every one."
@@ -71,7 +67,7 @@ def needs_model(names: Sequence[str]) -> bool:
 def vector_exposures(
     names: Sequence[str], served: FloatArray, table: FloatArray | None
 ) -> tuple[dict[str, FloatArray], list[str]]:
-    """Those exposures that are the vectors themselves.
+    """The exposures that are the vectors themselves.
 
     Args:
         names: exposures; those not in :data:`OF_VECTORS` are passed over.
@@ -79,8 +75,8 @@ def vector_exposures(
         table: ``[n, d']``, or ``None`` where the model has none.
 
     Returns:
-        Vectors by name, and notes. Where the table is no view of its own (there is none, or the model serves it as
-        it is), ``served`` stands for it and for ``both``, once, and a note says so.
+        Vectors by name, and notes. Where the table shows nothing new (the model has none, or serves it as it is),
+        one entry ``served`` replaces ``table`` and ``both``, and a note says so.
     """
     own = table is not None and not np.array_equal(served, table)
     views: dict[str, FloatArray] = {}
@@ -105,14 +101,14 @@ def expose(name: str, model: nn.Module, training: Any, *, k: int = 10, seed: int
     """What an attacker sees of every user of a model.
 
     ``served`` and ``table`` are the model's vectors, ``both`` the two side by side. ``top_k`` is the recommendation
-    lists on the users' screens (:func:`top_items`), ``scores`` what the model gives to all items
-    (:func:`score_rows`), and ``profile`` the interactions that it was trained on: the ceiling, since the model
+    lists on the users' screens (:func:`top_items`), ``scores`` the model's scores of all items (:func:`score_rows`),
+    and ``profile`` the interactions that the model was trained on. ``profile`` is the ceiling, because the model
     knows nothing else of a user. Lists and profiles are reduced by :func:`reduced`.
 
     Args:
         name: one of :data:`VIEWS`.
         model: a model with a user embedding view, in evaluation mode.
-        training: RecBole's dataset of the training split; held-out interactions are nothing that a system knows.
+        training: RecBole's dataset of the training split; a system does not know held-out interactions.
         k: length of the recommendation lists, >= 1.
         seed: of the projection and of the decomposition, >= 0.
 
@@ -161,7 +157,7 @@ def interaction_matrix(training: Any) -> sp.csr_matrix:
 def top_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> sp.csr_matrix:
     """The items that each user is recommended, ``[n_users - 1, n_items - 1]``, entries 1; see :func:`ranked_items`.
 
-    Users with fewer than ``k`` other items get those. The order within a list is not kept.
+    Users with fewer than ``k`` unseen items get all of them. The order within a list is not kept.
     """
     items, scores = ranked_items(view, seen, k)
     listed = np.isfinite(scores)
@@ -169,11 +165,11 @@ def top_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> sp.csr_ma
     return sp.csr_matrix((np.ones(ends[-1], dtype=np.float32), items[listed], ends), shape=seen.shape)
 
 
-def ranked_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> tuple[NDArray[np.integer[Any]], FloatArray]:
+def ranked_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> tuple[IntArray, FloatArray]:
     """The best items of each user, and their logits, best first, both ``[n_users - 1, min(k, n_items - 1)]``.
 
-    As in RecBole's full-sort evaluation, what a user has seen is not recommended: where nothing else is left, the
-    logit is ``-inf``.
+    As in RecBole's full-sort evaluation, items that a user has seen are not recommended. Where no other item is left,
+    the logit is ``-inf``.
 
     Args:
         view: of the model.
@@ -191,12 +187,12 @@ def ranked_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> tuple[
 
 
 def score_rows(view: UserEmbeddingView, dimensions: int, seed: int) -> FloatArray:
-    r"""A user's scores of all items, seen or not, by a Gaussian random projection.
+    r"""A user's scores of all items, seen or not, reduced by a Gaussian random projection.
 
     .. math:: x_u = \tfrac{1}{\sqrt{d}}\,(s_u - \bar s_u \mathbf 1)\,G, \qquad G_{ij} \sim \mathcal N(0, 1)
 
-    Scores are logits, before any sigmoid. The mean of a user's scores is taken out: rankings do not depend on it,
-    and of NeuMF on ml-100k the best attacker reads more without it (AUC of gender 0.692 against 0.682).
+    Scores are logits, before any sigmoid. The mean of a user's scores is subtracted: rankings do not depend on it,
+    and for NeuMF on ml-100k the best attacker reads more without it (AUC of gender 0.692 against 0.682).
 
     Args:
         view: of the model.

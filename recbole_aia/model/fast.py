@@ -1,4 +1,4 @@
-"""Builds models, by default in the versions of ours that give the same numbers faster."""
+"""Builds models, by default in our faster versions, which give the same numbers."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def restore(model: Any, state: Mapping[str, Any], path: str | Path) -> None:
     Args:
         model: as built.
         state: the checkpoint, read.
-        path: where it was read from, for the error.
+        path: the checkpoint's file, for the error message.
 
     Raises:
-        CheckpointError: it does not fit.
+        CheckpointError: the checkpoint does not fit the model.
     """
     try:
         model.load_state_dict(state["state_dict"])
@@ -59,7 +59,7 @@ def restore(model: Any, state: Mapping[str, Any], path: str | Path) -> None:
             "Leave fast: False out."
         )
     model.load_other_parameter({k: v.to(model.device) if isinstance(v, Tensor) else v for k, v in others.items()})
-    # What a model has cached is left behind: it is computed when it is asked for.
+    # Caches are computed again when they are needed.
     UserEmbeddingView(model).clear_caches()
     model.unlearned = list(state.get("unlearned", []))
 

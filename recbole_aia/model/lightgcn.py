@@ -1,4 +1,4 @@
-"""LightGCN with the same numbers, faster."""
+"""A faster LightGCN with RecBole's numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NeuMF with the same numbers, whose scores of all items are computed without repeating users and items."""
+"""NeuMF with RecBole's numbers, which scores all items without repeating users and items."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import torch
 from recbole.model.general_recommender import neumf
 from torch import Tensor, nn
 
-# Hidden values that are computed at a time, at most; they should stay in the processor's cache.
-_BLOCK = 2**19
+_BLOCK = 2**19  # the most hidden values computed at a time; they should fit the processor's cache
 
 
 class NeuMF(neumf.NeuMF):  # type: ignore[misc]
-    """RecBole's NeuMF with a ``full_sort_predict``, which RecBole replaces by single pairs."""
+    """RecBole's NeuMF with a ``full_sort_predict``; RecBole scores single pairs instead."""
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items for each user, flattened, in (0, 1)."""
@@ -30,9 +29,9 @@ def user_tables(model: neumf.NeuMF) -> list[nn.Parameter]:
 def all_logits(model: neumf.NeuMF, users: Tensor) -> Tensor:
     """Logits of all items for users given by their vectors.
 
-    A linear layer over a user and an item side by side is the sum of one over the user and one over the
-    item, so the first layer of the MLP is computed once for each user and each item, not for each pair;
-    the last layer is split between the factorisation and the MLP in the same way.
+    A linear layer over a user and an item side by side is the sum of a layer over the user and a layer over the item.
+    So the first layer of the MLP is computed once for each user and each item, not for each pair. The last layer is
+    split between the factorisation and the MLP in the same way.
 
     Args:
         model: a NeuMF, ours or RecBole's.
@@ -70,9 +69,9 @@ def _mlp_logits(users: Tensor, items: Tensor, model: neumf.NeuMF, weight: Tensor
 
 
 def _rest(model: neumf.NeuMF, hidden: Tensor) -> Tensor:
-    """What follows the first linear layer of the MLP: activation, dropout, linear, and so on."""
+    """The MLP after its first linear layer: activation, dropout, linear, and so on."""
     for layer in model.mlp_layers.mlp_layers[2:]:
-        # Fresh memory for every block would cost as much as the products.
+        # Allocating memory for every block would take as long as the products.
         in_place = isinstance(layer, nn.ReLU) and not hidden.requires_grad
         hidden = hidden.relu_() if in_place else layer(hidden)
     return hidden

@@ -1,4 +1,4 @@
-"""NGCF with the same numbers, faster."""
+"""A faster NGCF with RecBole's numbers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class NGCF(ngcf.NGCF):  # type: ignore[misc]
         adjacency: SparseMatrix = self.norm_adj_matrix
         if not (self.training and self.node_dropout):
             return adjacency
-        # RecBole's SparseDropout by its own random numbers, entry by entry; what it drops is 0 here.
+        # The random numbers of RecBole's SparseDropout, entry by entry. Dropped entries stay, with value 0.
         kept = torch.rand(adjacency.values.shape) + self.sparse_dropout.kprob
         mask = torch.floor(kept).to(adjacency.values)
         return adjacency.with_values(adjacency.values * mask / self.sparse_dropout.kprob)

@@ -17,8 +17,8 @@ from torch import Tensor
 class SparseMatrix:
     """A constant sparse matrix and its transpose, both by rows.
 
-    torch's backward of a sparse product transposes the matrix anew at every step, in COO; here both
-    directions are prepared once, and a symmetric matrix serves as its own transpose.
+    torch's backward of a sparse product transposes the matrix at every step. Here both directions are prepared once,
+    and a symmetric matrix is its own transpose.
 
     Args:
         matrix: ``[n, m]``.
@@ -50,7 +50,7 @@ class SparseMatrix:
         return self._forward.values
 
     def with_values(self, values: Tensor) -> SparseMatrix:
-        """The same pattern, which must be symmetric, under other values ``[nnz]`` that need not be."""
+        """A matrix with the same pattern, which must be symmetric, and other values ``[nnz]``, which need not be."""
         changed = object.__new__(SparseMatrix)
         changed._forward = replace(self._forward, values=values)
         changed._backward = replace(self._forward, values=values[self._mirror])
@@ -67,7 +67,7 @@ class SparseMatrix:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """A matrix by rows, as CSR has it."""
+    """A matrix in the CSR format."""
 
     starts: Tensor  # [n + 1]
     columns: Tensor  # [nnz]
@@ -78,7 +78,7 @@ class _Rows:
     def of(cls, matrix: sp.spmatrix) -> _Rows:
         csr = sp.csr_matrix(matrix)
         csr.sort_indices()
-        # The libraries' own integers: 64-bit ones would be converted at every product.
+        # The libraries compute with 32-bit integers where these suffice, and would convert others at every product.
         integers = "int32" if max(csr.nnz, *csr.shape) < 2**31 else "int64"
         starts, columns = (torch.from_numpy(part.astype(integers)) for part in (csr.indptr, csr.indices))
         return cls(starts, columns, torch.from_numpy(csr.data.astype("float32")), csr.shape[1])

@@ -1,4 +1,4 @@
-"""Results and how they are shown; never a live model."""
+"""Results and how they are shown. Nothing here needs a model."""
 
 from recbole_aia.report.holdout import holdout_findings, holdout_verdict
 from recbole_aia.report.results import SCHEMA, results_schema, write_results, write_users

@@ -1,33 +1,30 @@
-"""What a defense does for users whose labels it has not seen."""
+"""How much leaks of users whose labels a defense has not seen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from recbole_aia.config.run_keys import CEILING
+from recbole_aia.config.types import BoolArray
 from recbole_aia.evaluator import AttackReport
+from recbole_aia.report.worst import without_ceiling, worst_text
 
 
-def holdout_findings(report: AttackReport, unseen: NDArray[np.bool_], share: float) -> dict[str, Any]:
-    """What attackers, trained on everybody, gain among users whose labels the defense saw, and among the others.
+def holdout_findings(report: AttackReport, unseen: BoolArray, share: float) -> dict[str, Any]:
+    """Judges attackers trained on everybody among users whose labels the defense saw, and among the others.
 
     Args:
         report: attacks on both states.
-        unseen: whose labels were held out of the defense, ``[n_users]``.
-        share: that was asked for, in (0, 1).
+        unseen: users whose labels were held out of the defense, ``[n_users]``.
+        share: of the users that was to be held out, in (0, 1).
 
     Returns:
         The content of ``holdout`` in results.json: ``share``; ``n_users``, how many were held out; ``rows``, one for
         each group and row of the report; ``worst_case``, of each attribute, group and state, None where a group has
-        too few users of all but one class. As in the worst case of everybody, the profile is kept out of it.
+        too few users of all but one class. The profile does not count, see :func:`~recbole_aia.report.worst_cases`.
     """
     groups = {"seen": ~unseen, "unseen": unseen}
-    views = dict.fromkeys(row["view"] for row in report.rows if row["view"] != CEILING)
-    judged = AttackReport.concat(report.where(view=view) for view in views)
+    judged = without_ceiling(report)
     worst: dict[str, dict[str, dict[str, Any]]] = {}
     for state in dict.fromkeys(row["state"] for row in judged.rows):
         for group, users in groups.items():
@@ -56,14 +53,8 @@ def holdout_verdict(results: Mapping[str, Any]) -> str:
     lines = []
     for name, groups in found["worst_case"].items():
         for group, states in groups.items():
-            said = ", ".join(f"{state} {_worst(case)}" for state, case in states.items())
+            said = ", ".join(f"{state} {worst_text(case)}" for state, case in states.items())
             lines.append(
                 f"labels the defense {'saw' if group == 'seen' else 'did not see'}: worst case for {name}: {said}"
             )
     return "\n".join([f"{found['n_users']} users' labels were held out of the defense", *lines])
-
-
-def _worst(case: Mapping[str, Any] | None) -> str:
-    if case is None:
-        return "too few users"
-    return f"{case['advantage']:.3f} ({case['attacker']} on {case['view']}, floor {case['floor']:.3f})"

@@ -34,7 +34,7 @@ def write_results(results: Mapping[str, Any], path: Path) -> None:
 
 
 def write_users(users: pd.DataFrame, path: Path) -> None:
-    """Writes who leaks: one line for each user and attribute, the surest first.
+    """Writes who leaks: one line for each user and attribute, highest confidence first.
 
     The file holds the users' true classes beside their names; it is as confidential as the labels are.
     """

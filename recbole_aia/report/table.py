@@ -8,6 +8,8 @@ from typing import Any
 from texttable import Texttable
 
 from recbole_aia.config.run_keys import CEILING
+from recbole_aia.evaluator.report import interval_text
+from recbole_aia.report.worst import worst_text
 
 _STATES = ("undefended", "defended")
 _KEYS = ("attribute", "view", "leak_ratio", "attacker")
@@ -15,9 +17,9 @@ _HEADS = {"leak_ratio": "users\nknown"}
 
 
 def attack_table(results: Mapping[str, Any]) -> str:
-    """Attribute x view x attacker: the floor, and what the attacker gains before and after the defense.
+    """A row for each attribute, view and attacker: the floor, and the advantage before and after the defense.
 
-    Views have a column where there are others than ``served``, and leak ratios where there are several.
+    There is a column of views if any is not ``served``, and of leak ratios if there are several.
 
     Args:
         results: the content of a results.json.
@@ -45,7 +47,7 @@ def attack_table(results: Mapping[str, Any]) -> str:
 
 
 def group_table(results: Mapping[str, Any]) -> str:
-    """Who asked and who did not, apart: what attackers gain in each group that have learned from everybody.
+    """The advantage of attackers trained on everybody, among users who asked and among users who did not.
 
     Args:
         results: the content of a results.json.
@@ -80,13 +82,13 @@ def utility_table(results: Mapping[str, Any]) -> str:
 
 
 def verdict(results: Mapping[str, Any]) -> str:
-    """One line an attribute: the strongest attacker before and after, what it gains, and what chance would.
+    """One line for each attribute: the strongest attacker before and after, its advantage and its floor.
 
-    Where profiles were attacked, the strongest attack on them follows, the ceiling.
+    Where profiles were attacked, a line with the strongest attack on them follows: the ceiling.
     """
     lines = []
     for attribute, states in results["worst_case"].items():
-        parts = [f"{state} {_worst(worst, results)}" for state, worst in states.items()]
+        parts = [f"{state} {worst_text(worst, with_view=_has_views(results))}" for state, worst in states.items()]
         profiles = [row for row in results["attacks"] if (row["attribute"], row["view"]) == (attribute, CEILING)]
         fewer = _significantly_less(results.get("comparisons", []), attribute)
         lines += [f"worst case for {attribute}: {', '.join(parts)}{fewer}"] if parts else []
@@ -95,12 +97,6 @@ def verdict(results: Mapping[str, Any]) -> str:
             gain = row["metrics"]["advantage"]["mean"]
             lines.append(f"ceiling for {attribute}: {gain:.3f} ({row['attacker']} on {CEILING})")
     return "\n".join(lines)
-
-
-def _worst(worst: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    view = f" on {worst['view']}" if _has_views(results) else ""
-    floor = f", floor {worst['floor']:.3f}" if "floor" in worst else ""
-    return f"{worst['advantage']:.3f} ({worst['attacker']}{view}{floor})"
 
 
 def _significantly_less(comparisons: list[dict[str, Any]], attribute: str) -> str:
@@ -114,9 +110,9 @@ def _has_views(results: Mapping[str, Any]) -> bool:
 
 
 def _paired(rows: list[dict[str, Any]], keys: Sequence[str]) -> tuple[dict[tuple[Any, ...], dict[str, Any]], list[str]]:
-    """Rows by what they are about, then state; and which of the keys need a column.
+    """Rows by the values of ``keys`` and then by state; and the keys that need a column.
 
-    Rows stand together by the first key, then by the next; attackers stay in their order.
+    Rows are grouped by the first key, then by the next; attackers keep their order.
     """
     orders = [list(dict.fromkeys(row[key] for row in rows)) for key in keys[:-1]]
     pairs: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -140,17 +136,12 @@ def _texttable(columns: int, left: int) -> Texttable:
 
 
 def _gain(row: Mapping[str, Any]) -> str:
-    return _interval(row["metrics"]["advantage"])
+    return interval_text(row["metrics"]["advantage"])
 
 
 def _scores(row: Mapping[str, Any]) -> str:
     metrics = row["metrics"]
     return f"{metrics['auc']['mean']:.3f} / {metrics['balanced_accuracy']['mean']:.3f}"
-
-
-def _interval(metric: Mapping[str, Any]) -> str:
-    low, high = metric["ci95"]
-    return f"{metric['mean']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _change(before: float, after: float) -> str:

@@ -211,7 +211,9 @@ class TestKeysThatAreMisspelt:
         with pytest.raises(ConfigValueError, match=f"there is no key '{key}'.*{meant}"):
             config(**{key: 1})
 
-    @pytest.mark.parametrize("key", ["my_own_weight", "select_k", "multi_k", "item_learning_rates", "noise", "init_scale"])
+    @pytest.mark.parametrize(
+        "key", ["my_own_weight", "select_k", "multi_k", "item_learning_rates", "noise", "init_scale"]
+    )
     def test_keys_of_a_users_own_model_pass(self, key):
         assert config(**{key: 3})[key] == 3
 

@@ -6,13 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from recbole_aia.evaluator import registered_attackers
-from recbole_aia.evaluator.attackers.base import Job
+from recbole_aia.evaluator.attackers.base import EstimatorAttacker, Job
 from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.metrics import one_vs_rest_auc
 from recbole_aia.evaluator.presets import PRESETS
@@ -238,3 +239,33 @@ class TestInversion:
     def test_nothing_is_changed_where_nothing_is_inverted(self):
         shares = np.array([[0.2, 0.8]])
         np.testing.assert_array_equal(invert(shares, np.zeros(2, dtype=bool)), shares)
+
+
+class Column(ClassifierMixin, BaseEstimator):
+    """Answers by one dimension of the embeddings."""
+
+    def __init__(self, dimension=0):
+        self.dimension = dimension
+
+    def fit(self, embeddings, classes):
+        self.classes_ = np.unique(classes)
+        return self
+
+    def predict_proba(self, embeddings):
+        return np.stack([1 - embeddings[:, self.dimension], embeddings[:, self.dimension]], axis=1)
+
+
+@pytest.mark.parametrize(("dimensions", "taken"), [([0, 1, 2], 1), ([0, 2, 1], 2), ([2, 0, 1], 2), ([0], 0)])
+def test_the_setting_that_gains_most_is_taken_and_the_earlier_of_equal_ones(dimensions, taken):
+    class Tuned(EstimatorAttacker):
+        name = "tuned"
+
+        def _estimator(self, n_users, seed):
+            return Column()
+
+        def _grid(self, n_users):
+            return [{"dimension": dimension} for dimension in dimensions]
+
+    classes = np.arange(30) % 2
+    embeddings = np.stack([np.linspace(0, 1, 30), classes, 1 - classes], axis=1)
+    assert Tuned().fit(embeddings, classes, 0)._model[-1].dimension == taken

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import AdaBoostClassifier, GradientBoostingClassifier
 
-from recbole_aia.evaluator.attackers.boosting import BoostedStumps, HistogramBoosting
-from recbole_aia.evaluator.attackers.trees import BudgetedXgboost
+from recbole_aia.evaluator.attackers.boosting import BoostedStumps, BudgetedXgboost, HistogramBoosting
 from recbole_aia.evaluator.metrics import one_vs_rest_auc
 
 
@@ -48,5 +47,5 @@ def test_histograms_rank_users_as_well_as_exact_splits(n_classes):
 @pytest.mark.parametrize(("n_classes", "rounds"), [(2, 100), (4, 100), (8, 50), (60, 10)])
 def test_many_classes_share_a_budget_of_trees(n_classes, rounds):
     points, classes = np.random.default_rng(0).normal(size=(120, 2)), np.arange(120) % n_classes
-    model = BudgetedXgboost(max_depth=1, n_jobs=1).fit(points, classes)
-    assert model.get_booster().num_boosted_rounds() == rounds
+    model = BudgetedXgboost(max_depth=1).fit(points, classes)
+    assert model.n_estimators_ == model._model.get_booster().num_boosted_rounds() == rounds

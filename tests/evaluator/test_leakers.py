@@ -123,9 +123,9 @@ class TestByActivity:
     def test_a_class_that_is_not_there_is_not_judged(self):
         rng = np.random.default_rng(1)
         classes = np.repeat([0, 1, 2], 40)
-        target = encode_labels("job", classes, 120, 5)
+        attribute = encode_labels("job", classes, 120, 5)
         fold_of = rng.permuted(np.tile(np.arange(5), 24)).reshape(1, -1)
-        held_out = HeldOut(target, "any", rng.dirichlet(np.ones(3), size=(1, 120)), fold_of, 0.0, 0.8, 96)
+        held_out = HeldOut(attribute, "any", rng.dirichlet(np.ones(3), size=(1, 120)), fold_of, 0.0, 0.8, 96)
         alone, both = by_activity(held_out, np.repeat([1, 2, 3], [40, 60, 20]))
         assert (alone["n_users"], alone["advantage"], alone["floor"]) == (40, None, None)
         assert (both["interactions"], both["n_users"]) == ([2, 3], 80)
@@ -149,14 +149,14 @@ class TestByDimension:
         above = 0
         for seed in range(40):
             rng = np.random.default_rng(seed)
-            target = encode_labels("a", rng.integers(0, 3, 150), 150, 5)
-            found = by_dimension(rng.normal(size=(150, 12)), target)
+            attribute = encode_labels("a", rng.integers(0, 3, 150), 150, 5)
+            found = by_dimension(rng.normal(size=(150, 12)), attribute)
             above += found["dimensions"][0]["advantage"] > found["dimension_floor"]
         assert above <= 6  # two expected; more 1 time in 70
 
 
 def test_confidence_is_the_mean_probability_of_the_true_class():
-    target = encode_labels("a", np.array([0, 1, 1, 0]), 4, 2)
+    attribute = encode_labels("a", np.array([0, 1, 1, 0]), 4, 2)
     scores = np.array([[[0.9, 0.1], [0.4, 0.6], [0.8, 0.2], [0.5, 0.5]], [[0.7, 0.3], [0.2, 0.8], [1, 0], [0.5, 0.5]]])
-    held_out = HeldOut(target, "any", scores, np.zeros((2, 4), dtype=int), 0.0, 0.5, 2)
+    held_out = HeldOut(attribute, "any", scores, np.zeros((2, 4), dtype=int), 0.0, 0.5, 2)
     np.testing.assert_allclose(confidence(held_out), [0.8, 0.7, 0.1, 0.5])

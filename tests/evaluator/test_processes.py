@@ -38,9 +38,9 @@ def test_what_computes_on_a_device_stays_in_this_process():
         def predict_proba(self, embeddings):
             return np.full((len(embeddings), 2), 0.5)
 
-    target = encode_labels("a", np.arange(40) % 2, 40, 4)
+    attribute = encode_labels("a", np.arange(40) % 2, 40, 4)
     options = {"folds": 4, "repeats": 1, "seed": 0, "n_jobs": 2, "device": "meta"}
     logistic = registered_attackers()["logistic"]
-    results = cross_validate(np.random.default_rng(0).normal(size=(40, 3)), [target], [Here, logistic], **options)
+    results = cross_validate(np.random.default_rng(0).normal(size=(40, 3)), [attribute], [Here, logistic], **options)
     assert seen == ["meta"] * 4
     assert [held_out.attacker for held_out in results] == ["here", "logistic"]

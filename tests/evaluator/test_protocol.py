@@ -51,9 +51,9 @@ def test_every_user_is_judged_however_few_are_learned_from(limit):
             return np.tile([self.seen, 0.0], (len(embeddings), 1))
 
     labels = np.repeat([0, 1], [200, 40])
-    target = encode_labels("a", labels, 240, 4)
+    attribute = encode_labels("a", labels, 240, 4)
     options = {"folds": 4, "repeats": 2, "seed": 0, "n_jobs": 1}
-    (held_out,) = cross_validate(np.zeros((240, 3)), [target], [Counting], **options)
+    (held_out,) = cross_validate(np.zeros((240, 3)), [attribute], [Counting], **options)
     assert (held_out.scores[..., 0] == (limit or 180)).all()
 
 
@@ -85,9 +85,9 @@ class TestLeakRatios:
         rng = np.random.default_rng(0)
         labels = rng.permutation(np.repeat([0, 1], [n - minority, minority]))
         points = rng.normal(size=(n, 6)) + labels[:, None]
-        target = encode_labels("a", labels, n, 5)
+        attribute = encode_labels("a", labels, n, 5)
         chosen = [registered_attackers()[name] for name in attackers]
-        return cross_validate(points, [target], chosen, leak_ratios=ratios, **{**self.OPTIONS, **options})
+        return cross_validate(points, [attribute], chosen, leak_ratios=ratios, **{**self.OPTIONS, **options})
 
     def test_each_ratio_has_results_of_its_own_in_the_same_folds(self):
         small, large = self.attack([0.1, 0.8])
@@ -115,10 +115,10 @@ def test_networks_of_all_folds_are_fitted_together_and_answer_for_their_own_fold
 
     labels = np.arange(230) % 2
     points = np.random.default_rng(0).normal(size=(230, 5)) + labels[:, None]
-    target = encode_labels("a", labels, 230, 4)
+    attribute = encode_labels("a", labels, 230, 4)
     options = {"folds": 4, "repeats": 1, "seed": 0, "n_jobs": 1}
     (one,), (other,) = (
-        cross_validate(points, [target], [attacker], **options) for attacker in (Lonely, Lonely.__mro__[1])
+        cross_validate(points, [attribute], [attacker], **options) for attacker in (Lonely, Lonely.__mro__[1])
     )
     np.testing.assert_allclose(one.scores, other.scores, atol=2e-3)
 

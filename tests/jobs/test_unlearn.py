@@ -444,12 +444,16 @@ def test_what_was_hidden_earlier_does_not_block_a_request_for_something_else(cap
         torch.tensor([[-1, -1], [0, 0], [1, 1], [1, 0], [0, 1]]), ("a", "b"), {"a": ["x", "y"], "b": ["x", "y"]}
     )
     history = [{"attributes": ["b"], "users": [1, 2]}]
-    request = make_task([Request(["a"], torch.tensor([1, 2, 3, 4]))], history, labels, "cpu", hides_all)
+    request = make_task(
+        [Request(["a"], torch.tensor([1, 2, 3, 4]))], history, labels, "cpu", AttrCloakUnlearner.can_hide
+    )
     assert request.names == ("a",)
     assert "b, hidden earlier, may come back" in caplog.text
     for again in ([{"attributes": ["b"], "users": [1, 3]}], [{"attributes": ["b"], "users": None}]):
-        assert make_task([Request(["a"])], again, labels, "cpu", hides_all).names == ("a", "b")
-    assert make_task([Request(["b"], torch.tensor([1, 2]))], [], labels, "cpu", hides_all).names == ("b",)
+        assert make_task([Request(["a"])], again, labels, "cpu", AttrCloakUnlearner.can_hide).names == ("a", "b")
+    assert make_task([Request(["b"], torch.tensor([1, 2]))], [], labels, "cpu", AttrCloakUnlearner.can_hide).names == (
+        "b",
+    )
 
 
 def test_a_model_made_with_other_versions_is_said_to_be_the_same_up_to_rounding(small, capsys):

@@ -213,7 +213,7 @@ class TestRegistering:
         class Mine(BPRView):
             pass
 
-        with pytest.raises(ConfigValueError, match="BPR has a view already.*replace=True"):
+        with pytest.raises(ConfigValueError, match=r"BPR has a view already.*replace=True"):
             register_view(BPR, Mine)
         assert view_class(BPR) is BPRView
         register_view(BPR, Mine, replace=True)

@@ -20,7 +20,9 @@ def without(monkeypatch):
 
 def test_a_module_of_another_distribution_has_that_ones_version(without, monkeypatch):
     without("xgboost")
-    monkeypatch.setattr(run_folder, "packages_distributions", lambda: {"xgboost": ["scipy"]})  # as xgboost-cpu brings it
+    monkeypatch.setattr(
+        run_folder, "packages_distributions", lambda: {"xgboost": ["scipy"]}
+    )  # as xgboost-cpu brings it
     assert run_folder.versions()["xgboost"] == version("scipy")
 
 

@@ -17,7 +17,11 @@ LABELS = LabelTable(
 
 def test_who_moves_for_one_attribute_is_still_known_by_the_others():
     request = make_task(
-        [Request(["gender"], torch.tensor([1, 2])), Request(["age"], torch.tensor([3]))], [], LABELS, "cpu"
+        [Request(["gender"], torch.tensor([1, 2])), Request(["age"], torch.tensor([3]))],
+        [],
+        LABELS,
+        "cpu",
+        AttrCloakUnlearner.can_hide,
     )
     assert request.users.tolist() == [1, 2, 3]
     assert request.labels.tolist() == [[0, -1], [1, -1], [-1, 0]]
@@ -27,7 +31,9 @@ def test_who_moves_for_one_attribute_is_still_known_by_the_others():
 
 def test_what_was_hidden_earlier_is_hidden_with_what_is_asked_now():
     history = [{"attributes": ["gender"], "users": [1, 2, 3]}]
-    request = make_task([Request(["age"], torch.tensor([1, 3, 4]))], history, LABELS, "cpu", hides_all)
+    request = make_task(
+        [Request(["age"], torch.tensor([1, 3, 4]))], history, LABELS, "cpu", AttrCloakUnlearner.can_hide
+    )
     assert request.names == ("gender", "age")
     assert request.labels.tolist() == [[0, 1], [0, 0], [-1, 1]]
 

@@ -1,32 +1,26 @@
-"""What an attacker is, and what those built on a scikit-learn classifier share."""
+"""The contract of an attacker, and the base class of attackers built on a scikit-learn classifier."""
 
 from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from typing_extensions import Self
 
+from recbole_aia.config.types import FloatArray, IntArray
+from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator.attackers.inner import InnerScores, inner_folds, mean_auc
 from recbole_aia.evaluator.draws import draw_users
 from recbole_aia.evaluator.metrics import advantage
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 _TUNING_FOLDS = 3
 
 
 class Job(NamedTuple):
-    """What one fit needs; see :meth:`Attacker.fit`."""
+    """The arguments of one fit; see :meth:`Attacker.fit`."""
 
     embeddings: FloatArray
     classes: IntArray
@@ -40,20 +34,20 @@ class Attacker(ABC):
     give equal predictions, and no global random state is read or written.
     """
 
-    #: What the attacker is called in configurations and results.
+    #: The attacker's name in configurations and results.
     name: ClassVar[str]
-    #: Users that it learns from at most, where time or memory grows too fast with their number; None for any.
+    #: The most users it learns from, for attackers whose time or memory grows fast with users; None for no limit.
     most_users: ClassVar[int | None] = 20_000
-    #: Whether several fits take less time in one :meth:`fit_many` than one by one.
+    #: Whether one :meth:`fit_many` takes less time than the same fits one by one.
     fits_together: ClassVar[bool] = False
-    #: Whether it computes on ``device``, and not on the CPU whatever that is.
+    #: Whether it computes on ``device``; other attackers always compute on the CPU.
     uses_device: ClassVar[bool] = False
     #: Where it computes, as torch names it.
     device: str = "cpu"
 
     @classmethod
     def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
-        """One fitted attacker for each job; what else is fitted changes it by rounding at most."""
+        """Fits one attacker for each job; fitting several together changes each of them by rounding at most."""
         fitted = []
         for job in jobs:
             attacker = cls()
@@ -68,7 +62,7 @@ class Attacker(ABC):
         Args:
             embeddings: ``[n, d]``, finite.
             classes: ``[n]``, in ``0..K-1``, each present.
-            seed: in ``[0, 2**31)``; all that is random follows from it.
+            seed: in ``[0, 2**31)``; the only source of randomness.
         """
 
     @abstractmethod
@@ -84,9 +78,39 @@ class Attacker(ABC):
 _REGISTRY: dict[str, type[Attacker]] = {}
 
 
-def register_attacker(attacker: type[Attacker]) -> type[Attacker]:
-    """Class decorator that offers an attacker by its ``name``; the last of a name wins."""
-    _REGISTRY[attacker.name] = attacker
+AttackerClass = TypeVar("AttackerClass", bound=type[Attacker])
+
+
+def register_attacker(attacker: AttackerClass, *, replace: bool = False) -> AttackerClass:
+    """Offers an attacker by its ``name``, in configurations and to the evaluator; also a class decorator.
+
+    Args:
+        attacker: a subclass of :class:`Attacker` with all its methods and a name.
+        replace: whether it takes over a name that another class has.
+
+    Returns:
+        The class itself.
+
+    Raises:
+        ConfigValueError: what is given is no such class, or another class has its name.
+    """
+    if not (isinstance(attacker, type) and issubclass(attacker, Attacker)):
+        raise ConfigValueError(f"{attacker!r} is no attacker. Give a subclass of recbole_aia.evaluator.Attacker.")
+    lacking = sorted(getattr(attacker, "__abstractmethods__", ()))
+    if lacking:
+        raise ConfigValueError(f"the attacker {attacker.__name__} lacks {' and '.join(lacking)}. Define them.")
+    name = getattr(attacker, "name", None)
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigValueError(
+            f'the attacker {attacker.__name__} has the name {name!r}. Give it a text: name = "mine".'
+        )
+    other = _REGISTRY.get(name)
+    if other not in (None, attacker) and not replace:
+        raise ConfigValueError(
+            f"the attacker '{name}' is already {other.__module__}.{other.__qualname__}. Choose another name, or take "
+            "this one over: register_attacker(..., replace=True)."
+        )
+    _REGISTRY[name] = attacker
     return attacker
 
 
@@ -98,8 +122,8 @@ def registered_attackers() -> dict[str, type[Attacker]]:
 class EstimatorAttacker(Attacker):
     """What attackers built on a scikit-learn classifier share: scaling, balancing and tuning.
 
-    All three see the training users only. Of several settings the one with the largest advantage in
-    three inner folds is taken; answers below chance count there as they do in the result.
+    All three use the training users only. Tuning takes the setting with the largest advantage in three inner folds.
+    As in the result, answers below chance count as an advantage.
     """
 
     #: Whether every embedding dimension is scaled by the training users' mean and deviation.
@@ -107,7 +131,7 @@ class EstimatorAttacker(Attacker):
     #: How classes are made to count equally: by weighting users, by drawing as many users of every class as
     #: the smallest has, or not at all (also where the estimator itself takes care of it).
     _balance: ClassVar[Literal["none", "weights", "undersample"]] = "none"
-    #: Users among whom settings are compared at most, drawn by class; None for all.
+    #: The most users on whom settings are compared, drawn by class; None for all.
     _tuning_users: ClassVar[int | None] = None
 
     _model: Any
@@ -117,7 +141,7 @@ class EstimatorAttacker(Attacker):
         """An unfitted classifier for ``n_users`` training users."""
 
     def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
-        """The estimator's parameters to choose from; the earlier wins a tie and where nothing can be compared."""
+        """The parameters to choose from; the first wins ties, and where a class is too small for inner folds."""
         return ({},)
 
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
@@ -141,24 +165,31 @@ class EstimatorAttacker(Attacker):
         drawn = draw_users(job.classes, self._tuning_users, job.seed)
         embeddings, classes = job.embeddings[drawn], job.classes[drawn]
         folds = inner_folds(classes, _TUNING_FOLDS, job.seed)
+        if not folds:
+            return grid[0]
         tries = [(options, Job(embeddings[known], classes[known], job.seed)) for options in grid for known, _ in folds]
-        answers = iter(self._fitted_many(tries))
-
-        def gain(_: dict[str, Any]) -> float:
-            scores = [self._probabilities(next(answers), embeddings[others]) for _, others in folds]
-            return float(advantage(mean_auc(classes, InnerScores.of(folds, scores))))
-
-        return max(grid, key=gain)
+        models = list(self._fitted_many(tries))
+        gains = []
+        for start in range(0, len(models), len(folds)):
+            own = models[start : start + len(folds)]
+            scores = [self._probabilities(model, embeddings[rows]) for model, (_, rows) in zip(own, folds, strict=True)]
+            gains.append(float(advantage(mean_auc(classes, InnerScores.of(folds, scores)))))
+        return grid[gains.index(max(gains))]
 
     def _fitted_many(self, jobs: Iterable[tuple[dict[str, Any], Job]]) -> Iterable[Any]:
-        """A fitted model for each choice of parameters and job; one by one unless a subclass knows better."""
+        """A fitted model for each pair of parameters and job. Subclasses may fit several at once."""
         return (self._fitted(options, job) for options, job in jobs)
 
     def _fitted(self, options: dict[str, Any], job: Job) -> Any:
+        from sklearn.dummy import DummyClassifier
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         embeddings, classes, seed = job
         estimator = self._estimator(len(classes), seed).set_params(**options)
         if not np.ptp(embeddings, axis=0).any():
-            # Collapsed embeddings: nothing to learn, and not every estimator survives it.
+            # All users have the same embedding: there is nothing to learn, and some estimators fail on it.
             estimator = DummyClassifier(strategy="prior")
         model = make_pipeline(*([StandardScaler()] if self._standardized else []), estimator)
         weights = {}
@@ -168,7 +199,7 @@ class EstimatorAttacker(Attacker):
         elif self._balance == "weights":
             weights[f"{model.steps[-1][0]}__sample_weight"] = _equal_weights(classes)
         with warnings.catch_warnings():
-            # A capped iteration count is part of these attackers' definition.
+            # The limit on iterations is part of these attackers' definition; a fit may reach it.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return model.fit(embeddings, classes, **weights)
 

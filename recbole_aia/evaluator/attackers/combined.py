@@ -1,17 +1,14 @@
-"""Attackers that use other attackers: one that learns whom to trust, one that learns whether to invert."""
+"""Attackers built on other attackers: one weighs their answers, one reverses answers that come out backwards."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from typing_extensions import Self
 
+from recbole_aia.config.types import BoolArray, FloatArray, IntArray
 from recbole_aia.evaluator.attackers.base import Attacker, EstimatorAttacker, Job, register_attacker
 from recbole_aia.evaluator.attackers.densities import GaussianClassifier, MarginSVC
 from recbole_aia.evaluator.attackers.inner import InnerScores, inner_folds, mean_auc
@@ -19,10 +16,7 @@ from recbole_aia.evaluator.attackers.networks import LogisticAttacker, MlpAttack
 from recbole_aia.evaluator.attackers.trees import TunedXgboostAttacker
 from recbole_aia.evaluator.metrics import advantage
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
-
-#: Known users are held out in five folds; three are enough where there are many, in half of the time.
+#: Inner folds: five, and three for more than 2,000 users, which takes half of the time.
 _INNER_FOLDS, _INNER_FOLDS_OF_MANY, _FEW_USERS = 5, 3, 2000
 
 
@@ -50,7 +44,7 @@ class _ShallowXgboost(TunedXgboostAttacker):
 
 
 def _held_out(base: type[Attacker], job: Job, device: str) -> InnerScores | None:
-    """What a base attacker says about known users that it was not shown."""
+    """A base attacker's answers about the known users, each from a fit that did not see the user."""
     embeddings, classes, seed = job
     most = _INNER_FOLDS if len(classes) <= _FEW_USERS else _INNER_FOLDS_OF_MANY
     folds = inner_folds(classes, most, seed)
@@ -63,16 +57,16 @@ def _held_out(base: type[Attacker], job: Job, device: str) -> InnerScores | None
 class FlipAwareAttacker(Attacker):
     r"""Learns on inner folds whether to invert its answers, class by class.
 
-    A defense that makes classes equal on all users leaves those an attacker knows and those it does not
-    with opposite differences: answers come out reversed. The users that it knows show it, since they are
-    part of the same balance: of logistic regression, quadratic discriminant analysis and an RBF machine
-    the one with the largest advantage in five inner folds (three of more than 2,000 users) is taken, and where its
-    held-out :math:`AUC_k < 1/2`,
+    A defense that makes the classes equal over all users leaves the known and the unknown users with opposite
+    differences between the classes, so answers about the unknown users come out reversed. The same happens within
+    the known users, so inner folds show it. Of logistic regression, quadratic discriminant analysis and an RBF
+    machine, the attacker takes the one with the largest advantage in five inner folds (three for more than 2,000
+    users). Where its held-out :math:`AUC_k < 1/2`, it sets
 
     .. math:: z_k \mapsto -z_k, \qquad z_k = \log p_k - \tfrac1K \textstyle\sum_j \log p_j ,
 
-    before a softmax makes them probabilities again; with two classes that is :math:`1 - p_k`. (Dividing
-    :math:`1 - p_k` by the sum of a row instead would turn a single inverted class of three into a constant.)
+    and a softmax makes them probabilities again; with two classes the result is :math:`1 - p_k`. (The simpler
+    :math:`1 - p_k` divided by the sum of its row would turn a single inverted class of three into a constant.)
     """
 
     name = "flip_aware"
@@ -92,7 +86,7 @@ class FlipAwareAttacker(Attacker):
         return invert(self._base.predict_proba(embeddings), self._inverted)
 
 
-def invert(probabilities: FloatArray, inverted: NDArray[np.bool_]) -> FloatArray:
+def invert(probabilities: FloatArray, inverted: BoolArray) -> FloatArray:
     """Reverses the order of users in some columns.
 
     Args:
@@ -111,12 +105,12 @@ def invert(probabilities: FloatArray, inverted: NDArray[np.bool_]) -> FloatArray
 
 @register_attacker
 class EnsembleAttacker(Attacker):
-    """A logistic regression on what five attackers say about known users that they were not shown.
+    """A logistic regression on the held-out answers of five attackers.
 
-    They are logistic regression, quadratic discriminant analysis, an RBF machine, the scaled network and
-    shallow boosted trees. Their answers enter as centred log probabilities, classes weighted equally; a
-    negative weight is possible, so that an attacker that is always wrong is of use too. Where a class has
-    a single member nothing can be held out, and the five are averaged.
+    The five are logistic regression, quadratic discriminant analysis, an RBF machine, the scaled network and
+    shallow boosted trees. Their answers enter as centred log probabilities, classes weighted equally. A weight may
+    be negative, so an attacker that is always wrong helps too. Where a class has a single member, who cannot be held
+    out, the five answers are averaged.
 
     Source:
         Wolpert (1992), Stacked generalization.
@@ -134,6 +128,10 @@ class EnsembleAttacker(Attacker):
 
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
         """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         job = Job(embeddings, classes, seed)
         inner = [_held_out(base, job, self.device) for base in self._bases]
         said = [_centered_logs(each.scores) for each in inner if each is not None]

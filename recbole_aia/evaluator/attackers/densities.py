@@ -6,32 +6,44 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import SVC
 from typing_extensions import Self
 
+from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
-
-class MarginSVC(SVC):  # type: ignore[misc]
+class MarginSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     r"""A support vector classifier whose probabilities are a softmax of its margins.
 
-    scikit-learn's own come from Platt's five inner fits, at five times the price, and are not calibrated
-    on small data either. With two classes the softmax of :math:`(-f, f)` keeps the order of users, so
-    that the AUC is that of the margin f, and the sign of f remains the answer. With more it is taken over
-    the one-versus-rest decision values; votes of the pairwise machines that are tied go by confidence.
+    scikit-learn's own probabilities come from five inner fits (Platt). They take five times as long and are not
+    calibrated on small data either. With two classes, the softmax of :math:`(-f, f)` keeps the order of users, so
+    the AUC is that of the margin f, and the sign of f remains the answer. With more classes, the softmax is over the
+    one-versus-rest decision values, in which confidence breaks ties between the votes of the pairwise machines.
+
+    Args:
+        C: price of a user on the wrong side of the margin, > 0.
+        class_weight: ``balanced`` for classes that count equally; ``None`` for users that do.
+        random_state: seed.
     """
+
+    def __init__(self, C: float = 1.0, class_weight: str | None = None, random_state: int = 0) -> None:  # noqa: N803
+        self.C = C
+        self.class_weight = class_weight
+        self.random_state = random_state
+
+    def fit(self, X: FloatArray, y: IntArray) -> Self:  # noqa: N803  scikit-learn's name
+        """Learns from ``[n, d]`` and classes ``[n]`` in ``0..K-1``, each present."""
+        from sklearn.svm import SVC
+
+        self._machine = SVC(C=self.C, class_weight=self.class_weight, random_state=self.random_state).fit(X, y)
+        self.classes_ = self._machine.classes_
+        return self
 
     def predict_proba(self, X: FloatArray) -> FloatArray:  # noqa: N803  scikit-learn's name
         """Class probabilities, ``[m, K]``."""
-        margins = self.decision_function(X)
+        margins = self._machine.decision_function(X)
         if margins.ndim == 1:
             margins = np.stack([-margins, margins], axis=1)
         probabilities: FloatArray = softmax(margins, axis=1)
@@ -42,7 +54,7 @@ class MarginSVC(SVC):  # type: ignore[misc]
 class SvmAttacker(EstimatorAttacker):
     """A support vector machine with an RBF kernel on standardised embeddings, classes weighted equally.
 
-    Of C = 1, 0.1 and 10 the best among the training users, or 2,000 of them, is taken.
+    C (1, 0.1 or 10) is tuned on the training users, 2,000 of them at most.
     """
 
     name = "svm"
@@ -67,6 +79,8 @@ class NaiveBayesAttacker(EstimatorAttacker):
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.naive_bayes import GaussianNB
+
         return GaussianNB()
 
 
@@ -77,8 +91,8 @@ class GaussianClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         \qquad \bar S = \tfrac1K \textstyle\sum_k S_k
 
     Classes are equally likely beforehand. :math:`\lambda = 1` is linear discriminant analysis.
-    The log densities are divided by one number where they are so far apart that probabilities would
-    round to 1 and users could no longer be ranked; for two classes the order stays exactly as it was.
+    Log densities that are far apart are divided by one number: probabilities would otherwise round to 1, and users
+    could not be ranked. For two classes the order of users stays exactly the same.
 
     Args:
         shrinkage: :math:`\lambda`, in [0, 1].
@@ -120,9 +134,9 @@ class GaussianClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 @register_attacker
 class QuadraticAttacker(EstimatorAttacker):
-    """Regularised quadratic discriminant analysis: the one that reads covariances, which matching means leaves.
+    """Regularised quadratic discriminant analysis. It reads covariances, which differ even where means are matched.
 
-    Of shrinkage 0.5, 0.1 and 0.9 the best among the training users is taken.
+    The shrinkage (0.5, 0.1 or 0.9) is tuned on the training users.
     """
 
     name = "quadratic"
@@ -140,21 +154,25 @@ class QuadraticAttacker(EstimatorAttacker):
 class KnnAttacker(EstimatorAttacker):
     """Shares of the classes among the nearest users, standardised, each divided by the class's size.
 
-    Of 30, 10 and 100 neighbors (at most half of the training users) the best among those users is taken.
+    The number of neighbors (30, 10 or 100, at most half of the training users) is tuned on the training users.
     """
 
     name = "knn"
     _standardized = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.neighbors import KNeighborsClassifier
+
         return KNeighborsClassifier()
 
     def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
-        # Two thirds of the users remain in an inner fold.
+        # An inner fit has two thirds of the users, and must have more than it compares with.
         most = max(1, n_users // 2)
         return tuple({"n_neighbors": k} for k in dict.fromkeys(min(k, most) for k in (30, 10, 100)))
 
     def _probabilities(self, model: Any, embeddings: FloatArray) -> FloatArray:
+        from sklearn.neighbors import KNeighborsClassifier
+
         last = model[-1]
         shares = super()._probabilities(model, embeddings)
         if not isinstance(last, KNeighborsClassifier):

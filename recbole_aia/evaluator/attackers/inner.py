@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
 
+from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.evaluator.metrics import one_vs_rest_auc
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 #: Rows to learn from and rows to answer for.
 Fold = tuple[IntArray, IntArray]
@@ -26,7 +22,7 @@ class InnerScores(NamedTuple):
 
     @classmethod
     def of(cls, folds: Sequence[Fold], scores: Sequence[FloatArray]) -> InnerScores | None:
-        """Puts together what was said in each fold, ``[m, K]``; None where there is no fold."""
+        """Joins the probabilities of all folds, each ``[m, K]``; None where there is no fold."""
         if not folds:
             return None
         n_users = sum(len(others) for _, others in folds)
@@ -45,8 +41,10 @@ def inner_folds(classes: IntArray, folds: int, seed: int) -> list[Fold]:
         seed: of the folds.
 
     Returns:
-        Nothing where a class has a single member, so that no one can be held out.
+        Empty where a class has a single member, who cannot be held out.
     """
+    from sklearn.model_selection import StratifiedKFold
+
     folds = min(folds, int(np.bincount(classes).min()))
     if folds < 2:
         return []

@@ -1,11 +1,10 @@
-"""Attackers that are linear in the embeddings or networks on them."""
+"""Logistic regressions and networks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sklearn.linear_model import LogisticRegression
 from typing_extensions import Self
 
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, Job, register_attacker
@@ -13,10 +12,10 @@ from recbole_aia.evaluator.attackers.perceptron import Perceptron, trained_toget
 
 
 class NetworkAttacker(EstimatorAttacker):
-    """What attackers made of a :class:`~recbole_aia.evaluator.attackers.perceptron.Perceptron` share.
+    """Base of attackers made of a :class:`~recbole_aia.evaluator.attackers.perceptron.Perceptron`.
 
-    Networks of several folds, or of several settings and inner folds, are trained side by side: five take
-    two thirds of the time of five in turn, and ten little less than that.
+    Networks of several folds, or of several settings and inner folds, are trained side by side. Five or ten
+    take about two thirds of the time that they take one by one.
     """
 
     fits_together = True
@@ -46,16 +45,18 @@ class LogisticAttacker(EstimatorAttacker):
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.linear_model import LogisticRegression
+
         return LogisticRegression(C=0.1, max_iter=300, random_state=seed)
 
 
 @register_attacker
 class MlpAttacker(NetworkAttacker):
-    """A network that no rescaling of the embeddings can blind: standardised, classes equal.
+    """A network on standardised embeddings, classes weighted equally. Rescaled embeddings do not blind it.
 
-    Sixty epochs with a large step and a strong penalty take the place of a validation split, which
-    a thousand users cannot spare. ``alpha`` is divided by the batch and not by the data,
-    so it falls with the number of users here: 8 for a training set of 750.
+    Sixty epochs with a large step and a strong penalty replace a validation split, for which a thousand users are
+    too few. scikit-learn divides ``alpha`` by the batch, not by all users, so ``alpha`` falls with the number of
+    users here: 8 for a training set of 750.
     """
 
     name = "mlp"

@@ -1,18 +1,12 @@
 """The attackers of the papers, kept to the letter so that published numbers can be compared.
 
-Raw embeddings, the libraries' defaults where a paper names no value. They are not the strongest, and none should
-stand alone.
+They get raw embeddings, and the libraries' defaults where a paper names no value. They are not the strongest
+attackers, so none of them should be the only one.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
-
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.tree import DecisionTreeClassifier
-from xgboost import XGBClassifier
 
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
 from recbole_aia.evaluator.attackers.boosting import BoostedStumps, HistogramBoosting
@@ -25,8 +19,8 @@ from recbole_aia.evaluator.attackers.perceptron import Perceptron
 class RaidMlpAttacker(NetworkAttacker):
     """The RAID paper's attacker: raw embeddings, 100 hidden units, no balancing.
 
-    Its penalty is fixed while the inputs are not scaled, so it sees little in small embeddings; it must
-    not stand alone.
+    Its penalty is fixed and its inputs are not scaled, so it sees little in small embeddings. It must not be the only
+    attacker.
 
     Source:
         RAID (Feng et al., 2025), appendix B.2.
@@ -94,6 +88,8 @@ class RaidDecisionTreeAttacker(EstimatorAttacker):
     most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.tree import DecisionTreeClassifier
+
         return DecisionTreeClassifier(random_state=seed)
 
 
@@ -114,7 +110,7 @@ class RaidSvmAttacker(EstimatorAttacker):
 
 @register_attacker
 class RaidNaiveBayesAttacker(EstimatorAttacker):
-    """scikit-learn's defaults, since B.2 names no value; the Gaussian one, for embeddings are real numbers.
+    """scikit-learn's defaults, since B.2 names no value; the Gaussian one, because embeddings are real numbers.
 
     Source:
         RAID (Feng et al., 2025), appendix B.2 and table 6.
@@ -124,6 +120,8 @@ class RaidNaiveBayesAttacker(EstimatorAttacker):
     most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.naive_bayes import GaussianNB
+
         return GaussianNB()
 
 
@@ -138,6 +136,8 @@ class RaidKnnAttacker(EstimatorAttacker):
     name = "knn_raid"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.neighbors import KNeighborsClassifier
+
         return KNeighborsClassifier()
 
 
@@ -153,12 +153,14 @@ class RaidRandomForestAttacker(EstimatorAttacker):
     most_users = None
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from sklearn.ensemble import RandomForestClassifier
+
         return RandomForestClassifier(n_estimators=100, max_depth=20, n_jobs=1, random_state=seed)
 
 
 @register_attacker
 class RaidAdaBoostAttacker(EstimatorAttacker):
-    """Fifty rounds of SAMME. The paper's scikit-learn 1.1.3 ran SAMME.R, which later ones dropped for it.
+    """Fifty rounds of SAMME. The paper's scikit-learn 1.1.3 ran SAMME.R, which later versions dropped.
 
     Source:
         RAID (Feng et al., 2025), appendix B.2 and table 7.
@@ -175,8 +177,8 @@ class RaidAdaBoostAttacker(EstimatorAttacker):
 class RaidGradientBoostingAttacker(EstimatorAttacker):
     """A hundred boosted trees of depth 3, rate 0.1.
 
-    One departure: splits between 256 bins and chosen by the second-order gain, which takes a twentieth of the time
-    of scikit-learn's exact ones. AUCs differ by less than 0.01 on 6,040 users.
+    One departure: splits lie between 256 bins and are chosen by the second-order gain. This takes a twentieth of the
+    time of scikit-learn's exact splits; AUCs differ by less than 0.01 on 6,040 users.
 
     Source:
         RAID (Feng et al., 2025), appendix B.2 and table 7.
@@ -203,15 +205,17 @@ class RaidXgboostAttacker(EstimatorAttacker):
     uses_device = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from xgboost import XGBClassifier
+
         return XGBClassifier(device=self.device, n_jobs=1, random_state=seed)
 
 
 @register_attacker
 class OkttonMlpAttacker(NetworkAttacker):
-    """A network of 100 hidden units with step 0.01. Learns from as many users of every class as the smallest has.
+    """A network of 100 hidden units with step 0.01. It learns from equally many users of every class.
 
-    Only the training users are thinned; all others are attacked. AUC and balanced accuracy do not depend on
-    the proportions among those, so that they compare with results on a sample balanced beforehand.
+    Only training users are dropped for this; all held-out users are attacked. AUC and balanced accuracy do not depend
+    on the sizes of the classes among held-out users, so they compare with results on a sample balanced beforehand.
 
     Source:
         The code of U2U-R and D2D-R, github.com/oktton/Attribute-wise-Unlearning.
@@ -226,10 +230,10 @@ class OkttonMlpAttacker(NetworkAttacker):
 
 @register_attacker
 class OkttonXgboostAttacker(EstimatorAttacker):
-    """Fifty boosted trees of depth 4 with rate 0.5. Learns from as many users of every class as the smallest has.
+    """Fifty boosted trees of depth 4 with rate 0.5. It learns from equally many users of every class.
 
-    Only the training users are thinned; all others are attacked. AUC and balanced accuracy do not depend on
-    the proportions among those, so that they compare with results on a sample balanced beforehand.
+    Only training users are dropped for this; all held-out users are attacked. AUC and balanced accuracy do not depend
+    on the sizes of the classes among held-out users, so they compare with results on a sample balanced beforehand.
 
     Source:
         The code of U2U-R and D2D-R, github.com/oktton/Attribute-wise-Unlearning.
@@ -241,6 +245,8 @@ class OkttonXgboostAttacker(EstimatorAttacker):
     _balance = "undersample"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        from xgboost import XGBClassifier
+
         return XGBClassifier(
             max_depth=4, n_estimators=50, learning_rate=0.5, device=self.device, n_jobs=1, random_state=seed
         )

@@ -9,37 +9,36 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from typing_extensions import Self
 
-from recbole_aia.evaluator.attackers.training import BATCH, train
+from recbole_aia.config.types import FloatArray, IntArray
+from recbole_aia.evaluator.attackers.training import NetworkJob, TrainedNetwork, train
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
-
-_waiting: ContextVar[list[Perceptron] | None] = ContextVar("waiting", default=None)
+#: Networks that wait for the end of :func:`trained_together`, each with its job; None outside of it.
+_waiting: ContextVar[list[tuple[Perceptron, NetworkJob]] | None] = ContextVar("waiting", default=None)
 
 
 class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     r"""scikit-learn's ``MLPClassifier`` with rectified units and Adam, in single precision.
 
     Initialisation, order of the users, batches, loss, Adam and the rule for stopping are scikit-learn's, random
-    numbers included: an equal ``random_state`` gives its network, but for the rounding to 32 bits, which Adam makes
-    larger with every epoch. The gradients are written out,
+    numbers included. An equal ``random_state`` gives scikit-learn's network up to rounding to 32 bits, a difference
+    that grows with every epoch of Adam. The gradients are written out,
 
     .. math:: \delta_L = w \odot (p - y), \quad \delta_{l} = (\delta_{l+1} W_{l+1}^\top) \odot [a_l > 0], \quad
         g_l = \bigl(a_{l-1}^\top \delta_l + \alpha W_l\bigr) / \textstyle\sum w
 
     (sums over a batch of 200 users), so that networks of equal shape can be trained side by side: see
-    :func:`trained_together`. What else was in the batch changes a network by rounding only.
+    :func:`trained_together`. Being trained beside others changes a network by rounding only.
 
     Args:
         hidden_layer_sizes: units of each hidden layer; none for a linear classifier.
         alpha: L2 penalty, >= 0; divided by the size of a batch.
-        even_penalty: whether all batches are penalised alike, ``alpha`` divided by the size of a whole one. As
-            scikit-learn has it, a strong penalty in a last batch of a few users undoes what the others taught.
+        even_penalty: whether all batches are penalised alike, ``alpha`` divided by the size of a whole batch.
+            scikit-learn divides by the batch's own size, so a strong penalty in a last batch of a few users undoes
+            what the other batches taught.
         learning_rate_init: Adam's step, > 0.
         max_iter: epochs at most; fewer where the loss has not fallen by 1e-4 for more than ten in a row.
         random_state: seed of the initial weights and the order of the users.
@@ -70,12 +69,12 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: FloatArray, y: IntArray, sample_weight: FloatArray | None = None) -> Self:  # noqa: N803
         """Learns from ``[n, d]`` and classes ``[n]`` in ``0..K-1``, each present, users weighted by ``[n]``."""
         self.classes_ = np.arange(y.max() + 1)
-        self._users = (np.asarray(X, np.float32), y, sample_weight)
+        job = self._job(np.asarray(X, np.float32), y, sample_weight)
         waiting = _waiting.get()
         if waiting is None:
-            train([self])
+            self._take(train([job])[0])
         else:
-            waiting.append(self)
+            waiting.append((self, job))
         return self
 
     def predict_proba(self, X: FloatArray) -> FloatArray:  # noqa: N803  scikit-learn's name
@@ -91,16 +90,24 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         probabilities: FloatArray = softmax(logits, axis=1)
         return probabilities
 
-    @property
-    def _units(self) -> tuple[int, ...]:
+    def _job(self, embeddings: FloatArray, classes: IntArray, weights: FloatArray | None) -> NetworkJob:
         outputs = 1 if len(self.classes_) == 2 else len(self.classes_)
-        return (self._users[0].shape[1], *self.hidden_layer_sizes, outputs)
+        return NetworkJob(
+            embeddings,
+            classes,
+            weights,
+            units=(embeddings.shape[1], *self.hidden_layer_sizes, outputs),
+            alpha=self.alpha,
+            even_penalty=self.even_penalty,
+            learning_rate=self.learning_rate_init,
+            max_epochs=self.max_iter,
+            seed=self.random_state,
+            device=self.device,
+        )
 
-    @property
-    def _kind(self) -> tuple[Any, ...]:
-        """What networks must have in common to be trained side by side."""
-        steps = -(-len(self._users[1]) // BATCH)
-        return self._units, steps, self.learning_rate_init, self.max_iter, self.device, self.even_penalty
+    def _take(self, trained: TrainedNetwork) -> None:
+        self.coefs_, self.intercepts_, self.loss_curve_ = trained
+        self.n_iter_ = len(self.loss_curve_)
 
 
 @contextmanager
@@ -109,11 +116,12 @@ def trained_together() -> Iterator[None]:
     token = _waiting.set([])
     try:
         yield
-        networks = _waiting.get() or []
+        waiting = _waiting.get() or []
     finally:
         _waiting.reset(token)
-    groups: dict[tuple[Any, ...], list[Perceptron]] = {}
-    for network in networks:
-        groups.setdefault(network._kind, []).append(network)
+    groups: dict[tuple[Any, ...], list[tuple[Perceptron, NetworkJob]]] = {}
+    for network, job in waiting:
+        groups.setdefault(job.kind, []).append((network, job))
     for group in groups.values():
-        train(group)
+        for (network, _), trained in zip(group, train([job for _, job in group]), strict=True):
+            network._take(trained)

@@ -4,30 +4,89 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from recbole_aia.evaluator.attackers.perceptron import Perceptron
+from recbole_aia.config.types import FloatArray, IntArray
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+_BATCH = 200  # users of a batch; scikit-learn's
+_TOLERANCE, _PATIENCE = 1e-4, 10  # training stops when the loss has not fallen by 1e-4 for more than ten epochs
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's; scikit-learn's
 
-#: Users of a batch; scikit-learn's.
-BATCH = 200
-_TOLERANCE, _PATIENCE = 1e-4, 10
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+
+@dataclass(frozen=True, eq=False)
+class NetworkJob:
+    """A network to be trained.
+
+    Attributes:
+        embeddings: what it learns from, ``[n, d]``, float32. Networks that share the array share its memory.
+        classes: in ``0..K-1``, ``[n]``.
+        weights: of the users, ``[n]``; ``None`` for equal ones.
+        units: of each layer, from ``d`` to the outputs: K, or one where K is 2.
+        alpha: L2 penalty, >= 0.
+        even_penalty: whether a smaller last batch is penalised no more than a whole one.
+        learning_rate: Adam's step, > 0.
+        max_epochs: epochs at most, >= 1.
+        seed: of the initial weights and the order of the users.
+        device: where torch computes.
+    """
+
+    embeddings: FloatArray
+    classes: IntArray
+    weights: FloatArray | None
+    units: tuple[int, ...]
+    alpha: float
+    even_penalty: bool
+    learning_rate: float
+    max_epochs: int
+    seed: int
+    device: str
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What networks must have in common to be trained side by side."""
+        steps = -(-len(self.classes) // _BATCH)
+        return self.units, steps, self.learning_rate, self.max_epochs, self.device, self.even_penalty
+
+
+class TrainedNetwork(NamedTuple):
+    """A network after its training.
+
+    Attributes:
+        weights: of each layer, ``[in, out]``.
+        biases: of each layer, ``[out]``.
+        losses: mean loss of the users in each epoch, penalty included.
+    """
+
+    weights: list[Tensor]
+    biases: list[Tensor]
+    losses: list[float]
+
+
+@dataclass
+class _Progress:
+    """The losses of a network so far, and for how many epochs in a row they have not fallen."""
+
+    losses: list[float] = field(default_factory=list)
+    best: float = np.inf
+    stalled: int = 0
+
+    def goes_on(self, loss: float, max_epochs: int) -> bool:
+        """Notes the loss of an epoch; whether another epoch follows."""
+        self.losses.append(loss)
+        self.stalled = self.stalled + 1 if loss > self.best - _TOLERANCE else 0
+        self.best = min(self.best, loss)
+        return self.stalled <= _PATIENCE and len(self.losses) < max_epochs
 
 
 @dataclass
 class _State:
-    """What is kept of the networks still in training, one row each."""
+    """Parameters and Adam's moments of the networks that are still in training, a row for each network."""
 
     parameters: Tensor
     first_moment: Tensor
@@ -51,23 +110,23 @@ class _Layers:
 
 
 class _Users:
-    """The users of B networks, end to end; networks may share them, and numbers of users may differ in the last batch.
+    """The users of B networks in one tensor.
 
-    Places that a network has no user for hold its first one with weight 0.
+    Networks may share users. Their numbers of users may differ within the last batch: the places that a network does
+    not fill hold its first user with weight 0.
     """
 
-    def __init__(self, networks: Sequence[Perceptron], device: torch.device) -> None:
-        distinct = {id(network._users[0]): network._users[0] for network in networks}
+    def __init__(self, jobs: Sequence[NetworkJob], device: torch.device) -> None:
+        distinct = {id(job.embeddings): job.embeddings for job in jobs}
         starts = dict(zip(distinct, np.cumsum([0, *map(len, distinct.values())]).tolist(), strict=False))
-        self.counts = [len(network._users[1]) for network in networks]
+        self.counts = [len(job.classes) for job in jobs]
         self.longest = max(self.counts)
-        outputs, every = networks[0]._units[-1], [network._users for network in networks]
         self.embeddings = torch.as_tensor(np.concatenate(list(distinct.values())), device=device)
-        self._starts = [starts[id(network._users[0])] for network in networks]
-        self._targets = [_indicators(classes, outputs) for _, classes, _ in every]
-        self._weights = [np.ones(len(c), np.float32) if w is None else w.astype(np.float32) for _, c, w in every]
+        self._starts = [starts[id(job.embeddings)] for job in jobs]
+        self._targets = [_indicators(job.classes, job.units[-1]) for job in jobs]
+        self._weights = [_single_weights(job) for job in jobs]
         self._order = [np.arange(count) for count in self.counts]
-        self._random = [np.random.RandomState(network.random_state) for network in networks]
+        self._random = [np.random.RandomState(job.seed) for job in jobs]
         self.device = device
 
     def initial(self, units: Sequence[int]) -> Tensor:
@@ -106,26 +165,42 @@ def _indicators(classes: IntArray, outputs: int) -> FloatArray:
     return np.eye(outputs, dtype=np.float32)[classes]
 
 
-def train(networks: Sequence[Perceptron]) -> None:
-    """Trains networks of one kind; those that have converged leave the batch."""
-    first, device = networks[0], torch.device(networks[0].device)
-    units, users = first._units, _Users(networks, device)
+def _single_weights(job: NetworkJob) -> FloatArray:
+    return np.ones(len(job.classes), np.float32) if job.weights is None else job.weights.astype(np.float32)
+
+
+def train(jobs: Sequence[NetworkJob]) -> list[TrainedNetwork]:
+    """Trains networks of one :attr:`NetworkJob.kind`; those that have converged leave the batch.
+
+    Args:
+        jobs: at least one.
+
+    Returns:
+        One network for each job, in the same order.
+    """
+    first, device = jobs[0], torch.device(jobs[0].device)
+    units, users = first.units, _Users(jobs, device)
     with torch.inference_mode():
         flat = users.initial(units)
-        alpha = torch.tensor([[network.alpha] for network in networks], device=device)
+        alpha = torch.tensor([[job.alpha] for job in jobs], device=device)
         state = _State(flat, torch.zeros_like(flat), torch.zeros_like(flat), alpha)
         penalized = _penalized(units, device)
-        active, steps = list(range(len(networks))), 0
-        for network in networks:
-            network.loss_curve_, network._best, network._stalled = [], np.inf, 0
+        active, steps = list(range(len(jobs))), 0
+        progress = [_Progress() for _ in jobs]
+        trained: dict[int, TrainedNetwork] = {}
         while active:
-            losses = _epoch(state, users, active, penalized, units, first, steps)
-            steps += -(-users.longest // BATCH)
-            going = [row for row, loss in enumerate(losses) if _goes_on(networks[active[row]], loss)]
-            if len(going) < len(active):
-                for row in set(range(len(active))) - set(going):
-                    _finish(networks[active[row]], state.parameters[row : row + 1].clone(), units)
+            losses = _epoch(state, users, active, penalized, first, steps)
+            steps += -(-users.longest // _BATCH)
+            more = [progress[n].goes_on(loss, first.max_epochs) for n, loss in zip(active, losses, strict=True)]
+            for row, network in enumerate(active):
+                if not more[row]:
+                    layers = _Layers(state.parameters[row : row + 1].clone(), units)
+                    weights, biases = [w[0] for w in layers.weights], [b[0, 0] for b in layers.biases]
+                    trained[network] = TrainedNetwork(weights, biases, progress[network].losses)
+            if not all(more):
+                going = [row for row, goes_on in enumerate(more) if goes_on]
                 state, active = state.only(going), [active[row] for row in going]
+    return [trained[network] for network in range(len(jobs))]
 
 
 def _penalized(units: Sequence[int], device: torch.device) -> Tensor:
@@ -141,18 +216,17 @@ def _epoch(
     users: _Users,
     active: Sequence[int],
     penalized: Tensor,
-    units: Sequence[int],
-    kind: Perceptron,
+    kind: NetworkJob,
     steps: int,
 ) -> list[float]:
     """One pass over the users; returns the mean loss of each network. All are of one kind."""
-    whole = min(BATCH, users.longest)
+    units, whole = kind.units, min(_BATCH, users.longest)
     positions, targets, weights = users.shuffled(active)
     layers, gradient = _Layers(state.parameters, units), torch.empty_like(state.parameters)
-    gradients, batches = _Layers(gradient, units), range(0, users.longest, BATCH)
+    gradients, batches = _Layers(gradient, units), range(0, users.longest, _BATCH)
     logits, penalties, totals = torch.empty_like(targets), [], []
     for start in batches:
-        batch = slice(start, start + BATCH)
+        batch = slice(start, start + _BATCH)
         total = weights[:, batch].sum(1)
         inputs = users.embeddings[positions[:, batch]]
         logits[:, batch] = _backpropagate(layers, gradients, inputs, targets[:, batch], weights[:, batch])
@@ -162,7 +236,7 @@ def _epoch(
         totals.append(total[:, 0])
         gradient.addcmul_(decayed, alpha).div_(total)
         steps += 1
-        _adam(state, gradient, kind.learning_rate_init, steps)
+        _adam(state, gradient, kind.learning_rate, steps)
     return _mean_losses(logits, targets, weights, torch.stack(penalties, 1), torch.stack(totals, 1), users, active)
 
 
@@ -207,25 +281,11 @@ def _mean_losses(
         losses = F.softplus(logits) - targets * logits
     else:
         losses = torch.logsumexp(logits, -1, keepdim=True) - (targets * logits).sum(-1, keepdim=True)
-    spare = -users.longest % BATCH
-    sums = F.pad((losses * weights)[..., 0], (0, spare)).unflatten(1, (-1, BATCH)).sum(2)
+    spare = -users.longest % _BATCH
+    sums = F.pad((losses * weights)[..., 0], (0, spare)).unflatten(1, (-1, _BATCH)).sum(2)
     means = ((sums + penalties) / totals).double().cpu().numpy()
     counts = np.array([users.counts[network] for network in active])
-    sizes = np.full(means.shape, float(BATCH))
-    sizes[:, -1] = counts - BATCH * (means.shape[1] - 1)
+    sizes = np.full(means.shape, float(_BATCH))
+    sizes[:, -1] = counts - _BATCH * (means.shape[1] - 1)
     mean: list[float] = ((means * sizes).sum(axis=1) / counts).tolist()
     return mean
-
-
-def _goes_on(network: Perceptron, loss: float) -> bool:
-    network.loss_curve_.append(loss)
-    network._stalled = network._stalled + 1 if loss > network._best - _TOLERANCE else 0
-    network._best = min(network._best, loss)
-    return network._stalled <= _PATIENCE and len(network.loss_curve_) < network.max_iter
-
-
-def _finish(network: Perceptron, parameters: Tensor, units: Sequence[int]) -> None:
-    layers = _Layers(parameters, units)
-    network.coefs_, network.intercepts_ = [w[0] for w in layers.weights], [b[0, 0] for b in layers.biases]
-    network.n_iter_ = len(network.loss_curve_)
-    del network._users

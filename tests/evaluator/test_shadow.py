@@ -3,7 +3,7 @@ import pytest
 
 from benchmarks.shadow import calibrated, means, nothing
 from recbole_aia.errors import AttributeDataError
-from recbole_aia.shadow import SOURCES, shadow_attack
+from recbole_aia.evaluator.shadow import SOURCES, shadow_attack
 
 N = 600
 

@@ -1,4 +1,4 @@
-"""An attacker that knows the defense: it rehearses on users whom it has defended itself, with the same procedure."""
+"""Attackers that know the defense and rehearse it on users of their own, whom they defend in the same way."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recbole_aia.evaluator import Attacker, registered_attackers
+from recbole_aia.config.types import BoolArray, FloatArray, IntArray
+from recbole_aia.evaluator.attackers import Attacker, registered_attackers
 from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.attackers.inner import inner_folds
-from recbole_aia.evaluator.labels import Target, encode_labels
+from recbole_aia.evaluator.labels import AttackedAttribute, encode_labels
 from recbole_aia.evaluator.metrics import advantage, one_vs_rest_auc
 from recbole_aia.evaluator.protocol import assign_folds, task_seed
 from recbole_aia.evaluator.statistics import floor95, permuted_advantages
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 #: A defense: undefended embeddings ``[m, d]`` and labels ``[m, A]`` (-1: not known) to defended embeddings ``[m, d]``.
 Protect = Callable[[FloatArray, IntArray], FloatArray]
 
 ATTACKERS = ("logistic", "random_forest", "svm")
-#: What an attacker learns from: shadow users as it has defended them, or the same users as they were released.
+#: What an attacker learns from: shadow users as it defended them itself, or the same users as they were released.
 SOURCES = ("shadow", "release")
 _HALVES = 2  # shadow users and target users, in turns
 _REHEARSALS = 2  # splits of the shadow users into known and unknown
@@ -31,7 +28,7 @@ _FEWEST = 4  # members of a class: two among the shadow users, of whom one is he
 
 
 class ShadowReport(NamedTuple):
-    """What attackers who know the defense gain.
+    """The results of attackers that know the defense.
 
     Attributes:
         rows: one for each attribute, attacker and source: ``attribute``, ``attacker``, ``learned_from``, ``n_users``;
@@ -56,14 +53,16 @@ def shadow_attack(
     permutations: int = 200,
     seed: int = 0,
 ) -> ShadowReport:
-    """Attacks defended users with what was learned on shadow users, defended by the attacker itself.
+    """Attacks defended users with an attacker that learned on shadow users, which it has defended itself.
 
-    Half of the users are shadow users. The attacker has their labels and their undefended vectors, from a recommender
-    of its own, say, and defends them as the defender does. What it is going to do it rehearses on them first: it learns
-    from a half of them, defended apart or as part of the whole, and looks whether its answers about the other half of
-    the whole come out reversed, class by class. A defense that matches classes more closely than chance would shows
-    itself in this way. Then it learns from all shadow users, as it has defended them or as they were released, and
-    answers for the other half of the users, of whom it has nothing but the defended vectors.
+    Half of the users are shadow users. The attacker has their labels and their undefended vectors, for example from a
+    recommender of its own, and defends them as the defender does. The other half are the target users, of whom the
+    attacker has the defended vectors only.
+
+    First the attacker rehearses on the shadow users. It learns from one half of them, defended apart or together with
+    the rest, and checks class by class whether its answers about the other half come out reversed. They do where a
+    defense matches classes more closely than chance would. Then the attacker learns from all shadow users, as it
+    defended them or as they were released, and answers for the target users, reversed where the rehearsal says so.
 
     Args:
         embeddings: undefended, ``[n, d]``.
@@ -76,7 +75,7 @@ def shadow_attack(
         seed: of halvings, rehearsals and attackers, >= 0.
 
     Returns:
-        Averages over all halvings.
+        Rows and worst cases, averaged over all halvings.
 
     Raises:
         AttributeDataError: fewer than two classes of an attribute have four members.
@@ -85,37 +84,23 @@ def shadow_attack(
         Shokri et al. (2017), Membership inference attacks, for shadow models; attribute inference on defended
         embeddings is ours.
     """
-    columns, offered = np.stack([*labels.values()], axis=1), registered_attackers()
+    columns = np.stack([*labels.values()], axis=1)
     rows, worst = [], {}
     for name, column in labels.items():
-        target = encode_labels(name, column, len(embeddings), _FEWEST)
-        fold_of = assign_folds(target, _HALVES, repeats, task_seed(seed, "shadow"))
-        shape = (repeats, len(target.codes), len(target.class_names))
-        said = {(attacker, source): _Said(np.empty(shape), []) for attacker in attackers for source in SOURCES}
-        for repeat, fold in np.ndindex(repeats, _HALVES):
-            known = fold_of[repeat] != fold
-            users, others = target.users[known], target.users[~known]
-            shadow, codes = protect(embeddings[users], columns[users]), target.codes[known]
-            rehearsals = _rehearsals(embeddings[users], columns[users], shadow, codes, protect, task_seed(seed, repeat))
-            for attacker in attackers:
-                own_seed = task_seed(seed, name, attacker, repeat, fold)
-                for source, learned in zip(SOURCES, (shadow, defended[users]), strict=True):
-                    reverse = _reversed(offered[attacker], rehearsals, source, own_seed)
-                    fitted = offered[attacker]().fit(learned, codes, own_seed)
-                    scores, inverted = said[attacker, source]
-                    scores[repeat, ~known] = invert(fitted.predict_proba(defended[others]), reverse)
-                    inverted.append(float(reverse.mean()))
-        draws = []
+        attribute = encode_labels(name, column, len(embeddings), _FEWEST)
+        fold_of = assign_folds(attribute, _HALVES, repeats, task_seed(seed, "shadow"))
+        said = _attack(embeddings, defended, columns, attribute, fold_of, protect, attackers, seed)
+        own_rows, draws = [], []
         for (attacker, source), answers in said.items():
-            null = permuted_advantages(
-                target.codes, answers.scores, fold_of, permutations, task_seed(seed, name, "floor")
-            )
-            row = {"attribute": name, "attacker": attacker, "learned_from": source, **_judged(target, answers, fold_of)}
-            rows.append({**row, "floor": floor95([null])})
+            null_seed = task_seed(seed, name, "floor")
+            null = permuted_advantages(attribute.codes, answers.scores, fold_of, permutations, null_seed)
+            keys = {"attribute": name, "attacker": attacker, "learned_from": source}
+            own_rows.append({**keys, **_judged(attribute, answers, fold_of), "floor": floor95([null])})
             draws.append(null)
-        strongest = max(rows[-len(said) :], key=lambda row: row["advantage"])
+        strongest = max(own_rows, key=lambda row: row["advantage"])
         kept = {key: strongest[key] for key in ("attacker", "learned_from", "advantage")}
         worst[name] = {**kept, "floor": floor95(draws)}
+        rows += own_rows
     return ShadowReport(rows, worst)
 
 
@@ -124,6 +109,36 @@ class _Said(NamedTuple):
 
     scores: FloatArray
     inverted: list[float]
+
+
+def _attack(
+    embeddings: FloatArray,
+    defended: FloatArray,
+    columns: IntArray,
+    attribute: AttackedAttribute,
+    fold_of: IntArray,
+    protect: Protect,
+    attackers: Sequence[str],
+    seed: int,
+) -> dict[tuple[str, str], _Said]:
+    """The answers by attacker and source about all users: each half is the target in turn."""
+    offered, repeats = registered_attackers(), len(fold_of)
+    shape = (repeats, len(attribute.codes), len(attribute.class_names))
+    said = {(attacker, source): _Said(np.empty(shape), []) for attacker in attackers for source in SOURCES}
+    for repeat, fold in np.ndindex(repeats, _HALVES):
+        known = fold_of[repeat] != fold
+        users, others = attribute.users[known], attribute.users[~known]
+        shadow, codes = protect(embeddings[users], columns[users]), attribute.codes[known]
+        rehearsals = _rehearsals(embeddings[users], columns[users], shadow, codes, protect, task_seed(seed, repeat))
+        for attacker in attackers:
+            own_seed = task_seed(seed, attribute.name, attacker, repeat, fold)
+            for source, learned in zip(SOURCES, (shadow, defended[users]), strict=True):
+                reverse = _reversed(offered[attacker], rehearsals, source, own_seed)
+                fitted = offered[attacker]().fit(learned, codes, own_seed)
+                scores, inverted = said[attacker, source]
+                scores[repeat, ~known] = invert(fitted.predict_proba(defended[others]), reverse)
+                inverted.append(float(reverse.mean()))
+    return said
 
 
 class _Rehearsal(NamedTuple):
@@ -151,29 +166,29 @@ def _rehearsals(
     ]
 
 
-def _reversed(attacker: type[Attacker], rehearsals: Sequence[_Rehearsal], source: str, seed: int) -> NDArray[np.bool_]:
+def _reversed(attacker: type[Attacker], rehearsals: Sequence[_Rehearsal], source: str, seed: int) -> BoolArray:
     """Which classes' answers come out reversed in rehearsals, ``[K]``."""
     aucs = []
     for learned, codes, others, other_codes in rehearsals:
         fitted = attacker().fit(learned[source], codes, seed)
         aucs.append(one_vs_rest_auc(other_codes, fitted.predict_proba(others)))
-    below: NDArray[np.bool_] = np.mean(aucs, axis=0) < 0.5
+    below: BoolArray = np.mean(aucs, axis=0) < 0.5
     return below
 
 
-def _judged(target: Target, answers: _Said, fold_of: IntArray) -> dict[str, Any]:
+def _judged(attribute: AttackedAttribute, answers: _Said, fold_of: IntArray) -> dict[str, Any]:
     auc = np.mean(
         [
-            one_vs_rest_auc(target.codes[halves == half], scores[halves == half])
+            one_vs_rest_auc(attribute.codes[halves == half], scores[halves == half])
             for scores, halves in zip(answers.scores, fold_of, strict=True)
             for half in range(_HALVES)
         ],
         axis=0,
     )
     return {
-        "n_users": len(target.codes),
+        "n_users": len(attribute.codes),
         "inverted": float(np.mean(answers.inverted)),
         "auc": float(auc.mean()),
-        "auc_per_class": dict(zip(target.class_names, auc.tolist(), strict=True)),
+        "auc_per_class": dict(zip(attribute.class_names, auc.tolist(), strict=True)),
         "advantage": float(advantage(auc)),
     }
