@@ -57,8 +57,13 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
         raise AttributeDataError("there are no labels. Give at least one attribute to hide.")
     codes = np.full((len(points), len(columns)), -1)
     for a, (name, column) in enumerate(columns.items()):
-        attribute = encode_labels(name, column, len(points), folds=1)
+        advice = "Give labels of two classes, or leave it out of labels: there is nothing to hide."
+        attribute = encode_labels(name, column, len(points), folds=1, advice=advice)
         codes[attribute.users, a] = attribute.codes
+    if not np.ptp(points, axis=0).any():
+        raise AttributeDataError(
+            f"the embeddings of all {len(points)} users are the same vector. Give embeddings that differ between users."
+        )
     users, known = torch.from_numpy(points), torch.from_numpy(codes)
     # Single precision about the mean of each dimension, and of the difference alone: who does not move stays exactly.
     center, silent = users.mean(0), users == 0
