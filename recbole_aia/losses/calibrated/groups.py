@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recbole_aia.losses._moments import Cells, class_moments
+from recbole_aia.losses.shared.moments import Cells, class_moments
 
 _FEWEST = 5  # members of a class that is judged on its own
 _PAIRED = 4  # classes from which on their distances from the rest leave open how two of them go together

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._moments import Cells, check_movers, class_moments
+from recbole_aia.losses.shared.inputs import check_movers
+from recbole_aia.losses.shared.moments import Cells, class_moments
 
 CovarianceMethod = Literal["ledoit_wolf", "ridge", "full"]
 

@@ -12,7 +12,7 @@ from recbole_aia.losses import (
     dual_objective,
     penalized_barycenter,
 )
-from tests.losses.barycenters import (
+from tests.losses.raid.barycenters import (
     cost_scale,
     costs_to,
     linear_program,

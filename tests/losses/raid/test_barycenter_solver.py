@@ -7,10 +7,10 @@ import torch
 from hypothesis import strategies as st
 
 from recbole_aia.losses import (
-    _costs,
     penalized_barycenter,
 )
-from tests.losses.barycenters import (
+from recbole_aia.losses.raid import costs
+from tests.losses.raid.barycenters import (
     cost_scale,
     is_sound,
     make_classes,
@@ -145,8 +145,8 @@ class TestMiniBatch:
             shapes.append((len(points), len(atoms)))
             return original(points, atoms)
 
-        original = _costs.squared_cost
-        monkeypatch.setattr(_costs, "squared_cost", recorded)
+        original = costs.squared_cost
+        monkeypatch.setattr(costs, "squared_cost", recorded)
         penalized_barycenter(make_classes(22), n_atoms=9, batch_size=16, max_iterations=20)
         assert max(shapes) == (16, 9)
 

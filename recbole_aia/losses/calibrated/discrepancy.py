@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from recbole_aia.losses._groups import Groups
-from recbole_aia.losses._kernels import Metric, bases, linear, spread
-from recbole_aia.losses._moments import check_movers
+from recbole_aia.losses.calibrated.groups import Groups
+from recbole_aia.losses.calibrated.kernels import Metric, bases, linear, spread
+from recbole_aia.losses.shared.inputs import check_movers
 
 FEW_USERS = 2048  # whose pairs are compared in next to no time
 EXACT_USERS = 10_000  # up to which Gaussian kernels are computed between all pairs of users

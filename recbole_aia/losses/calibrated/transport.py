@@ -39,27 +39,27 @@ def transport(embeddings: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
         # Among those who have a label, in an order that is the same for all attributes.
         permuted = torch.full_like(column, -1)
         permuted[labeled[ranks[labeled].argsort()]] = column[labeled]
-        pooled = _moments(before[labeled])[1]
+        pooled = mean_and_covariance(before[labeled])[1]
         for k in column[column >= 0].unique():
             users = before[column == k]
             share = min(1.0, users.shape[1] / len(users))
-            mean, covariance = _moments(users)
+            mean, covariance = mean_and_covariance(users)
             # Of where users were before any attribute: targets that move would lose the scatter of the group.
-            target_mean, target = _moments(embeddings[permuted == k])
+            target_mean, target = mean_and_covariance(embeddings[permuted == k])
             source, target = (torch.lerp(matrix, pooled, share) for matrix in (covariance, target))
-            linear = _map(source, target).to(users)
+            linear = transport_map(source, target).to(users)
             moved[column == k] = target_mean.to(users) + (users - mean.to(users)) @ linear
     return moved
 
 
-def _moments(users: Tensor) -> tuple[Tensor, Tensor]:
+def mean_and_covariance(users: Tensor) -> tuple[Tensor, Tensor]:
     """Mean ``[d]`` and covariance ``[d, d]``, in double precision."""
     mean = users.mean(0, dtype=torch.float64)
     centered = users - mean.to(users)
     return mean, (centered.t() @ centered).double() / len(users)
 
 
-def _map(source: Tensor, target: Tensor) -> Tensor:
+def transport_map(source: Tensor, target: Tensor) -> Tensor:
     """The symmetric matrix that takes one covariance to another."""
     root, inverse = _roots(source)
     return inverse @ _roots(root @ target @ root)[0] @ inverse

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._costs import ClassCosts, soft_minimum
+from recbole_aia.losses.raid.costs import ClassCosts, soft_minimum
 
 # Temperatures of the smoothed minimum, relative to the cost scale. A support that is going to
 # move does not need the last ones; in high dimension it even ends in a better place without them.
@@ -62,11 +62,13 @@ class Average:
         self._count = 0
 
     def add(self, state: State) -> None:
+        """Counts one more state."""
         if self._sum is not None:
             state = State(*(total + new for total, new in zip(self._sum, state, strict=True)))
         self._sum, self._count = state, self._count + 1
 
     def state(self) -> State:
+        """The mean of all states so far, of which there must be one."""
         assert self._sum is not None
         potentials, log_weights = (total / self._count for total in self._sum)
         return State(potentials, torch.log_softmax(log_weights, 0))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recbole_aia.losses._pairs import gaussian_sums
+from recbole_aia.losses.calibrated.gaussian_sums import gaussian_sums
 
 # Bandwidths of Gaussian kernels, in units of d, half the mean squared distance of two users, each half the one before.
 _BANDWIDTHS = (2.0, 1.0, 0.5)

@@ -10,11 +10,13 @@ from torch import Tensor
 
 
 def check_tau(tau: float) -> None:
+    """Raises ValueError unless the entropy penalty is a finite number >= 0."""
     if not (tau >= 0 and math.isfinite(tau)):
         raise ValueError(f"tau is {tau}, expected a finite number >= 0")
 
 
 def check_options(n_atoms: int, outer_rounds: int, max_iterations: int, batch_size: int | None) -> None:
+    """Raises ValueError for a count that is too small; see :func:`penalized_barycenter` for each."""
     for name, value, least in (
         ("n_atoms", n_atoms, 1),
         ("outer_rounds", outer_rounds, 0),

@@ -6,12 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
-import ot
 import torch
 from torch import Tensor
 
-from ._costs import squared_cost
-from .barycenter import Barycenter
+from recbole_aia.losses.raid.barycenter import Barycenter
+from recbole_aia.losses.raid.costs import squared_cost
 
 CouplingMethod = Literal["semi_dual", "kl_projection", "exact"]
 
@@ -186,6 +185,8 @@ def _problem(users: Tensor, barycenter: Barycenter) -> tuple[Tensor, Tensor, Ten
 
 
 def _emd(users: Tensor, barycenter: Barycenter) -> Tensor:
+    import ot  # loading POT takes longer than most commands: only who couples by it waits
+
     mass, weights, cost = _problem(users, barycenter)
     plan = ot.emd(mass.cpu().numpy(), weights.cpu().numpy(), cost.cpu().numpy(), 1_000_000)
     return torch.from_numpy(plan).to(barycenter.atoms)
@@ -193,6 +194,8 @@ def _emd(users: Tensor, barycenter: Barycenter) -> Tensor:
 
 def _sinkhorn(users: Tensor, barycenter: Barycenter, potential: Tensor, epsilon: float) -> tuple[float, Tensor]:
     """Regularization and dual ``[Q]``, minus infinity on atoms without weight."""
+    import ot
+
     mass, weights, cost = _problem(users, barycenter)
     regularization = epsilon * (float(cost.mean()) or 1.0)
     dual = torch.full_like(weights, -torch.inf)

@@ -101,13 +101,3 @@ class _Moments(torch.autograd.Function):
         for piece, slope, out in zip(users.split(cells.sizes), slopes, moved[:-1].split(cells.sizes), strict=True):
             torch.mm(piece, slope, out=out)
         return F.embedding_bag(cells.places, moved, mode="sum"), None
-
-
-def check_movers(embeddings: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor) -> None:
-    """Raises ValueError for shapes of users who move and of others, and of their labels, that disagree."""
-    shapes = [tuple(t.shape) for t in (embeddings, labels, others, other_labels)]
-    fits = embeddings.ndim == labels.ndim == others.ndim == other_labels.ndim == 2
-    if not fits or shapes[0][0] != shapes[1][0] or shapes[2][0] != shapes[3][0]:
-        raise ValueError(f"embeddings and labels of shapes {shapes} disagree, expected [n, d], [n, A], [m, d], [m, A]")
-    if shapes[0][1] != shapes[2][1] or shapes[1][1] != shapes[3][1]:
-        raise ValueError(f"users who move and others disagree in shapes {shapes}: widths d and A must be the same")

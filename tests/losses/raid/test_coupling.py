@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from recbole_aia.losses import _costs, penalized_barycenter, solve_coupling
+from recbole_aia.losses import penalized_barycenter, solve_coupling
+from recbole_aia.losses.raid import costs
 
 METHODS = ["semi_dual", "kl_projection", "exact"]
 
@@ -132,7 +133,7 @@ class TestSemiDual:
         coupling = solve_coupling("semi_dual", classes, barycenter)
         stored = [v for v in vars(coupling).values() if isinstance(v, torch.Tensor)]
         assert all(len(classes[0]) not in v.shape for v in stored)
-        assert _costs.squared_cost(classes[0][:5], barycenter.atoms).shape == (5, 20)
+        assert costs.squared_cost(classes[0][:5], barycenter.atoms).shape == (5, 20)
 
 
 @pytest.mark.parametrize("method", ["semi_dual", "kl_projection"])

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_predict
 
-from recbole_aia.losses import ClassDiscrepancy, aligned
-from recbole_aia.losses._kernels import spread
+from recbole_aia.losses import ClassDiscrepancy, align_vectors
+from recbole_aia.losses.calibrated.kernels import spread
 
 
 def users(n, d, seed=0, dtype=torch.float64):
@@ -184,8 +184,8 @@ class TestStatistics:
     def test_chunks_give_what_one_pass_gives(self, monkeypatch):
         embeddings, known = leaky(lift=0.3)
         whole = ClassDiscrepancy(embeddings, known, exact_users=0)
-        monkeypatch.setattr("recbole_aia.losses.discrepancy._CHUNK", 64)
-        monkeypatch.setattr("recbole_aia.losses.discrepancy._KEPT", 64)
+        monkeypatch.setattr("recbole_aia.losses.calibrated.discrepancy._CHUNK", 64)
+        monkeypatch.setattr("recbole_aia.losses.calibrated.discrepancy._KEPT", 64)
         parts = [embeddings.clone().requires_grad_() for _ in range(2)]
         values = [whole(parts[0]), ClassDiscrepancy(embeddings, known, exact_users=0)(parts[1])]
         torch.testing.assert_close(*values)
@@ -223,7 +223,7 @@ def neighbours(k=7):
     embeddings, known = torch.randn(800, 32, generator=generator), labels(800, k)
     embeddings[:, :8] += 0.15 * known
     discrepancy = ClassDiscrepancy(embeddings, known, exact_users=0)
-    alone = aligned(embeddings, lambda users: discrepancy(users)[:, :k])[0]
+    alone = align_vectors(embeddings, lambda users: discrepancy(users)[:, :k])[0]
     return embeddings, known, discrepancy, alone
 
 
@@ -279,7 +279,7 @@ class TestPairs:
 
     def test_a_regression_reads_the_order_until_that_is_at_chance_too(self):
         embeddings, known, discrepancy, alone = neighbours()
-        together = aligned(embeddings, discrepancy)[0]
+        together = align_vectors(embeddings, discrepancy)[0]
         order = known[:, 0].double().numpy()
 
         def read(there):

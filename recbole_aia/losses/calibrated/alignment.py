@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from recbole_aia.losses.discrepancy import ClassDiscrepancy
+from recbole_aia.losses.calibrated.discrepancy import ClassDiscrepancy
 
 _ENOUGH = 0.5  # standard deviations of permuted labels within which every statistic is at chance
 _WIDTH = 64  # dimensions up to which steps are as many as asked for
@@ -116,7 +116,7 @@ class Vectors:
         return [self.parameters[0].std(0)]
 
 
-def aligned(
+def align_vectors(
     embeddings: Tensor,
     discrepancy: ClassDiscrepancy,
     max_steps: int = 100,

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_aia.losses._costs import ClassCosts, Kernel, soft_response, squared_cost
+from recbole_aia.losses.raid.costs import ClassCosts, Kernel, soft_response, squared_cost
 
 
 @settings(deadline=None)

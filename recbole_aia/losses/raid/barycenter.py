@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._ascent import COARSE_STAGES, FINE_STAGES, Dual, State, ascend, polish
-from ._costs import ClassCosts, Couplings, soft_minimum, squared_cost
-from ._inputs import check_options, check_tau, checked_samples, class_shares, cost_scale
+from recbole_aia.losses.raid.ascent import COARSE_STAGES, FINE_STAGES, Dual, State, ascend, polish
+from recbole_aia.losses.raid.costs import ClassCosts, Couplings, soft_minimum, squared_cost
+from recbole_aia.losses.raid.inputs import check_options, check_tau, checked_samples, class_shares, cost_scale
 
 # Mean squared move of the support, relative to the cost scale, below which it has settled.
 SETTLED = 1e-4
