@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_predict
 
 from recbole_aia.losses import ClassDiscrepancy, align_vectors
-from recbole_aia.losses.calibrated.kernels import spread
+from recbole_aia.losses.calibrated.statistics import spread
 
 
 def users(n, d, seed=0, dtype=torch.float64):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recbole_aia.losses.calibrated.gaussian_sums import gaussian_sums
+from recbole_aia.losses.calibrated.statistics.gaussian_sums import gaussian_sums
 
 
 def by_definition(users: Tensor, members: Tensor, n_bandwidths: int, widest: float) -> Tensor:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from recbole_aia.losses.calibrated.kernels import spread
+from recbole_aia.losses.calibrated.statistics import spread
 
 
 def centered_spread(kernel):
