@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from recbole_aia.losses import ClassDiscrepancy, align_vectors, steps_for
-from tests.losses.calibrated.test_discrepancy import labels, leaky, users
+from tests.losses.calibrated.populations import labels, leaky, users
 
 
 @pytest.mark.parametrize("exact_users", [0, 2048])

@@ -1,7 +1,7 @@
 import torch
 
 from recbole_aia.losses import ClassDiscrepancy, transport
-from tests.losses.calibrated.test_discrepancy import labels, leaky, users
+from tests.losses.calibrated.populations import labels, leaky, users
 
 
 def moments(sample):
