@@ -1,4 +1,4 @@
-"""Losses of attribute unlearning: users to users, distributions to distributions, and what holds the ranking."""
+"""Losses on pairs of classes (U2U-R, D2D-R), and the rank margin that keeps recommendations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-#: Bandwidths of the kernels relative to the mean squared distance of two users.
+#: Bandwidths of the five Gaussian kernels, relative to the mean squared distance of two users; from D2D-R.
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -25,13 +25,14 @@ def user_to_user(embeddings: Tensor, labels: Tensor) -> Tensor:
         labels: ``[n]``, integers; users with a negative label do not take part.
 
     Returns:
-        Scalar, >= 0 but for rounding. Its minimum is the collapse of all users: something has to hold them.
+        Scalar, >= 0 but for rounding. It is 0 where all users are the same, so another loss has to hold them apart.
 
     Source:
-        U2U-R (Making Users Indistinguishable, 2023), the Laplacian of the complete graph between classes; all pairs
-        of classes, where the paper has two. Distances do not depend on the origin, so users are centered first.
+        U2U-R (Making Users Indistinguishable, 2023), as the Laplacian of the complete graph between classes. The paper
+        has two classes; here all pairs of classes count.
     """
     embeddings, classes, sizes = _known(embeddings, labels)
+    # Distances do not depend on the origin; near it, sums lose fewer digits.
     embeddings = embeddings - embeddings.mean(0).detach()
     sums = embeddings.new_zeros(len(sizes), embeddings.shape[1]).index_add(0, classes, embeddings)
     others = (len(classes) - sizes)[classes].to(embeddings.dtype)
@@ -44,19 +45,20 @@ def distribution_to_distribution(embeddings: Tensor, labels: Tensor, chunk: int 
     .. math:: \sum_{k<l} \overline{K}_{kk} + \overline{K}_{ll} - 2 \overline{K}_{kl}, \qquad
         \overline{K}_{kl} = \operatorname*{mean}_{i \in k, j \in l} \sum_b \exp(-\lVert e_i - e_j \rVert^2 / b)
 
-    The biased estimate, with bandwidths :math:`\bar b\,(\tfrac14, \tfrac12, 1, 2, 4)` around the mean squared distance
-    :math:`\bar b` of two users, a constant to the gradient.
+    This is the biased estimate. Bandwidths are :math:`\bar b\,(\tfrac14, \tfrac12, 1, 2, 4)` for the mean squared
+    distance :math:`\bar b` of two users, which the gradient takes for a constant.
 
     Args:
         embeddings: ``[n, d]``.
         labels: ``[n]``, integers; users with a negative label do not take part.
-        chunk: rows of distances at a time; memory is ``chunk * n``, in the gradient too.
+        chunk: rows of distances at a time; values and gradient take memory for ``chunk * n`` of them.
 
     Returns:
         Scalar, >= 0 but for rounding.
 
     Source:
-        D2D-R (Making Users Indistinguishable, 2023); all pairs of classes, where its code takes one as an anchor.
+        D2D-R (Making Users Indistinguishable, 2023). Its code compares each class with one of them; here all pairs
+        of classes count.
     """
     embeddings, classes, sizes = _known(embeddings, labels)
     embeddings = embeddings - embeddings.mean(0).detach()
@@ -78,7 +80,7 @@ def distribution_to_distribution(embeddings: Tensor, labels: Tensor, chunk: int 
 def _chunked(
     function: Callable[[Tensor, Tensor], Tensor], rows: Tensor, classes: Tensor, chunk: int
 ) -> Iterator[Tensor]:
-    """Values of blocks of rows; one of several blocks is computed again in the backward pass, not kept."""
+    """Values of blocks of rows; where there are several, each is computed again backward instead of kept."""
     if len(rows) <= chunk:
         yield function(rows, classes)
         return
@@ -87,9 +89,10 @@ def _chunked(
 
 
 def _kernels(rows: Tensor, columns: Tensor, spread: Tensor) -> Tensor:
+    """The sum of the five kernels between ``rows [n, d]`` and ``columns [m, d]``, ``[n, m]``."""
     squares = rows.square().sum(1, keepdim=True) + columns.square().sum(1)
     distances = torch.addmm(squares, rows, columns.t(), alpha=-2).clamp_min(0)
-    # Each bandwidth is half the next: one exponential, squared again and again.
+    # Each bandwidth is half the next, so one exponential gives all five: each is the square of the one before.
     kernel = torch.exp(-distances / (spread * BANDWIDTHS[-1]))
     total = kernel
     for _ in BANDWIDTHS[1:]:
@@ -99,10 +102,10 @@ def _kernels(rows: Tensor, columns: Tensor, spread: Tensor) -> Tensor:
 
 
 def rank_margin(scores: Tensor, margin: float = 0.05) -> Tensor:
-    r"""What it costs that scores have left an order: :math:`\sum_r [s_{r+1} - s_r + m]_+` over adjacent ranks.
+    r"""How far scores have left an earlier ranking: :math:`\sum_r [s_{r+1} - s_r + m]_+` over adjacent ranks.
 
     Args:
-        scores: ``[n, R]``, scores now of the items that were a user's best, from the first rank to the last.
+        scores: ``[n, R]``, today's scores of the items that used to be a user's best, from the first rank to the last.
         margin: the least lead of a rank over the next, >= 0.
 
     Returns:

@@ -14,10 +14,10 @@ from recbole_aia.losses.shared.moments import Cells, class_moments
 
 CovarianceMethod = Literal["ledoit_wolf", "ridge", "full"]
 
-_RIDGE = 1e-2  # weight of the sphere in every covariance, of classes and of all users alike
-_CHUNK = 1 << 16  # users at a time, where a copy of all would cost memory
-_BYSTANDERS = 1 << 62  # the class of those who move for another attribute: part of all users, and not compared
-_FEWEST = 2  # users of a class that has a covariance at all
+_RIDGE = 1e-2  # weight of the sphere under ``ridge``, in the covariances of classes and of all users
+_CHUNK = 1 << 16  # users whose lengths are taken at a time; a copy of all would cost memory
+_BYSTANDERS = 1 << 62  # label of those who move for another attribute only: they count among all users
+_FEWEST = 2  # users that a class needs to have a covariance
 
 
 def gaussian_kl(mean: Tensor, covariance: Tensor, global_mean: Tensor, global_covariance: Tensor) -> Tensor:
@@ -80,24 +80,28 @@ class ClassDivergence:
     .. math:: \mathcal L^{AU}_j = \sum_k \frac{N_k}{N}\,
         D_{KL}\bigl(\mathcal N(\mu_{j,k}, \Sigma_{j,k}) \,\|\, \mathcal N(\mu_j, \Sigma_j)\bigr)
 
-    Classes are those of the users who move and asked for that attribute; "all users" are everybody who has a label,
-    those who moved for another attribute and the ``others`` included. A covariance of
-    few users is mostly noise, which a descent would remove at the price of recommendations. So every class is shrunk
-    towards all users, and all users towards a sphere, which classes that are alike stay through. The weights are
-    estimated once, here: the loss stays the same function while users move. A step costs a product
-    ``[d, N] x [N, d]`` for each attribute, and another of that size backward.
+    A class has the users who move and hide that attribute. "All users" are everybody who has a label of it, those who
+    move for another attribute and the ``others`` included.
+
+    The covariance of few users is mostly noise, and a descent would remove the noise at the price of recommendations.
+    So the covariance of every class is shrunk towards that of all users, and that of all users towards a sphere.
+    Classes that are alike stay alike under both. The weights are estimated once, here: the loss stays the same function
+    while users move.
+
+    A step costs a product ``[d, N] x [N, d]`` for each attribute, and another of that size backward.
 
     Args:
         embeddings: where the users are now, ``[n, d]``.
         labels: what is to be hidden, ``[n, A]``, integers; negative where there is nothing.
-        covariance: ``ledoit_wolf`` estimates the weights; ``ridge`` leaves classes as they are and has 0.01 of the
-            sphere everywhere; ``full`` shrinks nothing.
+        covariance: ``ledoit_wolf`` estimates the weights; ``ridge`` mixes 0.01 of a sphere into every covariance and
+            does not shrink classes towards all users; ``full`` shrinks nothing.
         others: embeddings of users who stay, ``[m, d]``.
         other_labels: their labels, ``[m, A]``.
         known: the labels of those who move whether they are to be hidden or not, ``[n, A]``; ``labels`` where ``None``.
 
     Attributes:
-        left_out: (attribute, class) of those with a single user, who has no covariance; that user does not count.
+        left_out: (attribute, class) of classes with a single user. Such a class has no covariance, and its user does
+            not take part.
 
     Raises:
         ValueError: shapes disagree, an attribute has no class of two users, or an unknown method.
@@ -136,9 +140,8 @@ class ClassDivergence:
         asked = counts * torch.tensor([k != _BYSTANDERS for _, k in named], device=own.device)
         weights = asked / asked.sum(1, keepdim=True)
         spheres, pools = _shrinkages(covariance, embeddings, classes, own, others, other_labels)
-        pools[[k == _BYSTANDERS for _, k in named]] = (
-            1.0  # their covariance is compared with nothing, and stays regular
-        )
+        # Bystanders have no loss. Their covariance is that of all users, so that it has a factor in any case.
+        pools[[k == _BYSTANDERS for _, k in named]] = 1.0
         self._groups = _Groups(
             attributes=own,
             weights=weights,
@@ -170,7 +173,7 @@ class _Groups:
     pools: Tensor  # [C, 1, 1], weights of all users in the covariance of a class
 
     def to(self, dtype: torch.dtype) -> _Groups:
-        """The same in another precision, without what staying users add, which no gradient needs."""
+        """The same in another precision, for the gradient. What staying users add is left as it is: it has none."""
         if self.weights.dtype == dtype:
             return self
         tensors = (self.weights, self.global_weights, self.spheres, self.pools)
@@ -178,19 +181,23 @@ class _Groups:
         return _Groups(self.attributes, weights, global_weights, self.staying, spheres, pools)
 
     def shrunk(self, covariances: Tensor) -> Tensor:
-        """Covariances ``[C + A, d, d]`` of classes and of all users, shrunk."""
+        r"""Covariances ``[C + A, d, d]`` of classes and of all users, shrunk.
+
+        .. math:: R(\Sigma) = (1 - \rho) \Sigma + \rho \tfrac{\operatorname{tr} \Sigma}{d} I, \qquad
+            (1 - \pi_k) R(\Sigma_k) + \pi_k R(\Sigma)
+        """
         rounded, n = self._rounded(covariances), len(self.pools)
         rounded[:n].lerp_(rounded[n:][self.attributes], self.pools)
         return rounded
 
     def unshrunk(self, gradients: Tensor) -> Tensor:
-        """The gradients ``[C + A, d, d]`` of covariances that belong to those of the shrunk ones."""
+        """Gradients ``[C + A, d, d]`` of covariances, given those of the shrunk ones."""
         n = len(self.pools)
         of_all = gradients[n:].index_add(0, self.attributes, gradients[:n] * self.pools)
         return self._rounded(torch.cat([gradients[:n] * (1 - self.pools), of_all]))
 
     def _rounded(self, matrices: Tensor) -> Tensor:
-        """``(1 - rho) S + rho tr(S) / d I`` of each matrix; a symmetric map, so its own gradient."""
+        """``R`` of :meth:`shrunk` for each matrix. The map is symmetric, so it takes gradients back too."""
         sphere = self.spheres.flatten() * matrices.diagonal(dim1=1, dim2=2).mean(1)
         rounded = matrices * (1 - self.spheres)
         rounded.diagonal(dim1=1, dim2=2).add_(sphere.unsqueeze(1))
@@ -202,7 +209,7 @@ class _Groups:
 
 
 class _Divergences(torch.autograd.Function):
-    """Losses ``[A]`` of moments, in double precision; one factor of each covariance serves value and gradient."""
+    """The losses ``[A]`` of moments, in double precision. Each covariance is factored once, for value and gradient."""
 
     @staticmethod
     def forward(ctx: Any, means: Tensor, seconds: Tensor, groups: _Groups) -> Tensor:  # type: ignore[override]
@@ -217,7 +224,7 @@ class _Divergences(torch.autograd.Function):
         spread = groups.pooled(groups.weights, covariances[:n] + _squared(offsets))
         traces = (of_all * spread).sum((1, 2))
         ctx.groups = groups.to(dtype)
-        # No step needs more digits of a gradient than the users have, and only a gradient needs the classes' inverses.
+        # The gradient is taken in the users' own precision. Only the gradient needs the classes' inverses.
         ctx.save_for_backward(*(tensor.to(dtype) for tensor in (origins, factors[:n], of_all, offsets, spread)))
         losses = (log_dets[n:] - groups.weights @ log_dets[:n] - means.shape[1] + traces) / 2
         return losses.to(dtype)
@@ -227,7 +234,7 @@ class _Divergences(torch.autograd.Function):
         groups, (origins, factors, of_all, offsets, spread) = ctx.groups, ctx.saved_tensors
         own, shares, n = groups.attributes, groups.global_weights.t(), len(offsets)
         weights = (of_losses @ groups.weights).view(-1, 1, 1)
-        # Of the shrunk covariances, then of the moments that they and the offsets are made of.
+        # First the gradients of the shrunk covariances, then those of the moments from which they and the offsets come.
         of_classes = (of_all[own] - torch.cholesky_inverse(factors)).mul_(weights / 2)
         of_globals = (of_all - of_all @ spread @ of_all).mul_(of_losses.view(-1, 1, 1) / 2)
         of_seconds = groups.unshrunk(torch.cat([of_classes, of_globals]))
@@ -239,6 +246,7 @@ class _Divergences(torch.autograd.Function):
 
 
 def _squared(vectors: Tensor) -> Tensor:
+    """The outer product of each of ``vectors [n, d]`` with itself, ``[n, d, d]``."""
     return vectors.unsqueeze(2) * vectors.unsqueeze(1)
 
 

@@ -16,7 +16,7 @@ def min_norm_weight(
     .. math:: \hat\alpha = \operatorname{clip}\Bigl(
         \frac{(g_R - g_{AU})^\top g_R}{\lVert g_{AU} - g_R \rVert^2},\; \text{lower},\; 1\Bigr)
 
-    Against :math:`\hat\alpha g_{AU} + (1 - \hat\alpha) g_R` both losses fall, unless it is zero.
+    A small step against :math:`\hat\alpha g_{AU} + (1 - \hat\alpha) g_R` lowers both losses, unless it is zero.
 
     Args:
         privacy: gradient of the unlearning loss, a tensor of any shape or several.
@@ -37,7 +37,7 @@ def min_norm_weight(
 
 
 def gradient_length(gradient: Sequence[Tensor]) -> Tensor:
-    """The length of a gradient in several parts, a scalar."""
+    r"""The length of a gradient in several parts, :math:`\bigl(\sum_p \lVert g_p \rVert^2\bigr)^{1/2}`, a scalar."""
     return torch.stack([part.square().sum() for part in gradient]).sum().sqrt()
 
 

@@ -1,4 +1,4 @@
-"""The way that takes classes of users to where random groups of their sizes stand, and no further."""
+"""Gradient descent that takes classes of users to where random groups of their sizes stand, and no further."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from torch import Tensor
 
 from recbole_aia.losses.calibrated.discrepancy import ClassDiscrepancy
 
-_ENOUGH = 0.5  # standard deviations of permuted labels within which every statistic is at chance
-_WIDTH = 64  # dimensions up to which steps are as many as asked for
-_STRIDE = 0.03  # longest step, root mean square over all that moves, in its standard deviations
+_CHANCE = 0.5  # users are at chance where no statistic is further from 0, in its deviations under permuted labels
+_WIDTH = 64  # up to this many dimensions the steps asked for are enough; beyond, they grow in proportion
+_STRIDE = 0.03  # longest step: its root mean square over all numbers that move, in their standard deviations
 
 
 class Movable(Protocol):
-    """What moves users: tensors, the users' vectors as a function of them, and how a gradient goes back."""
+    """What a descent can move: parameters, and the users' vectors as a function of them."""
 
     parameters: list[Tensor]
+    """What is changed, in place."""
 
     def embeddings(self) -> Tensor:
-        """The vectors ``[n, d]``, differentiable."""
+        """The users' vectors as they are now, ``[n, d]``, differentiable in the parameters."""
 
     def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
-        """Gradients of the parameters that belong to a gradient of :meth:`embeddings`."""
+        """The gradient of each parameter, given ``gradient [n, d]`` of the vectors that :meth:`embeddings` gave."""
 
     def scales(self) -> Sequence[Tensor | float]:
-        """The unit in which each parameter moves."""
+        """The unit in which each parameter moves: a number, or one for each of its columns."""
 
 
 class Alignment(NamedTuple):
@@ -36,8 +37,8 @@ class Alignment(NamedTuple):
 
     Attributes:
         before: the largest absolute statistic of :class:`ClassDiscrepancy` at the start.
-        after: and at the end.
-        steps: that were taken.
+        after: the same at the end; not a number where it was not asked for.
+        steps: how many were taken.
     """
 
     before: float
@@ -47,20 +48,29 @@ class Alignment(NamedTuple):
 
 @torch.enable_grad()  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
 def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100, judged: bool = True) -> Alignment:
-    r"""Moves users until the statistics tell no class from a random group of its size, and no further.
+    r"""Moves users, in place, until the statistics tell no class from a random group of its size.
 
-    Gradient descent on :math:`f = \sum_{s,k} z_{s,k}^2` in units of standard deviations, with Polyak's
-    step :math:`f / \lVert \nabla f \rVert^2`: the least value is known to be zero. Statistics below chance are
-    brought back like those above it, and there is no weight to choose: all are in the same unit.
+    .. math:: f = \sum_{s,k} z_{s,k}^2, \qquad
+        \theta \leftarrow \theta - \frac{f}{\lVert \nabla f \rVert^2} \nabla f
 
-    The way matters, for what a user has moved tells its class as well. Plain descent moves users only as far as the
-    statistics say; on the longer ways of L-BFGS, or of Adam, which moves everybody alike, forests read the difference.
+    for parameters :math:`\theta` in their units. This is Polyak's step, since the least value of f is known to be zero.
+    Statistics below chance are brought back like those above it. All are in the same unit, so none needs a weight.
+
+    Plain descent moves users only as far as the statistics say. L-BFGS and Adam move them further, and forests then
+    read the class from the way that a user has moved.
 
     Args:
-        target: what moves, in place.
-        discrepancy: the statistics, of these users.
-        max_steps: steps at most; it ends before where all statistics are within half a standard deviation.
-        judged: whether the statistics are taken once more after the last of them; otherwise ``after`` is not a number.
+        target: what moves.
+        discrepancy: the statistics of these users.
+        max_steps: how many steps are taken at most. The descent ends earlier where all statistics are within half a
+            standard deviation.
+        judged: whether to compute the statistics once more after the last step, which ``after`` needs.
+
+    Returns:
+        How the descent went.
+
+    Source:
+        Ours; Polyak (1969) for the step.
     """
     units = target.scales()
     reach = _STRIDE * sum(parameter.numel() for parameter in target.parameters) ** 0.5
@@ -73,7 +83,7 @@ def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100, 
         scores = discrepancy(leaf)
         after = float(scores.detach().abs().max())
         before = after if before is None else before
-        if step >= max_steps or after <= _ENOUGH:
+        if step >= max_steps or after <= _CHANCE:
             return Alignment(before, after, step)
         loss = scores.square().sum()
         slopes = target.pull_back(here, torch.autograd.grad(loss, leaf)[0])
@@ -89,14 +99,22 @@ def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100, 
 
 
 def steps_for(width: int, steps: int) -> int:
-    """How many steps users of ``width`` dimensions may take: in proportion more for more than 64."""
+    r"""How many steps users of ``width`` dimensions may take: :math:`\lceil s \max(1, d / 64) \rceil` for s steps.
+
+    A step moves users by a bounded length; the more dimensions, the more statistics there are to bring to chance.
+    """
     return ceil(steps * max(1, width / _WIDTH))
 
 
 class Vectors:
-    """Users' own vectors as what moves; entries that are exactly zero, as silent units of a tower are, stay.
+    """Users' own vectors as what moves, but for silent entries.
 
-    Moved, they would be the one thing that a forest needs to see.
+    A tower's unit that is silent for a user gives exactly zero. A descent that moved such zeros would move them by the
+    user's class, which a forest reads from them alone.
+
+    Args:
+        embeddings: the vectors, ``[n, d]``; they are copied.
+        silent: which entries stay, ``[n, d]``; those that are exactly zero where ``None``.
     """
 
     def __init__(self, embeddings: Tensor, silent: Tensor | None = None) -> None:
@@ -104,11 +122,11 @@ class Vectors:
         self._free = self.parameters[0] != 0 if silent is None else ~silent
 
     def embeddings(self) -> Tensor:
-        """See :meth:`Movable.embeddings`."""
+        """See :meth:`Movable.embeddings`: the vectors themselves."""
         return self.parameters[0]
 
     def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
-        """See :meth:`Movable.pull_back`."""
+        """See :meth:`Movable.pull_back`: the gradient itself, zero where entries stay."""
         return [gradient * self._free]
 
     def scales(self) -> list[Tensor]:
@@ -123,7 +141,18 @@ def align_vectors(
     silent: Tensor | None = None,
     judged: bool = True,
 ) -> tuple[Tensor, Alignment]:
-    """Where :func:`align` takes users at ``embeddings [n, d]``, and how; entries that are ``silent``, or zero, stay."""
+    """Vectors in, vectors out: where :func:`align` takes users, whose own vectors are what moves.
+
+    Args:
+        embeddings: where users are, ``[n, d]``; they are left as they are.
+        discrepancy: the statistics of these users.
+        max_steps: see :func:`align`.
+        silent: entries that stay, ``[n, d]``; those that are exactly zero where ``None``.
+        judged: see :func:`align`.
+
+    Returns:
+        Where users end, ``[n, d]``, and how the descent went.
+    """
     vectors = Vectors(embeddings, silent)
     outcome = align(vectors, discrepancy, max_steps, judged)
     return vectors.parameters[0], outcome

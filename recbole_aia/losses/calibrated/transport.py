@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_ROUNDS = 2  # over the attributes: what one moves, another has to see
-_TINY = 1e-9  # smallest eigenvalue of a covariance, relative to its largest
+_ROUNDS = 2  # passes over the attributes: moving users for one attribute changes the moments of another's classes
+_TINY = 1e-9  # eigenvalues of a covariance are raised to this share of its largest: their roots are inverted
 
 
 def transport(embeddings: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
@@ -15,10 +15,12 @@ def transport(embeddings: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
     .. math:: y \mapsto \mu_{\pi k} + A_k (y - \mu_k), \qquad A_k = \Sigma_k^{-1/2}
         (\Sigma_k^{1/2} \Sigma_{\pi k} \Sigma_k^{1/2})^{1/2} \Sigma_k^{-1/2}
 
-    The group :math:`\pi k` has the users whose labels, permuted once for all attributes, are k. Its moments differ from
-    those of all who have a label by as much as chance makes them differ, so what remains between classes is a permuted
-    label, and not an exact match, which answers could be read backwards from. Covariances of few users lean towards
-    that of all: by :math:`d / n_k`, and altogether in a class of fewer users than dimensions.
+    The group :math:`\pi k` has the users whose labels, permuted once for all attributes, are k. The moments of random
+    groups differ by chance, and classes that take them differ by chance too. An exact match of all classes would
+    differ by less, and an attacker reads it backwards.
+
+    The covariance of a class of :math:`n_k` users is mixed with that of all, which gets the weight
+    :math:`\min(1, d / n_k)`.
 
     Args:
         embeddings: ``[n, d]``.
@@ -26,7 +28,7 @@ def transport(embeddings: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
         seed: of the permutation.
 
     Returns:
-        ``[n, d]``; costs ``O(A n d^2)``.
+        The moved users, ``[n, d]``. Takes ``O(A n d^2)``.
 
     Source:
         Ours; Dowson and Landau (1982) for the map.
@@ -36,7 +38,7 @@ def transport(embeddings: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
     moved = embeddings.detach().clone()
     for column in labels.t().repeat(_ROUNDS, 1):
         before, labeled = moved.clone(), (column >= 0).nonzero().squeeze(1)
-        # Among those who have a label, in an order that is the same for all attributes.
+        # Labels are permuted among those who have one, in an order that is the same for all attributes.
         permuted = torch.full_like(column, -1)
         permuted[labeled[ranks[labeled].argsort()]] = column[labeled]
         pooled = mean_and_covariance(before[labeled])[1]
@@ -44,7 +46,7 @@ def transport(embeddings: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
             users = before[column == k]
             share = min(1.0, users.shape[1] / len(users))
             mean, covariance = mean_and_covariance(users)
-            # Of where users were before any attribute: targets that move would lose the scatter of the group.
+            # Taken where users were at first: once they have moved, a random group has lost its scatter.
             target_mean, target = mean_and_covariance(embeddings[permuted == k])
             source, target = (torch.lerp(matrix, pooled, share) for matrix in (covariance, target))
             linear = transport_map(source, target).to(users)
@@ -53,19 +55,30 @@ def transport(embeddings: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
 
 
 def mean_and_covariance(users: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean ``[d]`` and covariance ``[d, d]``, in double precision."""
+    """Mean ``[d]`` and covariance ``[d, d]`` of ``users [n, d]``, divided by n, in double precision."""
     mean = users.mean(0, dtype=torch.float64)
     centered = users - mean.to(users)
     return mean, (centered.t() @ centered).double() / len(users)
 
 
 def transport_map(source: Tensor, target: Tensor) -> Tensor:
-    """The symmetric matrix that takes one covariance to another."""
+    r"""The symmetric matrix A that takes one covariance to another: :math:`A \Sigma_s A = \Sigma_t`.
+
+    .. math:: A = \Sigma_s^{-1/2} (\Sigma_s^{1/2} \Sigma_t \Sigma_s^{1/2})^{1/2} \Sigma_s^{-1/2}
+
+    Args:
+        source: :math:`\Sigma_s`, ``[d, d]``.
+        target: :math:`\Sigma_t`, ``[d, d]``.
+
+    Source:
+        Dowson and Landau (1982).
+    """
     root, inverse = _roots(source)
     return inverse @ _roots(root @ target @ root)[0] @ inverse
 
 
 def _roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The symmetric root of a covariance, and the inverse of that root."""
     values, vectors = torch.linalg.eigh(matrix)
     values = values.clamp_min(_TINY * float(values[-1])).clamp_min(torch.finfo(values.dtype).tiny)
     return (vectors * values.sqrt()) @ vectors.t(), (vectors * values.rsqrt()) @ vectors.t()

@@ -16,15 +16,16 @@ from torch import Tensor
 
 from recbole_aia.losses.raid.costs import ClassCosts, soft_minimum
 
-# Temperatures of the smoothed minimum, relative to the cost scale. A support that is going to
-# move does not need the last ones; in high dimension it even ends in a better place without them.
+# Temperatures of the smoothed minimum, relative to the cost scale. A support that is going to move needs only the first
+# two. In high dimension it even ends in a better place without the others.
 COARSE_STAGES = (0.03, 0.01)
 FINE_STAGES = (0.03, 0.01, 0.003, 0.001)
-# L1 marginal error at which a stage ends: the last one, and those before.
+# L1 marginal errors at which a stage ends: the last stage, and the stages before it.
 FINE_TOLERANCE, COARSE_TOLERANCE = 2e-3, 5e-3
+# Ascent on the dual itself, once the smoothed ascent has come close: its first step, as a relative mass, and its steps.
 POLISH_STEP = 1e-3
 POLISH_STEPS = 10
-# Least damping of the shared direction when the masses are those of a mini-batch.
+# Least damping of the direction that all classes share, where masses come from a mini-batch and are noisy.
 BATCH_DAMPING = 0.1
 
 
@@ -35,17 +36,17 @@ class State(NamedTuple):
     log_weights: Tensor
 
     def towards(self, other: State, amount: float) -> State:
-        """Extrapolate beyond ``self``, away from ``other``; keeps eq. 21."""
+        """The state beyond ``self``, away from ``other``, by ``amount`` of their difference; it satisfies eq. 21 too."""
         return State(
             self.potentials + amount * (self.potentials - other.potentials),
             torch.log_softmax(self.log_weights + amount * (self.log_weights - other.log_weights), 0),
         )
 
     def consistent(self, class_weights: Tensor, tau: float) -> State:
-        """A nearby state for which eq. 21 holds to rounding.
+        """A nearby state for which eq. 21 holds up to rounding.
 
-        At a large tau the weights follow from the potentials; at a small one the potentials are
-        shifted, for all classes alike, to fit the weights. Each is stable where it is used.
+        At a large tau the weights are computed from the potentials. At a small tau the potentials of all classes are
+        shifted alike, to fit the weights. Each way is stable where it is used.
         """
         level = class_weights @ self.potentials
         if tau >= 1:
@@ -55,7 +56,7 @@ class State(NamedTuple):
 
 
 class Average:
-    """Running mean of states; being linear, eq. 21 survives it."""
+    """Running mean of states. Eq. 21 is linear, so the mean satisfies it too."""
 
     def __init__(self) -> None:
         self._sum: State | None = None
@@ -82,7 +83,7 @@ class Dual(NamedTuple):
     tau: float
 
     def value(self, transforms: Tensor, potentials: Tensor) -> float:
-        """The dual from the mean c-transforms ``[K]`` of each class; float64 throughout."""
+        """The dual, given the mean c-transform ``[K]`` of each class; in double precision."""
         class_weights = self.class_weights.double()
         level = class_weights @ potentials.double()
         return float(class_weights @ transforms + soft_minimum(level, self.tau))
@@ -129,7 +130,7 @@ def smoothed_ascent(dual: Dual, state: State, smoothing: float, max_steps: int) 
 
 
 def polish(dual: Dual, state: State, max_steps: int) -> tuple[State, int]:
-    """Super-gradient ascent on the dual itself; the best of its iterates and their average."""
+    """Super-gradient ascent on the dual itself: the best of the start, the iterates and the mean of the last half."""
 
     def evaluate(candidate: State) -> tuple[Tensor, float]:
         masses, values = dual.costs.hard_masses(candidate.potentials)
@@ -158,9 +159,9 @@ def stochastic_ascent(
     max_steps: int,
     generator: torch.Generator,
 ) -> State:
-    """Mini-batch ascent with shrinking steps; the average of the last half of the iterates.
+    """Mini-batch ascent with shrinking steps: the mean of the last half of the iterates.
 
-    The minimum is smoothed for two thirds of the way; the last third is on the dual itself.
+    The first two thirds of the steps are on the smoothed dual, the last third is on the dual itself.
     """
     tail = Average()
     for count in range(max_steps):
@@ -181,7 +182,7 @@ def ascend(
     max_steps: int,
     generator: torch.Generator,
 ) -> tuple[State, int]:
-    """Ascend for one position of the support; the state and the steps it took."""
+    """The ascent for one position of the support: the state it ends in, and the steps it took."""
     if dual.costs.batch_size is not None:
         return stochastic_ascent(dual, state, stages, max_steps, generator), max_steps
     used = 0

@@ -12,9 +12,9 @@ from recbole_aia.losses.raid.ascent import COARSE_STAGES, FINE_STAGES, Dual, Sta
 from recbole_aia.losses.raid.costs import ClassCosts, Couplings, soft_minimum, squared_cost
 from recbole_aia.losses.raid.inputs import check_options, check_tau, checked_samples, class_shares, cost_scale
 
-# Mean squared move of the support, relative to the cost scale, below which it has settled.
+# The support has settled where its mean squared move is below this share of the cost scale.
 SETTLED = 1e-4
-# Largest L1 marginal error of the smoothed couplings that still counts as converged.
+# Up to this L1 marginal error, the smoothed couplings count as converged.
 MARGINAL_TOLERANCE = 0.1
 
 
@@ -28,9 +28,8 @@ class Barycenter:
         potentials: :math:`g_k(\bar y_q)`, ``[K, Q]``.
         objective: value of the dual (eq. 13) at ``potentials``.
         marginal_error: :math:`\sum_k \lambda_k \lVert m_k - \alpha \rVert_1` in ``[0, 2]``, where
-            :math:`m_k` is the mass that the hard assignment of class k gives each atom. It moves
-            in units of :math:`1/N_k` per atom, so about :math:`Q / N_k` is the best one can
-            expect of a class.
+            :math:`m_k` is the mass that the hard assignment of class k gives each atom. That mass is a multiple
+            of :math:`1/N_k`, so about :math:`Q / N_k` is the least error that a class can be expected to have.
         iterations: ascent steps over all rounds.
         converged: see :func:`penalized_barycenter`.
     """
@@ -138,11 +137,12 @@ def penalized_barycenter(
     .. math:: \min_{\bar y, \alpha} \sum_k \lambda_k W_2^2\Bigl(\hat P(Y^k), \sum_q \alpha_q
         \delta_{\bar y_q}\Bigr) + \tau \sum_q \alpha_q \log \alpha_q
 
-    Alternates (a) super-gradient ascent on the dual (eq. 13), whose c-transform is smoothed at
-    first, with a temperature that falls to 0.001 of the cost scale, and not at the end, and (b) a
-    move of every atom to :math:`\sum_k \lambda_k \frac1{\alpha_q} \sum_n T_k(n, q) y_n^k`. The cost
-    scale is twice the mean squared distance of a user to the mean of all; everything but ``tau``
-    is measured against it, so that data times s with ``tau`` times s² gives the barycenter times s.
+    Two moves alternate. (a) Super-gradient ascent on the dual (eq. 13). Its c-transform is smoothed, with a temperature
+    that falls to 0.001 of the cost scale, and at the end it is not. (b) Every atom goes to
+    :math:`\sum_k \lambda_k \frac1{\alpha_q} \sum_n T_k(n, q) y_n^k`.
+
+    The cost scale is twice the mean squared distance of a user to the mean of all. Everything but ``tau`` is measured
+    against it: data times s with ``tau`` times s² give the barycenter times s.
 
     Args:
         samples: K tensors ``[N_k, d]``, the users of each class; no gradient reaches them.
@@ -227,8 +227,8 @@ def penalized_barycenter(
 def _moved_support(support: Tensor, couplings: Couplings, weights: Tensor, class_weights: Tensor) -> Tensor:
     """Weighted barycentric projection ``[Q, d]``; atoms that receive no mass stay put."""
     means = couplings.moment / couplings.mass.clamp_min(1e-30).unsqueeze(2)
-    # Equal to lambda_k * alpha_q once the marginals agree; before that, a class that hardly
-    # reaches an atom has hardly a say in where it goes.
+    # This is lambda_k * alpha_q once the marginals agree. Before, a class that sends little mass to an atom has little
+    # say in where it goes.
     pull = class_weights.unsqueeze(1) * torch.minimum(couplings.mass, weights)
     total = pull.sum(0)
     moved = (pull.unsqueeze(2) * means).sum(0) / total.clamp_min(1e-30).unsqueeze(1)
@@ -236,7 +236,7 @@ def _moved_support(support: Tensor, couplings: Couplings, weights: Tensor, class
 
 
 def _coupled_value(couplings: Couplings, state: State, dual: Dual) -> float:
-    """Primal value of the couplings, their marginal error priced with the potentials."""
+    """The primal value of the couplings; the error of their marginals is priced with the potentials."""
     weights = state.log_weights.double().exp()
     excess = ((weights - couplings.mass) * state.potentials).sum(1)
     entropy = float(torch.special.xlogy(weights, weights).sum())

@@ -71,12 +71,12 @@ class Kernel:
 
     def __init__(self, cost: Tensor, potential: Tensor, smoothing: float) -> None:
         level = (potential - cost).div_(smoothing)
-        # Anything smaller stays nothing for all potentials that are served, and denormals are slow.
+        # e^-80 and less is nothing beside the row's maximum for all potentials that are served; denormals would be slow.
         self._matrix = level.sub_(level.max(1, keepdim=True).values).clamp_min_(-80).exp_()
         self._potential, self._smoothing = potential, smoothing
 
     def serves(self, potential: Tensor, smoothing: float) -> bool:
-        """Whether these potentials are near enough."""
+        """Whether these potentials are near enough: rows then keep their digits."""
         if smoothing != self._smoothing:
             return False
         return float((potential - self._potential).abs().max()) <= 20 * smoothing

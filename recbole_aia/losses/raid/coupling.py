@@ -35,8 +35,8 @@ class Coupling(ABC):
         Args:
             embeddings: current users of one class, ``[B, d]``.
             class_index: k.
-            rows: ``[B]``, indices of the users within their class. ``exact`` needs them and looks
-                nothing else up; the other solvers follow ``embeddings`` and ignore them.
+            rows: ``[B]``, indices of the users within their class. ``exact`` needs them and does not look at
+                ``embeddings``; the other solvers follow ``embeddings`` and ignore ``rows``.
 
         Returns:
             ``[B, d]``, a constant: no gradient flows through it.
@@ -61,8 +61,8 @@ class Coupling(ABC):
 class SemiDualCoupling(Coupling):
     r"""Lemma 1's coupling: user y goes to :math:`\arg\min_q \lVert y - \bar y_q \rVert^2 - g_k`.
 
-    One atom per user, hence :math:`\alpha` is met up to ``Barycenter.marginal_error``. Costs
-    ``B Q d`` for B users and stores nothing of their number.
+    Each user goes to one atom, so :math:`\alpha` is met up to ``Barycenter.marginal_error``. B users take
+    ``O(B Q d)``, and nothing is stored that grows with the number of users.
     """
 
     def __init__(self, samples: Sequence[Tensor], barycenter: Barycenter) -> None:
@@ -86,10 +86,9 @@ class SemiDualCoupling(Coupling):
 class KLProjectionCoupling(Coupling):
     r"""Entropic coupling by iterative KL projections (Sinkhorn in the log domain).
 
-    Keeps only the scaled dual potential :math:`v` of the atoms and maps any user by
-    :math:`z(y) = \sum_q \operatorname{softmax}_q(v_q - \lVert y - \bar y_q \rVert^2 / \epsilon)\,
-    \bar y_q`, at a cost of ``B Q d``. On the samples that equals
-    :math:`N_k \sum_q T_k(p, q)\, \bar y_q`.
+    Only the scaled dual potential v of the atoms is kept. Any user is mapped by
+    :math:`z(y) = \sum_q \operatorname{softmax}_q(v_q - \lVert y - \bar y_q \rVert^2 / \epsilon)\, \bar y_q`, in
+    ``O(B Q d)`` for B users. On the samples, that is :math:`N_k \sum_q T_k(p, q)\, \bar y_q`.
 
     Args:
         samples: K tensors ``[N_k, d]``.
@@ -153,7 +152,13 @@ def solve_coupling(
     *,
     epsilon: float = 0.05,
 ) -> Coupling:
-    """Couple every class with the barycenter.
+    r"""Couplings of every class with the barycenter.
+
+    .. math:: T_k \in \arg\min_T \sum_{p, q} T(p, q) \lVert y_p - \bar y_q \rVert^2, \qquad
+        \textstyle\sum_q T(p, q) = 1 / N_k, \quad \sum_p T(p, q) = \alpha_q
+
+    Exactly (``exact``), with an entropy penalty (``kl_projection``), or by the barycenter's own potentials
+    (``semi_dual``).
 
     Args:
         method: ``semi_dual`` (any size), ``kl_projection`` (the paper's) or ``exact``.
@@ -178,13 +183,14 @@ def solve_coupling(
 
 
 def _problem(users: Tensor, barycenter: Barycenter) -> tuple[Tensor, Tensor, Tensor]:
-    """Marginals and cost in double precision."""
+    """Both marginals, and the costs ``[N_k, Q]``, in double precision."""
     cost = squared_cost(users.detach().double(), barycenter.atoms.double())
     weights = barycenter.weights.double()
     return cost.new_full((len(users),), 1 / len(users)), weights / weights.sum(), cost
 
 
 def _emd(users: Tensor, barycenter: Barycenter) -> Tensor:
+    """The optimal coupling ``[N_k, Q]`` by POT's network simplex."""
     import ot  # loading POT takes longer than most commands: only who couples by it waits
 
     mass, weights, cost = _problem(users, barycenter)
@@ -193,7 +199,7 @@ def _emd(users: Tensor, barycenter: Barycenter) -> Tensor:
 
 
 def _sinkhorn(users: Tensor, barycenter: Barycenter, potential: Tensor, epsilon: float) -> tuple[float, Tensor]:
-    """Regularization and dual ``[Q]``, minus infinity on atoms without weight."""
+    """The regularization, and the scaled dual ``[Q]``, which is minus infinity on atoms without weight."""
     import ot
 
     mass, weights, cost = _problem(users, barycenter)

@@ -12,10 +12,9 @@ def defensive_loss(embeddings: Tensor, targets: Tensor, labels: Tensor, n_classe
     .. math:: \sum_k \frac1{N_k} \sum_{p \in k} \lVert y_p - z_p \rVert^2,
         \qquad z_p = N_k \sum_q T_k(p, q)\, \bar y_q
 
-    With ``z`` held constant its gradient is that of
-    :math:`\sum_k W_2^2(\hat P(Y^k), \hat P^*)`, namely
-    :math:`2 \sum_k \sum_{p \in k} J_p^\top (y_p / N_k - \sum_q T_k(p, q)\, \bar y_q)`. Its value
-    is smaller than that sum by the spread of the atoms that share a user.
+    With z held constant, its gradient is that of :math:`\sum_k W_2^2(\hat P(Y^k), \hat P^*)`, which is
+    :math:`2 \sum_k \sum_{p \in k} J_p^\top (y_p / N_k - \sum_q T_k(p, q)\, \bar y_q)`. Its value is smaller: where a
+    user's mass goes to several atoms, the sum has their spread about :math:`z_p` too.
 
     Args:
         embeddings: :math:`y`, ``[B, d]``; the gradient goes here and nowhere else.

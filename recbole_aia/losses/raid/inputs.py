@@ -28,7 +28,7 @@ def check_options(n_atoms: int, outer_rounds: int, max_iterations: int, batch_si
 
 
 def checked_samples(samples: Sequence[Tensor]) -> list[Tensor]:
-    """Detached classes in at least single precision."""
+    """The users of each class, detached and in at least single precision; raises ValueError for what cannot be used."""
     if not samples:
         raise ValueError("samples is empty: a barycenter needs at least one class")
     width = samples[0].shape[-1]
@@ -42,7 +42,7 @@ def checked_samples(samples: Sequence[Tensor]) -> list[Tensor]:
 
 
 def class_shares(class_weights: Tensor | None, users: Sequence[Tensor]) -> Tensor:
-    """``lambda [K]``, normalized."""
+    """The classes' weights, normalized, ``lambda [K]``; shares of users where ``None``. Raises ValueError."""
     if class_weights is None:
         class_weights = torch.tensor([float(len(block)) for block in users])
     if class_weights.shape != (len(users),):
@@ -54,11 +54,14 @@ def class_shares(class_weights: Tensor | None, users: Sequence[Tensor]) -> Tenso
 
 
 def cost_scale(users: Sequence[Tensor]) -> float:
-    """Twice the mean squared distance to the mean; 1 where all users are the same point."""
+    r"""Twice the mean squared distance of users to their mean, :math:`\tfrac2N \sum_i \lVert y_i - \bar y \rVert^2`.
+
+    It is 1 where all users are the same point.
+    """
     count = sum(len(block) for block in users)
     center = torch.stack([block.sum(0) / count for block in users]).sum(0)
     spread = sum(float((block - center).square().sum(dtype=torch.float64)) for block in users)
     limits = torch.finfo(center.dtype)
-    # Below this, a spread is rounding: of the common center, or of numbers close to underflow.
+    # A spread below this is rounding, of the common center or of numbers close to underflow.
     floor = max(limits.eps**2 * float(center.square().sum()), limits.tiny / limits.eps)
     return 2 * spread / count if spread / count > floor else 1.0

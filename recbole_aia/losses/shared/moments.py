@@ -9,14 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_USERS_PER_DIMENSION = 2  # of a joint cell: with fewer, adding up cells costs more than multiplying users again
+_USERS_PER_DIMENSION = 2  # attributes share cells of 2 d users or more; adding up smaller ones costs more than it saves
 
 
 class Cells:
-    """Users sorted into cells, of which every class of an attribute is a union.
+    """Users sorted into cells, such that every class of an attribute is a union of cells.
 
-    Attributes of few classes share cells, as (F, 18-24) is one of gender and age: a user is multiplied once for all of
-    them. A user stands in one cell of each group of attributes, or in none where no label is known.
+    A cell is a combination of labels: (F, 18-24) is one of gender and age. Attributes of few classes share cells, and a
+    user is multiplied once for all of them. Attributes that do not share form groups: a user is in one cell of each
+    group, or in none where no label of the group is known.
 
     Args:
         labels: ``[n, A]``; negative where a user takes no part.
@@ -44,10 +45,10 @@ class Cells:
 
 
 def _groups(classes: Sequence[tuple[int, int]], users_per_dimension: float) -> list[list[int]]:
-    """Attributes whose classes are joined, those of few classes first."""
+    """Groups of attributes that share cells; those of few classes come first."""
     counts: dict[int, int] = {}
     for a, _ in classes:
-        counts[a] = counts.get(a, 1) + 1  # a label that is not known is a class of its own
+        counts[a] = counts.get(a, 1) + 1  # one more than there are classes: an unknown label is in none of them
     groups, cells = list[list[int]](), 1
     for a in sorted(counts, key=lambda a: counts[a]):
         cells *= counts[a]
@@ -60,7 +61,7 @@ def _groups(classes: Sequence[tuple[int, int]], users_per_dimension: float) -> l
 
 
 def _places(rows: Tensor, n_users: int) -> Tensor:
-    """Where in ``rows [M]`` each user stands, ``[n_users, most]``, filled up with M."""
+    """The places of each user in ``rows [M]``, ``[n_users, most]``; a user with fewer places has M for the others."""
     order = torch.argsort(rows, stable=True)
     users = rows[order]
     nth = torch.arange(len(users), device=rows.device) - torch.searchsorted(users, users)
@@ -70,13 +71,23 @@ def _places(rows: Tensor, n_users: int) -> Tensor:
 
 
 def class_moments(embeddings: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
-    """First and second moments of every class about ``cells.center``, ``[C, d]`` and ``[C, d, d]``."""
+    r"""First and second moments of every class about an origin, differentiable.
+
+    .. math:: \frac1{N_k} \sum_{i \in k} (y_i - o), \qquad \frac1{N_k} \sum_{i \in k} (y_i - o)(y_i - o)^\top
+
+    Args:
+        embeddings: where users are now, ``[n, d]``.
+        cells: of their classes; the origin o is ``cells.center``.
+
+    Returns:
+        ``[C, d]`` and ``[C, d, d]``.
+    """
     means, seconds = _Moments.apply(embeddings, cells)  # type: ignore[no-untyped-call]
     return means, seconds
 
 
 class _Moments(torch.autograd.Function):
-    """A one beside every user: then a cell has one product forward, and one backward."""
+    """Users with a 1 as one more entry: both moments of a cell are then one product forward, and one backward."""
 
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:  # type: ignore[override]
@@ -97,7 +108,7 @@ class _Moments(torch.autograd.Function):
         slopes = torch.cat([of_seconds + of_seconds.transpose(1, 2), of_means.unsqueeze(1)], dim=1)
         slopes = (cells.weights.t() @ slopes.flatten(1)).view(-1, *slopes.shape[1:])
         moved = users.new_empty(len(users) + 1, slopes.shape[2])
-        moved[-1] = 0  # where users stand who miss a label
+        moved[-1] = 0  # the row of those who are in no cell
         for piece, slope, out in zip(users.split(cells.sizes), slopes, moved[:-1].split(cells.sizes), strict=True):
             torch.mm(piece, slope, out=out)
         return F.embedding_bag(cells.places, moved, mode="sum"), None

@@ -28,7 +28,7 @@ class Users:
 
     def __init__(self, space: Space, standardized: Tensor) -> None:
         self.space, self._standardized = space, standardized
-        self._gaussians: dict[float, Tensor] = {}
+        self._latest: tuple[float, Tensor] | None = None
 
     @functools.cached_property
     def points(self) -> Tensor:
@@ -53,10 +53,11 @@ class Users:
 
     def gaussian(self, bandwidth: float) -> Tensor:
         r""":math:`\exp(-|x - y|^2 / 2bk)` of all pairs of users, ``[n, n]``, for a b of :data:`BANDWIDTHS`."""
-        if bandwidth not in self._gaussians:
-            widest = bandwidth == BANDWIDTHS[0]
-            self._gaussians[bandwidth] = self._widest() if widest else self.gaussian(2 * bandwidth).square()
-        return self._gaussians[bandwidth]
+        # Only the latest is kept: statistics ask for one bandwidth after the other, and a kernel is large.
+        if self._latest is None or self._latest[0] != bandwidth:
+            kernel = self._widest() if bandwidth == BANDWIDTHS[0] else self.gaussian(2 * bandwidth).square()
+            self._latest = bandwidth, kernel
+        return self._latest[1]
 
     def _widest(self) -> Tensor:
         norms = self.points.square().sum(1)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_ROWS = 128  # of a strip: one of 6,040 users, the kernel and its slopes, stays in a core's cache
+_ROWS = 128  # users in a strip; for 6,040 users the strip's kernel and slopes then stay in a core's cache
 
 
 def gaussian_sums(users: Tensor, members: Tensor, n_bandwidths: int, widest: float) -> Tensor:
@@ -19,17 +19,17 @@ def gaussian_sums(users: Tensor, members: Tensor, n_bandwidths: int, widest: flo
     Args:
         users: ``[n, d]``.
         members: who is in each group, 0 or 1, ``[G, n]``.
-        n_bandwidths: how many, ``S``.
+        n_bandwidths: how many bandwidths, ``S``.
         widest: the first ``b``.
 
     Returns:
-        ``[S, G, G]`` in double precision, a user's pair with itself included.
+        ``[S, G, G]`` in double precision. A user's pair with itself is part of the sums.
     """
     return _GaussianSums.apply(users, members, n_bandwidths, widest)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _GaussianSums(torch.autograd.Function):
-    """Autograd would keep every kernel between all users; here each strip is computed again backward."""
+    """Computes each strip again backward; autograd would keep every kernel between all users."""
 
     @staticmethod
     def forward(ctx: Any, users: Tensor, members: Tensor, n_bandwidths: int, widest: float) -> Tensor:
@@ -48,7 +48,7 @@ class _GaussianSums(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         users, members = ctx.saved_tensors
-        # Of a pair in either order; and of the exponent -|x - y|^2 / b.
+        # A strip has each pair once, so the slopes of both orders are added; 2^s is the slope of the s-th exponent.
         halves = [-(2.0**s) / ctx.widest for s in range(len(grads[0]))]
         weights = [(slope + slope.t()).to(users) * half for slope, half in zip(grads[0], halves, strict=True)]
         slopes, rooms = torch.zeros_like(users), _rooms(users, 2)
@@ -65,19 +65,20 @@ class _GaussianSums(torch.autograd.Function):
 
 
 def _halved(kernel: Tensor, n_bandwidths: int) -> Iterator[Tensor]:
-    """A kernel, and in its place those of each next bandwidth."""
+    """The kernel of each bandwidth in turn, each in place of the one before."""
     yield kernel
     for _ in range(n_bandwidths - 1):
         yield kernel.mul_(kernel)
 
 
 def _strips(users: Tensor, widest: float) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Users strip by strip, those who come later, and the widest kernel between the strip and both.
+    """Strips of users: its rows, all rows after it, and the widest kernel between the strip and both.
 
-    Each pair of users is in it once, but for those within a strip. The caller may overwrite the kernel.
+    Each pair of users is there once, but for pairs within a strip, which are there in both orders. The caller may
+    overwrite the kernel.
     """
     norms, ones = users.square().sum(1, keepdim=True) / -widest, users.new_ones(len(users), 1)
-    # The exponent as one product.
+    # The exponent -|x - y|^2 / b = (2 x.y - |x|^2 - |y|^2) / b is one product of rows with two more entries.
     left = torch.cat([users * (2 / widest), norms, ones], dim=1)
     right = torch.cat([users, ones, norms], dim=1).t()
     (room,) = _rooms(users, 1)
@@ -89,5 +90,5 @@ def _strips(users: Tensor, widest: float) -> Iterator[tuple[slice, slice, Tensor
 
 
 def _rooms(users: Tensor, count: int) -> list[Tensor]:
-    """Memory for strips, which is used again: handing it out for each anew takes longer than filling it."""
+    """Memory that all strips share: allocating it for each strip would take longer than filling it."""
     return [users.new_empty(min(_ROWS, len(users)) * len(users)) for _ in range(count)]
