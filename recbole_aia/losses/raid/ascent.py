@@ -22,7 +22,7 @@ COARSE_STAGES = (0.03, 0.01)
 FINE_STAGES = (0.03, 0.01, 0.003, 0.001)
 # L1 marginal errors at which a stage ends: the last stage, and the stages before it.
 FINE_TOLERANCE, COARSE_TOLERANCE = 2e-3, 5e-3
-# Ascent on the dual itself, once the smoothed ascent has come close: its first step, as a relative mass, and its steps.
+# Ascent on the dual itself, once the smoothed ascent has come close: the first step, in cost scales, and how many.
 POLISH_STEP = 1e-3
 POLISH_STEPS = 10
 # Least damping of the direction that all classes share, where masses come from a mini-batch and are noisy.
@@ -36,7 +36,7 @@ class State(NamedTuple):
     log_weights: Tensor
 
     def towards(self, other: State, amount: float) -> State:
-        """The state beyond ``self``, away from ``other``, by ``amount`` of their difference; it satisfies eq. 21 too."""
+        """The state beyond ``self``, away from ``other``, by ``amount`` of their difference; eq. 21 holds there."""
         return State(
             self.potentials + amount * (self.potentials - other.potentials),
             torch.log_softmax(self.log_weights + amount * (self.log_weights - other.log_weights), 0),

@@ -71,7 +71,7 @@ class Kernel:
 
     def __init__(self, cost: Tensor, potential: Tensor, smoothing: float) -> None:
         level = (potential - cost).div_(smoothing)
-        # e^-80 and less is nothing beside the row's maximum for all potentials that are served; denormals would be slow.
+        # Beside the row's maximum, e^-80 is nothing for all potentials that are served; smaller numbers would be slow.
         self._matrix = level.sub_(level.max(1, keepdim=True).values).clamp_min_(-80).exp_()
         self._potential, self._smoothing = potential, smoothing
 
