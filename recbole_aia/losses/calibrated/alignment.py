@@ -51,10 +51,11 @@ def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100, 
     r"""Moves users, in place, until the statistics tell no class from a random group of its size.
 
     .. math:: f = \sum_{s,k} z_{s,k}^2, \qquad
-        \theta \leftarrow \theta - \frac{f}{\lVert \nabla f \rVert^2} \nabla f
+        \theta \leftarrow \theta - \min\Bigl(\frac{f}{\lVert \nabla f \rVert}, 0.03 \sqrt{p}\Bigr)
+        \frac{\nabla f}{\lVert \nabla f \rVert}
 
-    for parameters :math:`\theta` in their units. This is Polyak's step, since the least value of f is known to be zero.
-    Statistics below chance are brought back like those above it. All are in the same unit, so none needs a weight.
+    for p parameters :math:`\theta` in their units. This is Polyak's step, since the least value of f is known to be zero,
+    with a longest step. Statistics below chance are brought back like those above it. All are in the same unit, so none needs a weight.
 
     Plain descent moves users only as far as the statistics say. L-BFGS and Adam move them further, and forests then
     read the class from the way that a user has moved.
@@ -101,7 +102,7 @@ def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100, 
 def steps_for(width: int, steps: int) -> int:
     r"""How many steps users of ``width`` dimensions may take: :math:`\lceil s \max(1, d / 64) \rceil` for s steps.
 
-    A step moves users by a bounded length; the more dimensions, the more statistics there are to bring to chance.
+    Users of more dimensions need more steps to come as close to chance.
     """
     return ceil(steps * max(1, width / _WIDTH))
 
