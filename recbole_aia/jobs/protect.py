@@ -10,7 +10,7 @@ import torch
 from recbole_aia.config.types import FloatArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
-from recbole_aia.losses import EXACT_USERS, FEW_USERS, aligned, steps_for, transport
+from recbole_aia.losses import EXACT_USERS, FEW_USERS, align_vectors, steps_for, transport
 from recbole_aia.trainer.chance import statistics
 
 _STEPS = 100  # of the descent for few users
@@ -75,7 +75,7 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     if max_steps is None:
         few = len(users) <= FEW_USERS
         max_steps = steps_for(users.shape[1], _STEPS if few else max(_LEAST_STEPS, _STEP_USERS // len(users)))
-    moved = aligned(start, discrepancy, max_steps, silent, judged=False)[0]
+    moved = align_vectors(start, discrepancy, max_steps, silent, judged=False)[0]
     protected = (users + (moved - near).double()).numpy()
     given = np.asarray(embeddings).dtype
     return protected.astype(given if np.issubdtype(given, np.floating) else np.float64)

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from recbole_aia.config.keys import Choice, Count, Key
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, aligned, gradient_length, steps_for
+from recbole_aia.losses import (
+    FEW_USERS,
+    Alignment,
+    ClassDiscrepancy,
+    align,
+    align_vectors,
+    gradient_length,
+    steps_for,
+)
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.chance import statistics
@@ -298,7 +306,7 @@ def move(target: Target, discrepancy: ClassDiscrepancy, steps: int, judged: bool
     # RecBole's fit leaves anomaly detection on, which keeps a trace of every operation.
     with torch.autograd.set_detect_anomaly(False):
         if isinstance(target, (VectorTarget, GraphTarget)):
-            embeddings, outcome = aligned(target.embeddings(), discrepancy, steps, judged=judged)
+            embeddings, outcome = align_vectors(target.embeddings(), discrepancy, steps, judged=judged)
             target.place(embeddings)
             if judged and isinstance(target, GraphTarget):
                 outcome = outcome._replace(after=float(discrepancy(target.embeddings().detach()).abs().max()))
