@@ -51,7 +51,7 @@ PUBLIC = [HOMES[id(value)] for name in recbole_aia.__all__ if id(value := getatt
 
 
 project = "recbole-aia"
-author = "the recbole-aia contributors"
+author = "the recbole-aia authors"
 release = version = recbole_aia.__version__
 
 extensions = [
@@ -70,8 +70,8 @@ templates_path = ["_templates"]
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 
-# The reference has a page for each package, with the names in its `__all__`, and one for each module at the root. A name
-# that no package lists is not public. The pages follow the package as it is, so a module may move without a change here.
+# The reference has a page for each package, with the names in its `__all__`, and one for each module at the root. Other
+# names are not public. The pages follow the package as it is, so a module may move without a change here.
 autosummary_generate = True
 autosummary_context = {
     "rooms": rooms(),
