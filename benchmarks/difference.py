@@ -3,7 +3,7 @@
     python -m benchmarks.difference --model BPR --stage in
 
 Trains the undefended twin, or takes the one that is there. Defends it with ``calibrated``, in training or after it, or
-as arrays with ``protect``. Attacks the difference between the two vectors of each user, and prints one JSON line for each
+as arrays with ``protect``. Attacks the difference between the two vectors of each user, and prints a JSON line for each
 attribute and attacker. A defense that moves users by their own labels cannot hide the labels from such an attacker.
 """
 

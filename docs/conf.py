@@ -6,8 +6,10 @@ sphinx-build -W -b doctest docs build/doctest
 
 import importlib
 import pkgutil
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -46,6 +48,30 @@ def repeated(room: str) -> list[str]:
     return [name for name, value in members(room).items() if HOMES.get(id(value), f"{room}.{name}") != f"{room}.{name}"]
 
 
+def copy_root_pages() -> None:
+    """Puts the pages of the repository's root into `docs/project/`, where Sphinx reads them, with links that hold there."""
+    folder = ROOT / "docs" / "project"
+    folder.mkdir(exist_ok=True)
+    for page in ROOT_PAGES:
+        text = (ROOT / f"{page}.md").read_text(encoding="utf-8")
+        text = re.sub(rf"\]\((?!https?:|#|(?:{'|'.join(ROOT_PAGES)})\.md)", "](../../", text)
+        text = text.replace("](../../docs/", "](../")
+        (folder / f"{page}.md").write_text(text, encoding="utf-8")
+
+
+def link_to_root_pages(app: Any, name: str, source: list[str]) -> None:
+    """Turns a link from `docs/` to a page of the root into one to its copy."""
+    if not name.startswith("project/"):
+        source[0] = re.sub(rf"\]\(((?:\.\./)*)\.\./({'|'.join(ROOT_PAGES)})\.md", r"](\1project/\2.md", source[0])
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    copy_root_pages()
+    app.connect("source-read", link_to_root_pages)
+
+
+ROOT_PAGES = ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")
 HOMES = first_homes()
 PUBLIC = [HOMES[id(value)] for name in recbole_aia.__all__ if id(value := getattr(recbole_aia, name)) in HOMES]
 
