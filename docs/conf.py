@@ -49,7 +49,7 @@ def repeated(room: str) -> list[str]:
 
 
 def copy_root_pages() -> None:
-    """Puts the pages of the repository's root into `docs/project/`, where Sphinx reads them, with links that hold there."""
+    """Copies the pages of the root into `docs/project/`, where Sphinx reads them, with links that hold there."""
     folder = ROOT / "docs" / "project"
     folder.mkdir(exist_ok=True)
     for page in ROOT_PAGES:
