@@ -18,11 +18,18 @@ import recbole_aia  # noqa: E402
 
 
 def rooms() -> list[str]:
-    """All packages, and the modules that stand at the root, by their names below `recbole_aia`; upper ones first."""
+    """All packages, and the modules of those that list nothing, named below `recbole_aia`; upper ones first."""
     root = "recbole_aia."
-    found = [(m.name.removeprefix(root), m.ispkg) for m in pkgutil.walk_packages(recbole_aia.__path__, root)]
-    shown = [name for name, is_package in found if (is_package or "." not in name) and "._" not in f".{name}"]
+    found = [module.name.removeprefix(root) for module in pkgutil.walk_packages(recbole_aia.__path__, root)]
+    shown = [name for name in found if "._" not in f".{name}" and has_page(name)]
     return sorted(shown, key=lambda name: (name.count("."), name))
+
+
+def has_page(room: str) -> bool:
+    """Whether a module has a page: what is inside a package with an `__all__` has its place on the package's page."""
+    package, _, _ = f"recbole_aia.{room}".rpartition(".")
+    inside = package != "recbole_aia" and hasattr(importlib.import_module(package), "__all__")
+    return not inside or hasattr(importlib.import_module(f"recbole_aia.{room}"), "__path__")
 
 
 def members(room: str) -> dict[str, object]:
@@ -96,8 +103,8 @@ templates_path = ["_templates"]
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 
-# The reference has a page for each package, with the names in its `__all__`, and one for each module at the root. Other
-# names are not public. The pages follow the package as it is, so a module may move without a change here.
+# The reference has a page for each package, with the names in its `__all__`. Where a package lists nothing, each of its
+# modules has a page. Other names are not public. The pages follow the code, so a module may move without a change here.
 autosummary_generate = True
 autosummary_context = {
     "rooms": rooms(),
