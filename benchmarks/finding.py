@@ -1,4 +1,4 @@
-"""Why a defense has to stop at chance: the figures and numbers of docs/calibrated.md, from an undefended BPR.
+"""Why a defense has to stop at chance: the figures and numbers of docs/finding.md, from an undefended BPR.
 
     python -m benchmarks.finding --out docs/figures
 

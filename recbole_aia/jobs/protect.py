@@ -27,7 +27,13 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     of many are first transported in closed form (:func:`~recbole_aia.losses.transport`).
 
     Example:
-        >>> protected = protect(embeddings, {"gender": gender, "age": age})
+        >>> import numpy as np
+        >>> from recbole_aia import protect
+        >>> rng = np.random.default_rng(0)
+        >>> gender = rng.integers(0, 2, 100)
+        >>> embeddings = rng.normal(size=(100, 8)) + gender[:, None]
+        >>> protect(embeddings, {"gender": gender}).shape
+        (100, 8)
 
     Args:
         embeddings: ``[n_users, d]``, finite numbers.
