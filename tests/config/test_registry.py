@@ -1,4 +1,5 @@
 from importlib.metadata import EntryPoint
+from typing import ClassVar
 
 import pytest
 
@@ -12,7 +13,7 @@ class Erasure(Unlearner):
     """A defense of a guest."""
 
     defense = "erasure"
-    keys = {"erasure_rank": Count(1, "Directions.", low=1)}
+    keys: ClassVar = {"erasure_rank": Count(1, "Directions.", low=1)}
 
 
 class SameName(Erasure):
@@ -23,7 +24,7 @@ class DuringTraining(Erasure):
     """The same defense at another stage."""
 
     stage = "in"
-    keys = {"erasure_epochs": Count(3, "Epochs.", low=1)}
+    keys: ClassVar = {"erasure_epochs": Count(3, "Epochs.", low=1)}
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +92,7 @@ class TestAddDefense:
 
 
 def test_a_defense_or_a_stage_that_there_is_not_is_refused_with_those_on_offer():
-    with pytest.raises(ConfigValueError, match="no defense 'riad'. Choose one of attrcloak, .*raid"):
+    with pytest.raises(ConfigValueError, match=r"no defense 'riad'\. Choose one of attrcloak, .*raid"):
         registry.defense_class("riad")
     with pytest.raises(ConfigValueError, match="'dp' has no stage 'in', only post"):
         registry.defense_class("dp", "in")
@@ -139,22 +140,19 @@ class TestPlugins:
         registry.load_plugins()
 
     def test_one_that_is_installed_is_imported_when_somebody_asks_for_a_defense_and_once(
-        self, installed, monkeypatch, tmp_path
+        self, installed, monkeypatch, tmp_path, capsys
     ):
-        (tmp_path / "guest_of_tests.py").write_text("print('imported')\nraise SystemError('once')\n")
-        (tmp_path / "welcome_guest.py").write_text(
-            "from pathlib import Path\nwith Path('seen').open('a') as f:\n    f.write('x')\n"
-        )
+        (tmp_path / "welcome_guest.py").write_text("print('welcome')\n")
         monkeypatch.syspath_prepend(tmp_path)
         asked = installed(guest="welcome_guest")
         registry.defenses()
         registry.known_keys()
-        assert (tmp_path / "seen").read_text() == "x"
+        assert capsys.readouterr().out == "welcome\n"
         assert asked == ["recbole_aia.plugins"]
 
     @pytest.mark.parametrize(
         ("value", "said"),
-        [("no_such_module_of_a_guest", "ModuleNotFoundError"), ("broken_guest", "ZeroDivisionError: division by zero")],
+        [("no_such_guest", "ModuleNotFoundError"), ("broken_guest", "ZeroDivisionError: division by zero")],
     )
     def test_one_that_is_broken_is_a_warning_and_the_others_work(
         self, installed, monkeypatch, tmp_path, caplog, value, said

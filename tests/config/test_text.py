@@ -78,9 +78,7 @@ def test_null_is_written_short():
     assert to_yaml_line("key", None) == "key: ~"
 
 
-@pytest.mark.parametrize(
-    "code", ["__import__('os').system('touch ran')", "!!python/object/apply:os.system ['touch ran']"]
-)
+@pytest.mark.parametrize("code", ["__import__('os').mkdir('ran')", "!!python/object/apply:os.mkdir ['ran']"])
 def test_code_stays_text(code, tmp_path):
     assert parse_value(code) == code
     assert parse_arguments([f"--x={code}"]) == parse_texts({"x": code}) == {"x": code}
@@ -95,7 +93,7 @@ def test_intervals_stay_text_which_recbole_reads_itself():
 
 def test_a_key_that_is_given_twice_must_mean_the_same():
     assert parse_arguments(["--epochs=3", "--epochs=3"]) == {"epochs": 3}
-    with pytest.raises(ConfigValueError, match="--epochs is given twice, as '3' and as '4'. Keep one"):
+    with pytest.raises(ConfigValueError, match=r"--epochs is given twice, as '3' and as '4'\. Keep one"):
         parse_arguments(["--epochs=3", "--epochs=4"])
 
 
@@ -109,7 +107,7 @@ def test_arguments_of_somebody_else_are_passed_over(monkeypatch, caplog):
 
 def test_arguments_that_a_command_does_not_know_are_refused():
     refuse_arguments("doctor", [])
-    with pytest.raises(ConfigValueError, match="unknown argument '--fix'. See 'recbole-aia doctor --help'"):
+    with pytest.raises(ConfigValueError, match=r"unknown argument '--fix'\. See 'recbole-aia doctor --help'"):
         refuse_arguments("doctor", ["--fix", "now"])
 
 
@@ -123,7 +121,7 @@ class TestFiles:
         [
             (None, "'odd.yaml' does not exist"),
             (b"epochs: [1\nseed: 2\n", "'odd.yaml' line 2 is not valid YAML"),
-            (b"x: !!python/object/apply:os.system ['touch ran']", "not valid YAML"),
+            (b"x: !!python/object/apply:os.mkdir ['ran']", "not valid YAML"),
             (b"epochs: 3 # \xe9", "not UTF-8"),
             (b"1: 2", "key: value"),
             (b"- a", "key: value"),
