@@ -192,7 +192,7 @@ def test_a_ledger_that_cannot_be_withdrawn_from_says_what_stands(small, capsys):
     assert "Those that stand: 1" in capsys.readouterr().err
 
 
-def test_a_ledger_that_was_edited_is_refused_in_one_line(small, capsys):
+def test_a_ledger_that_names_a_stranger_is_refused_in_one_line(small, capsys):
     base = small("BPR")
     begin(base, "noise", RequestOptions("[gender]", "random:0.1"), Path("safe"), argv=PLAIN)
     ledger = json.loads(Path("safe/ledger.json").read_text())
@@ -201,7 +201,3 @@ def test_a_ledger_that_was_edited_is_refused_in_one_line(small, capsys):
     Path("safe/ledger.json").write_text(json.dumps(stranger))
     assert main(["unlearn", "--output_dir", "safe", "--add", "--attributes=[age]"]) == 2
     assert "request 1 in ledger.json names 'stranger'" in capsys.readouterr().err
-    for wrong in ({"users": [5]}, {"users": "abc"}, {"attributes": ["gender"]}, {"id": "1"}):
-        Path("safe/ledger.json").write_text(json.dumps({**ledger, "requests": [{**entry, **wrong}]}))
-        assert main(["unlearn", "--output_dir", "safe", "--list"]) == 2
-        assert "is not a ledger" in capsys.readouterr().err
