@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from recbole_aia.cli import main
+from recbole_aia.data.converters import CONVERTERS, Summary
 
 SYNTHETIC = ["prepare", "synthetic", "--users=300", "--items=120", "--interactions=4000"]
 
@@ -56,3 +57,13 @@ def test_preparing_what_needs_too_much_memory_is_one_line(capsys, monkeypatch):
     monkeypatch.setattr("recbole_aia.data.synthetic.generate", generate)
     assert main(SYNTHETIC) == 2
     assert "too much for this machine's memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", CONVERTERS)
+def test_every_dataset_suggests_a_run_with_the_defense_that_is_recommended(name, capsys, monkeypatch):
+    # Raw files of every dataset are not at hand; what is printed of them does not matter here.
+    monkeypatch.setattr("recbole_aia.data.converters.prepare", lambda converter, *_: Summary(converter.name, {}))
+    assert main(["prepare", name, "--raw=raw", "--out=my data"]) == 0
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    expected = ["recbole-aia", "run", "--model=BPR", f"--dataset={name}", "--data_path=my data", "--defense=calibrated"]
+    assert command == expected

@@ -92,3 +92,10 @@ def test_labels_are_those_of_the_users_in_recbole_too(tmp_path):
     tokens = dataset.id2token("user_id", np.arange(1, 21))
     groups = [labels.classes["group"][code] for code in labels.column("group")[1:].tolist()]
     assert dict(zip(tokens.tolist(), groups, strict=True)) == dict(users)
+
+
+@pytest.mark.xfail(raises=KeyError, strict=True, reason="the printed account needs somebody with a label")
+def test_an_attribute_of_which_nobody_has_a_label_is_accounted_for(tmp_path):
+    files = {"inter.csv": "user_id,item_id,rating\nu,i,1\n", "users.csv": "user_id,group\nu,\n"}
+    summary = prepare(PLAIN, write_raw(tmp_path, files), tmp_path, Options(labels="none"))
+    assert "group" in summary.text()
