@@ -8,7 +8,6 @@ import torch
 from scipy.sparse import dok_matrix
 
 from recbole_aia import compat
-from recbole_aia.storage.plain import plain
 
 
 def test_every_numpy_alias_that_recbole_and_ray_read_is_there():
@@ -62,14 +61,6 @@ def test_missing_user_features_become_the_padding_token(make_config, tmp_path):
     gender = dict(zip(dataset.user_feat["user_id"], dataset.user_feat["gender"], strict=True))
     assert gender[dataset.token2id("user_id", "2")] == 0
     assert not dataset.user_feat["weight"].isna().any()
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(np.float64(0.5), float), (np.int64(3), int), (torch.device("cpu"), str), ((1, 2), list), ({1: {2}}, dict)],
-)
-def test_plain_leaves_only_plain_data(value, expected):
-    assert type(plain(value)) is expected
 
 
 def test_a_users_own_recbole_run_works_after_importing_us(tmp_path):

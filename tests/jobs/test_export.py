@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from recbole.config import Config
 
 from recbole_aia import load_run, run_recbole_aia
 from recbole_aia.cli import main
+from recbole_aia.config.registry import known_keys
 from recbole_aia.storage.checkpoints import load_checkpoint, plain_state
 
 FAST = ["--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--attack_permutations=20"]
@@ -107,6 +109,18 @@ def test_the_base_of_an_unlearning_is_a_model_too(run):
     stock = torch.load("model.pth", weights_only=False)
     assert stock["epoch"] == stock["cur_step"] == 0
     torch.optim.Adam(load_run(run).model.parameters()).load_state_dict(stock["optimizer"])
+
+
+def test_the_configuration_is_recboles_own_and_the_command_line_does_not_reach_it(run, monkeypatch):
+    trained = load_run(run).config
+    monkeypatch.setattr("sys.argv", ["anything", "--epochs=99", "--embedding_size=7", "--nonsense"])
+    assert main(["export", str(run), "--out", "model.pth"]) == 0
+    assert sys.argv[1:] == ["--epochs=99", "--embedding_size=7", "--nonsense"]
+    stock = torch.load("model.pth", weights_only=False)["config"]
+    assert type(stock) is Config
+    for key in ("epochs", "embedding_size", "model", "seed", "eval_args"):
+        assert stock[key] == trained[key], key
+    assert not known_keys().keys() & stock.final_config_dict.keys()
 
 
 def test_a_file_that_cannot_be_written_is_one_line(run, capsys):

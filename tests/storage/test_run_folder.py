@@ -1,7 +1,11 @@
+import logging
 from importlib.metadata import PackageNotFoundError, version
 
+import numpy as np
 import pytest
 
+from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.errors import ConfigValueError
 from recbole_aia.storage import run_folder
 
 
@@ -30,3 +34,81 @@ def test_what_cannot_be_told_does_not_end_a_run(without):
     without("POT", "nothing")
     assert run_folder.versions()["POT"] == "unknown"
     assert run_folder.package_version("nothing") is None
+
+
+class TestFolder:
+    def test_a_folder_is_made_with_those_above_it_and_left_empty(self, tmp_path):
+        run_folder.make_folder(tmp_path / "a" / "b")
+        assert list((tmp_path / "a" / "b").iterdir()) == []
+
+    def test_one_that_cannot_be_written_says_which_key_to_change(self, tmp_path):
+        (tmp_path / "taken").write_text("")
+        with pytest.raises(ConfigValueError, match="Give another --out") as caught:
+            run_folder.make_folder(tmp_path / "taken", "--out")
+        assert "\n" not in str(caught.value)
+
+    def test_a_folder_of_another_run_is_not_free(self, tmp_path):
+        run_folder.check_free(tmp_path, ["results.json"])
+        (tmp_path / "results.json").write_text("{}")
+        run_folder.check_free(tmp_path, ["ledger.json"])
+        with pytest.raises(ConfigValueError, match=r"holds another run's results\.json\. Begin anew, or remove it"):
+            run_folder.check_free(tmp_path, ["ledger.json", "results.json"], "Begin anew")
+
+
+class TestConfiguration:
+    def test_what_is_written_builds_the_same_configuration(self, make_config, tmp_path):
+        config = make_config("LightGCN", defense="raid", raid_eta=2.0, attributes=["gender"])
+        run_folder.write_config(config, tmp_path, "how it was made")
+        text = (tmp_path / "config.yaml").read_text()
+        assert text.startswith("# how it was made\n")
+        again = AIAConfig(config_file_list=[tmp_path / "config.yaml"], argv=[])
+        assert again.final_config_dict == config.final_config_dict
+        assert run_folder.config_text(again) == run_folder.config_text(config)
+
+    def test_the_folder_of_the_data_is_kept_as_it_was_given(self):
+        values = {"dataset": "mine", "data_path": "data/mine", "device": "cpu"}
+        assert run_folder.kept_values(values) == {"dataset": "mine", "data_path": "data"}
+        assert run_folder.kept_values({**values, "dataset": "ml-100k"}) == {"dataset": "ml-100k"}
+
+    def test_a_digest_names_what_is_computed_and_not_how_it_is_shown(self, make_config):
+        def digest(**values):
+            return run_folder.config_digest(run_folder.config_text(make_config(**values)))
+
+        first = digest()
+        assert len(first) == 6
+        assert digest(show_progress=True, output_dir="elsewhere", state="warning") == first
+        assert digest(seed=1) != first
+        assert digest(attributes=["gender"]) != first
+
+
+@pytest.mark.parametrize("table", [None, np.ones((3, 4))])
+def test_vectors_are_read_without_pickle_and_released_ones_have_no_table_beside_them(tmp_path, table):
+    tokens, served = np.array(["u1", "u22", "ü"]), np.arange(6.0).reshape(3, 2)
+    run_folder.write_embeddings(tmp_path / "e.npz", tokens, np.array([3, 1, 2]), served, table)
+    with np.load(tmp_path / "e.npz", allow_pickle=False) as found:
+        assert found["user_tokens"].tolist() == tokens.tolist()
+        assert found["interactions"].tolist() == [3, 1, 2]
+        np.testing.assert_array_equal(found["embeddings"], served.astype(np.float32))
+        assert ("table" in found) == (table is not None)
+
+
+class TestLog:
+    def test_a_run_has_its_own_log_and_the_next_one_another(self, make_config, tmp_path):
+        config, root = make_config(), logging.getLogger()
+        before = list(root.handlers), root.level
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            with run_folder.run_log(config, tmp_path / name):
+                root.info(f"\x1b[1;31m{name}\x1b[0m")
+        assert (list(root.handlers), root.level) == before
+        for name, other in (("one", "two"), ("two", "one")):
+            text = (tmp_path / name / "run.log").read_text()
+            assert name in text
+            assert other not in text
+            assert "\x1b" not in text
+
+    def test_the_log_of_a_failed_run_says_so_by_its_name(self, make_config, tmp_path):
+        with pytest.raises(ZeroDivisionError), run_folder.run_log(make_config(), tmp_path):
+            raise ZeroDivisionError
+        assert (tmp_path / "failed.log").exists()
+        assert not (tmp_path / "run.log").exists()

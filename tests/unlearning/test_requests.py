@@ -6,6 +6,7 @@ from recbole_aia import AttrCloakUnlearner, load_run
 from recbole_aia.data import LabelTable, prepare_loaders
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import build_model
+from recbole_aia.trainer import unlearners
 from recbole_aia.unlearning.requests import Request, make_task, specifications
 
 LABELS = LabelTable(
@@ -36,6 +37,33 @@ def test_what_was_hidden_earlier_is_hidden_with_what_is_asked_now():
     )
     assert request.names == ("gender", "age")
     assert request.labels.tolist() == [[0, 1], [0, 0], [-1, 1]]
+
+
+def test_what_was_hidden_earlier_does_not_block_a_request_for_something_else(caplog):
+    labels = LabelTable(
+        torch.tensor([[-1, -1], [0, 0], [1, 1], [1, 0], [0, 1]]), ("a", "b"), {"a": ["x", "y"], "b": ["x", "y"]}
+    )
+    history = [{"attributes": ["b"], "users": [1, 2]}]
+    request = make_task(
+        [Request(["a"], torch.tensor([1, 2, 3, 4]))], history, labels, "cpu", AttrCloakUnlearner.can_hide
+    )
+    assert request.names == ("a",)
+    assert "b, hidden earlier, may come back" in caplog.text
+    for again in ([{"attributes": ["b"], "users": [1, 3]}], [{"attributes": ["b"], "users": None}]):
+        assert make_task([Request(["a"])], again, labels, "cpu", AttrCloakUnlearner.can_hide).names == ("a", "b")
+    assert make_task([Request(["b"], torch.tensor([1, 2]))], [], labels, "cpu", AttrCloakUnlearner.can_hide).names == (
+        "b",
+    )
+
+
+@pytest.mark.parametrize("defense", ["calibrated", "u2u", "d2d", "attrcloak"])
+def test_an_earlier_attribute_that_cannot_be_hidden_of_those_who_ask_today_is_left_out(defense, caplog):
+    labels = LabelTable(torch.tensor([[-1, -1], [0, 0], [0, 1], [1, -1], [1, -1]]), LABELS.names, LABELS.classes)
+    history = [{"attributes": ["age"], "users": [1, 3]}]
+    asked = Request(["gender"], torch.tensor([1, 3]))
+    task = make_task([asked], history, labels, "cpu", unlearners()[defense].can_hide)
+    assert task.names == ("gender",)
+    assert "age, hidden earlier, may come back" in caplog.text
 
 
 def test_specifications_join_and_do_not_contradict_each_other():

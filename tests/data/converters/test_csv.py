@@ -32,6 +32,7 @@ def test_any_tables_become_a_dataset_that_runs_with_the_command_that_is_printed(
     assert account["users_without_interactions"] == 1
     command = shlex.split(printed.splitlines()[-1])
     assert command[:3] == ["recbole-aia", "run", "--model=BPR"]
+    assert "--defense=calibrated" in command
     short = ["--epochs=1", "--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--show_progress=False"]
     assert main([*command[1:-4], "--defense=none", *command[-3:], *short, "--output_dir=run"]) == 0
     results = json.loads((tmp_path / "run/results.json").read_text())

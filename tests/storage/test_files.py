@@ -1,0 +1,81 @@
+import hashlib
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_aia.storage.files import sha256_of, write_whole, written_together
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TestWriteWhole:
+    def test_the_file_holds_what_was_written_and_nothing_lies_beside_it(self, tmp_path):
+        (tmp_path / "file").write_text("old")
+        write_whole(tmp_path / "file", lambda aside: aside.write_text("new"))
+        assert (tmp_path / "file").read_text() == "new"
+        assert names(tmp_path) == ["file"]
+
+    def test_a_failure_leaves_the_old_file_and_no_half_of_the_new_one(self, tmp_path):
+        (tmp_path / "file").write_text("old")
+
+        def write(aside):
+            aside.write_text("ne")
+            raise OSError("the disk is full")
+
+        with pytest.raises(OSError, match="full"):
+            write_whole(tmp_path / "file", write)
+        assert (tmp_path / "file").read_text() == "old"
+        assert names(tmp_path) == ["file"]
+
+    def test_the_old_file_is_there_until_the_new_one_is_whole(self, tmp_path):
+        (tmp_path / "file").write_text("old")
+        seen = []
+
+        def write(aside):
+            aside.write_text("new")
+            seen.append((tmp_path / "file").read_text())
+
+        write_whole(tmp_path / "file", write)
+        assert seen == ["old"]
+
+
+class TestWrittenTogether:
+    def test_files_are_moved_at_the_end_and_the_last_one_last(self, tmp_path, monkeypatch):
+        moved, replace = [], os.replace
+        monkeypatch.setattr("os.replace", lambda one, other: (moved.append(other.name), replace(one, other)))
+        with written_together(tmp_path, last="b") as aside:
+            for name in ("c", "b", "a"):
+                (aside / name).write_text(name)
+            assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+        assert moved[-1] == "b"
+        assert names(tmp_path) == ["a", "b", "c"]
+
+    def test_nothing_is_moved_where_anything_fails(self, tmp_path):
+        (tmp_path / "a").write_text("old")
+
+        def write():
+            with written_together(tmp_path, last="b") as aside:
+                (aside / "a").write_text("new")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            write()
+        assert (tmp_path / "a").read_text() == "old"
+        assert names(tmp_path) == ["a"]
+
+
+@given(st.binary())
+def test_a_fingerprint_is_the_sha256_of_the_content(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "content"
+    path.write_bytes(content)
+    assert sha256_of(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_of_several_blocks_is_read_to_its_end(tmp_path):
+    content = bytes(range(256)) * 10_000  # 2.4 blocks
+    (tmp_path / "long").write_bytes(content)
+    assert sha256_of(tmp_path / "long") == hashlib.sha256(content).hexdigest()
