@@ -92,7 +92,7 @@ class Summary:
             table.add_row(
                 [
                     name,
-                    _classes(entry["classes"]),
+                    _classes(entry.get("classes", {})),
                     f"{entry['missing']:,} ({entry['missing'] / users:.1%})",
                     _counts(entry.get("affected", {})),
                     _counts(before),

@@ -94,7 +94,6 @@ def test_labels_are_those_of_the_users_in_recbole_too(tmp_path):
     assert dict(zip(tokens.tolist(), groups, strict=True)) == dict(users)
 
 
-@pytest.mark.xfail(raises=KeyError, strict=True, reason="the printed account needs somebody with a label")
 def test_an_attribute_of_which_nobody_has_a_label_is_accounted_for(tmp_path):
     files = {"inter.csv": "user_id,item_id,rating\nu,i,1\n", "users.csv": "user_id,group\nu,\n"}
     summary = prepare(PLAIN, write_raw(tmp_path, files), tmp_path, Options(labels="none"))
