@@ -49,8 +49,7 @@ def register_defense(defense: Any = None, *, replace: bool = False) -> Any:
         return lambda each: register_defense(each, replace=replace)
     if not (inspect.isclass(defense) and issubclass(defense, DefenseTrainer)):
         raise ConfigValueError(f"{defense!r} is no defense. Register a subclass of DefenseTrainer or Unlearner.")
-    if inspect.isabstract(defense):
-        missing = ", ".join(sorted(defense.__abstractmethods__))
+    if missing := _missing(defense):
         raise ConfigValueError(f"the defense {defense.__qualname__} has no {missing}. Write it.")
     name = getattr(defense, "defense", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -70,6 +69,14 @@ def register_defense(defense: Any = None, *, replace: bool = False) -> Any:
             declared.check(key, declared.default)
     registry.add_defense(defense, replace=replace)
     return defense
+
+
+def _missing(defense: type[DefenseTrainer]) -> str | None:
+    """The method without which a defense does nothing, where it lacks it."""
+    if issubclass(defense, Unlearner):
+        return "edit" if getattr(defense.edit, "__isabstractmethod__", False) else None
+    idle = defense.phases is DefenseTrainer.phases and defense.fit is DefenseTrainer.fit
+    return "phases" if idle else None
 
 
 for _defense in (
