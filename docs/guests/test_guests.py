@@ -2,10 +2,11 @@
 
 import torch
 from guests.erasure import Erasure
+from guests.means import MeansTrainer
 from guests.nearest_mean import NearestMean
 from guests.popular import Popular
 
-from recbole_aia.testing import AttackerContract, UnlearnerContract, ViewContract
+from recbole_aia.testing import AttackerContract, DefenseContract, UnlearnerContract, ViewContract
 
 
 class TestErasure(UnlearnerContract):
@@ -28,6 +29,12 @@ class TestErasure(UnlearnerContract):
             genders = prepared.labels.column("gender")[1:]
             gaps.append(prepared.served()[genders == 0].mean(dim=0) - prepared.served()[genders == 1].mean(dim=0))
         torch.testing.assert_close(gaps[1], gaps[0] / 2, atol=1e-6, rtol=0)
+
+
+class TestMeans(DefenseContract):
+    """What every defense during training promises."""
+
+    defense = MeansTrainer
 
 
 class TestNearestMean(AttackerContract):
