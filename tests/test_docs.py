@@ -1,5 +1,6 @@
 """The manual: its links lead somewhere, its Python runs, and what does not run says why."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -80,3 +81,11 @@ def test_every_page_of_the_manual_is_in_its_table_of_contents():
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < MOST_LINES
+
+
+def test_the_reference_is_what_the_declarations_say():
+    path = ROOT / "docs" / "generate.py"
+    spec = importlib.util.spec_from_file_location("generate", path)
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == generate.reference(), f"run python {path}"
