@@ -4,19 +4,16 @@ import torch
 from torch import Tensor
 
 from recbole_aia import DefenseTrainer, UserEmbeddingView, keys, register_defense
-from recbole_aia.trainer import Phase
+from recbole_aia.trainer import LossTerm, Phase
 
 
-class MeansTerm:
+class MeansTerm(LossTerm):
     """The squared distance of class means from the mean of all users, times a weight."""
 
     name = "means"
 
     def __init__(self, view: UserEmbeddingView, columns: list[Tensor], weight: float) -> None:
         self.view, self.columns, self.weight = view, columns, weight
-
-    def start_epoch(self, epoch: int) -> None:
-        pass
 
     def __call__(self) -> Tensor:
         vectors = self.view.served()

@@ -4,6 +4,7 @@ Each suite uses ml-100k as RecBole ships it, writes in pytest's temporary folder
 
 Example:
     >>> from recbole_aia import CalibratedUnlearner
+    >>> from recbole_aia.testing import UnlearnerContract
     >>> class TestMine(UnlearnerContract):
     ...     defense = CalibratedUnlearner
 """

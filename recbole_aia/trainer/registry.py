@@ -30,12 +30,14 @@ def register_defense(defense: Any = None, *, replace: bool = False) -> Any:
     """Offers a defense under its name and stage: to ``run``, ``unlearn``, ``--help`` and the contract suite.
 
     Example:
+        >>> from recbole_aia import Unlearner, keys, register_defense
         >>> @register_defense
         ... class Erasure(Unlearner):
         ...     '''Takes the directions out along which class means differ.'''
         ...     defense = "erasure"
         ...     keys = {"erasure_rank": keys.Count(1, "Directions of each attribute.", low=1)}
-        ...     def edit(self, task, train_data): ...
+        ...     def edit(self, task, train_data):
+        ...         return {"directions": 0}
 
     Args:
         defense: a :class:`DefenseTrainer` (stage ``in``) or an :class:`Unlearner` (stage ``post``); a decorator is

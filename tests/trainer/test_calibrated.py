@@ -73,7 +73,7 @@ class TestAfterTraining:
     def test_a_tower_is_at_chance_by_statistics_taken_anew(self, make_config, ml100k, monkeypatch):
         values = {"calibrated_steps": 60, **TOWER}
         left, steps = [], []
-        for anew in (float("inf"), calibrated._ANEW):
+        for anew in (float("inf"), calibrated._CHANCE):
             monkeypatch.setattr(calibrated, "_CHANCE", anew)
             trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, "DMF", **values)
             record = trainer.unlearn(labels=labels)
