@@ -15,5 +15,6 @@ from recbole_aia.trainer import CalibratedUnlearner as CalibratedUnlearner
 from recbole_aia.trainer import DefenseTrainer as DefenseTrainer
 from recbole_aia.trainer import RAIDTrainer as RAIDTrainer
 from recbole_aia.trainer import Unlearner as Unlearner
+from recbole_aia.trainer import UnlearningTask as UnlearningTask
 from recbole_aia.trainer import register_defense as register_defense
 from recbole_aia.version import __version__ as __version__

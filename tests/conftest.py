@@ -15,6 +15,7 @@ import torch
 import recbole_aia  # noqa: F401 - the shims come first
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import create_dataset
+from recbole_aia.testing import ml_100k, short_config
 
 torch.set_num_threads(1)
 
@@ -30,8 +31,7 @@ def make_config(tmp_path):
     """Builds a configuration on ml-100k that is quiet and writes under the test's own folder."""
 
     def make(model="BPR", **values):
-        quiet = {"gpu_id": "", "show_progress": False, "checkpoint_dir": str(tmp_path / "saved"), "epochs": 1}
-        return AIAConfig(model, "ml-100k", config_dict={**quiet, **values}, argv=[])
+        return short_config(model, tmp_path, **values)
 
     return make
 
@@ -39,7 +39,7 @@ def make_config(tmp_path):
 @pytest.fixture(scope="session")
 def ml100k():
     """The dataset as created; splitting it needs a copy."""
-    return create_dataset(AIAConfig("BPR", "ml-100k", config_dict={"gpu_id": ""}, argv=[]))
+    return ml_100k()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ output:  embeddings.npz (vectors by user, to be served elsewhere), results.json,
 more settings, as --key=value: those of the defense and of the attack, see recbole-aia run --help; those of the attack
 are the checkpoint's own otherwise, and so is what is attacked: '--attack_views=[served,table]', say
 """
+
+
+# The layout of a defense's keys under its name.
+_KEYS: dict[str, Any] = {"width": 120, "initial_indent": " " * 15, "subsequent_indent": " " * 21}
 
 
 def add_parser(commands: Any) -> None:
@@ -80,8 +85,10 @@ def _list_defenses(parser: argparse.ArgumentParser) -> None:
     from recbole_aia.config.properties import first_line
     from recbole_aia.trainer import unlearners
 
-    lines = "".join(f"  {name:<12} {first_line(each)}\n" for name, each in unlearners().items())
-    parser.epilog = f"defenses:\n{lines}\n{_FILES}"
+    lines = []
+    for name, each in unlearners().items():
+        lines += [f"  {name:<12} {first_line(each)}", *textwrap.wrap(f"keys: {', '.join(each.keys)}", **_KEYS)]
+    parser.epilog = "\n".join(["defenses, and the keys of each:", *lines, "", _FILES])
 
 
 def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:

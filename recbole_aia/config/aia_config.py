@@ -87,9 +87,12 @@ class AIAConfig(Config):  # type: ignore[misc]
         try:
             found: tuple[str, Any, str] = super()._get_model_and_dataset(model, dataset)
         except (AttributeError, ImportError, ValueError) as error:  # ImportError: RecBole looks in all its folders
+            offered = registry.models()
+            if name in offered:
+                return name, offered[name], external["dataset"] if dataset is None else dataset
             raise ConfigValueError(
                 f"RecBole has no model '{name}'. Models with a user embedding view are "
-                "BPR, DMF, LightGCN, NGCF and NeuMF; names are case-sensitive."
+                f"{', '.join(sorted(offered))}; names are case-sensitive."
             ) from error
         return found
 

@@ -113,8 +113,8 @@ def first_line(described: Any) -> str:
 def help_text(names: Iterable[str] | None = None) -> str:
     """The keys and their defaults, for ``recbole-aia run --help``: those of every run, then each defense's."""
     files = property_files()
-    wanted = ["overall", *(f"defense/{name}" for name in (defenses() if names is None else names))]
-    return "\n".join(files[name] for name in wanted)
+    wanted = defenses() if names is None else names
+    return "\n".join([files["overall"], *(f"# --defense={name}\n{files[f'defense/{name}']}" for name in wanted)])
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class DefenseClass(Protocol):
 
 
 _DEFENSES: dict[str, dict[str, type[Any]]] = {}
+_MODELS: dict[str, type[Any]] = {}
 _COMMON: dict[str, dict[str, Key]] = {"What is protected and attacked": SUBJECT, "The run": TRAINING}
 
 
@@ -68,6 +69,17 @@ def add_defense(defense: type[Any], *, replace: bool = False) -> None:
     _DEFENSES.setdefault(defense.defense, {})[defense.stage] = defense
 
 
+def add_model(model: type[Any]) -> None:
+    """Lets configurations name a model that has a view, wherever its class is from."""
+    _MODELS[model.__name__] = model
+
+
+def models() -> dict[str, type[Any]]:
+    """The models that have a view, by name."""
+    load_plugins()
+    return dict(_MODELS)
+
+
 def remove_defense(name: str, stage: str) -> None:
     """Takes a defense off the list, for tests and notebooks."""
     _DEFENSES[name].pop(stage)
@@ -77,9 +89,15 @@ def remove_defense(name: str, stage: str) -> None:
 
 @functools.cache
 def load_plugins() -> None:
-    """Imports our own rooms that declare keys, then the entry points of installed packages, once a process."""
+    """Imports our own rooms that declare keys, then the plugins of installed packages, once a process."""
     for module in _OURS:
         importlib.import_module(module)
+    load_guests()
+
+
+@functools.cache
+def load_guests() -> None:
+    """Imports the plugins of installed packages, once a process; one that fails is a warning."""
     for point in entry_points(group=ENTRY_POINTS):
         try:
             point.load()

@@ -1,6 +1,6 @@
 """Attribute inference attacks on user embeddings, and how sure their results are."""
 
-from recbole_aia.evaluator.attackers import Attacker, register_attacker, registered_attackers
+from recbole_aia.evaluator.attackers import Attacker, Job, register_attacker, registered_attackers
 from recbole_aia.evaluator.evaluator import AttributeInferenceEvaluator, checked_embeddings
 from recbole_aia.evaluator.labels import encode_labels, label_columns
 from recbole_aia.evaluator.report import AttackReport, coverage
@@ -11,6 +11,7 @@ __all__ = [
     "AttackSettings",
     "Attacker",
     "AttributeInferenceEvaluator",
+    "Job",
     "checked_embeddings",
     "coverage",
     "encode_labels",

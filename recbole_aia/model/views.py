@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from recbole.model import general_recommender
 from torch import Tensor, nn
 
-from recbole_aia.config.registry import load_plugins
+from recbole_aia.config.registry import add_model, load_plugins
 from recbole_aia.errors import ConfigValueError, UnsupportedModelError
 from recbole_aia.model.lightgcn import LightGCN
 from recbole_aia.model.neumf import all_logits, user_tables
@@ -111,7 +111,7 @@ class UserEmbeddingView:
             raise UnsupportedModelError(f"stock {name} cannot take user vectors back. Build it with fast: True.")
         if self.model.released_users is None:
             served = self.served()
-            self._freeze()
+            self.freeze()
             self.model.released_users = torch.cat([torch.zeros_like(served[:1]), served])
             self.clear_caches()
         return self.model.released_users  # type: ignore[no-any-return]
@@ -143,7 +143,7 @@ class UserEmbeddingView:
 
     def scores(self, vectors: Tensor) -> Tensor:
         """The logits ``[n, n_items]`` that the model gives to users with the served vectors ``[n, d]``."""
-        return vectors @ self._items().t()
+        return vectors @ self.items().t()
 
     @contextmanager
     def shared_forward(self) -> Iterator[None]:
@@ -160,10 +160,11 @@ class UserEmbeddingView:
             for name in names:
                 delattr(self.model, name)
 
-    def _freeze(self) -> None:
-        """What else of the model stands still, or goes, when its users are released."""
+    def freeze(self) -> None:
+        """Called by :meth:`release`: freezes or empties what else of the model computes the users."""
 
-    def _items(self) -> Tensor:
+    def items(self) -> Tensor:
+        """The vectors ``[n_items, d]`` whose inner products with served vectors are the logits, differentiable."""
         items: Tensor = self.model.item_embedding.weight
         return items
 
@@ -206,12 +207,14 @@ class GraphView(UserEmbeddingView):
         """See :meth:`UserEmbeddingView.tables`; none of a model that serves released vectors."""
         return super().tables() if self.released is None else []
 
-    def _freeze(self) -> None:
+    def freeze(self) -> None:
+        """See :meth:`UserEmbeddingView.freeze`."""
         self.model.released_items = self.model.forward()[1].clone()
         self.model.user_embedding.weight.zero_()
         self.model.item_embedding.weight.zero_()
 
-    def _items(self) -> Tensor:
+    def items(self) -> Tensor:
+        """See :meth:`UserEmbeddingView.items`."""
         return self.model.forward()[1]  # type: ignore[no-any-return]
 
 
@@ -256,7 +259,8 @@ class DMFView(UserEmbeddingView):
         """See :meth:`UserEmbeddingView.tower`."""
         return [*self.model.user_linear.parameters(), *self.model.user_fc_layers.parameters()]
 
-    def _items(self) -> Tensor:
+    def items(self) -> Tensor:
+        """See :meth:`UserEmbeddingView.items`."""
         return self.model.get_item_embedding()  # type: ignore[no-any-return]
 
 
@@ -285,6 +289,7 @@ def register_view(model: type, view: type[UserEmbeddingView], *, replace: bool =
             "Register yours with replace=True."
         )
     _VIEWS[model] = view
+    add_model(model)
 
 
 for _model, _view in (
@@ -299,6 +304,7 @@ for _model, _view in (
 
 def registered_views() -> list[str]:
     """Names of the models that have a view."""
+    load_plugins()
     return sorted(model.__name__ for model in _VIEWS)
 
 

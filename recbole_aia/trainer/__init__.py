@@ -3,10 +3,11 @@
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer, LossTerm, Phase, UndefendedTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer, CalibratedUnlearner
-from recbole_aia.trainer.post import Unlearner
+from recbole_aia.trainer.post import Unlearner, UnlearningTask
 from recbole_aia.trainer.raid import RAIDTrainer
 from recbole_aia.trainer.registry import register_defense, stage_of, trainer_class, unlearners
 from recbole_aia.trainer.run import Trained, starting_point, train, undefended_twin
+from recbole_aia.trainer.targets import Target
 
 __all__ = [
     "AttrCloakUnlearner",
@@ -15,10 +16,12 @@ __all__ = [
     "DefenseTrainer",
     "LossTerm",
     "Phase",
-    "Unlearner",
     "RAIDTrainer",
+    "Target",
     "Trained",
     "UndefendedTrainer",
+    "Unlearner",
+    "UnlearningTask",
     "register_defense",
     "stage_of",
     "starting_point",

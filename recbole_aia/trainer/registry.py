@@ -30,12 +30,14 @@ def register_defense(defense: Any = None, *, replace: bool = False) -> Any:
     """Offers a defense under its name and stage: to ``run``, ``unlearn``, ``--help`` and the contract suite.
 
     Example:
+        >>> from recbole_aia import Unlearner, keys, register_defense
         >>> @register_defense
         ... class Erasure(Unlearner):
         ...     '''Takes the directions out along which class means differ.'''
         ...     defense = "erasure"
         ...     keys = {"erasure_rank": keys.Count(1, "Directions of each attribute.", low=1)}
-        ...     def edit(self, task, train_data): ...
+        ...     def edit(self, task, train_data):
+        ...         return {"directions": 0}
 
     Args:
         defense: a :class:`DefenseTrainer` (stage ``in``) or an :class:`Unlearner` (stage ``post``); a decorator is
@@ -49,8 +51,7 @@ def register_defense(defense: Any = None, *, replace: bool = False) -> Any:
         return lambda each: register_defense(each, replace=replace)
     if not (inspect.isclass(defense) and issubclass(defense, DefenseTrainer)):
         raise ConfigValueError(f"{defense!r} is no defense. Register a subclass of DefenseTrainer or Unlearner.")
-    if inspect.isabstract(defense):
-        missing = ", ".join(sorted(defense.__abstractmethods__))
+    if missing := _missing(defense):
         raise ConfigValueError(f"the defense {defense.__qualname__} has no {missing}. Write it.")
     name = getattr(defense, "defense", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -70,6 +71,14 @@ def register_defense(defense: Any = None, *, replace: bool = False) -> Any:
             declared.check(key, declared.default)
     registry.add_defense(defense, replace=replace)
     return defense
+
+
+def _missing(defense: type[DefenseTrainer]) -> str | None:
+    """The method without which a defense does nothing, where it lacks it."""
+    if issubclass(defense, Unlearner):
+        return "edit" if getattr(defense.edit, "__isabstractmethod__", False) else None
+    idle = defense.phases is DefenseTrainer.phases and defense.fit is DefenseTrainer.fit
+    return "phases" if idle else None
 
 
 for _defense in (

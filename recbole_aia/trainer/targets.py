@@ -47,6 +47,17 @@ class Target(ABC):
     def model_gradient(self, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
         """A loss of the model with the parameters in it, and its gradient."""
 
+    def place(self, embeddings: Tensor) -> None:
+        """Sets the users' served vectors, ``[n, d]``; :meth:`finish` then leaves them in the model.
+
+        Raises:
+            ConfigValueError: what moves computes the vectors in a way that cannot be solved for.
+        """
+        raise ConfigValueError(
+            f"{type(self.view.model).__name__} computes its users, and this defense sets their vectors. "
+            "Write --target=released."
+        )
+
     @abstractmethod
     def finish(self) -> None:
         """Leaves the parameters in the model, with nothing cached."""

@@ -1,8 +1,4 @@
-"""What every attacker promises; an attacker is tested by being registered."""
-
-import functools
-import random
-import warnings
+"""Our attackers: what all promise, and what is particular to some."""
 
 import numpy as np
 import pytest
@@ -13,103 +9,19 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from recbole_aia.evaluator import registered_attackers
-from recbole_aia.evaluator.attackers.base import EstimatorAttacker, Job
+from recbole_aia.evaluator.attackers.base import EstimatorAttacker
 from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.metrics import one_vs_rest_auc
 from recbole_aia.evaluator.presets import PRESETS
+from recbole_aia.testing import AttackerContract, planted
 
 
-def planted(n, n_classes, seed=0, d=6, shift=2.0):
-    rng = np.random.default_rng(seed)
-    classes = np.arange(n) % n_classes
-    embeddings = rng.normal(size=(n, d))
-    embeddings[np.arange(n), classes] += shift
-    return embeddings, classes
+class TestAttackers(AttackerContract):
+    """Ours; an attacker joins by being registered."""
 
-
-@functools.cache
-def answers(name):
-    """What a fresh attacker with the seed 5 says of the users that it has learned from."""
-    embeddings, classes = planted(60, 2)
-    return registered_attackers()[name]().fit(embeddings, classes, 5).predict_proba(embeddings)
-
-
-@pytest.mark.parametrize("name", registered_attackers())
-class TestAttackerContract:
-    def make(self, name):
-        return registered_attackers()[name]()
-
-    def test_it_is_registered_under_its_own_name(self, name):
-        assert self.make(name).name == name
-
-    @pytest.mark.parametrize("n_classes", [2, 3])
-    def test_probabilities_are_a_distribution_over_the_classes(self, name, n_classes):
-        embeddings, classes = planted(90, n_classes)
-        probabilities = self.make(name).fit(embeddings, classes, 1).predict_proba(embeddings[:7])
-        assert probabilities.shape == (7, n_classes)
-        assert (probabilities >= 0).all()
-        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-
-    @pytest.mark.parametrize("n_classes", [2, 3])
-    def test_planted_classes_are_found_in_unseen_users(self, name, n_classes):
-        attacker = self.make(name).fit(*planted(240, n_classes, seed=0), 1)
-        embeddings, classes = planted(240, n_classes, seed=1)
-        assert (attacker.predict(embeddings) == classes).mean() > 1 / n_classes + 0.25
-
-    def test_it_predicts_the_most_probable_class(self, name):
-        embeddings, classes = planted(60, 3, shift=0.5)
-        attacker = self.make(name).fit(embeddings, classes, 1)
-        np.testing.assert_array_equal(attacker.predict(embeddings), attacker.predict_proba(embeddings).argmax(axis=1))
-
-    def test_an_equal_seed_gives_equal_predictions(self, name):
-        embeddings, classes = planted(60, 2)
-        again = self.make(name).fit(embeddings, classes, 5).predict_proba(embeddings)
-        np.testing.assert_array_equal(again, answers(name))
-
-    def test_a_second_fit_forgets_the_first(self, name):
-        embeddings, classes = planted(60, 2)
-        used = self.make(name).fit(embeddings, 1 - classes, 3).fit(embeddings, classes, 5)
-        np.testing.assert_array_equal(used.predict_proba(embeddings), answers(name))
-
-    def test_fitting_several_at_once_gives_what_fitting_each_gives(self, name):
-        jobs = [Job(*planted(n, 3, seed=n), n) for n in (60, 61)]
-        fitted = registered_attackers()[name].fit_many(jobs)
-        for attacker, job in zip(fitted, jobs, strict=True):
-            alone = self.make(name).fit(*job).predict_proba(job.embeddings)
-            np.testing.assert_allclose(attacker.predict_proba(job.embeddings), alone, atol=5e-3)
-
-    def test_global_random_state_is_neither_read_nor_written(self, name):
-        embeddings, classes = planted(60, 2)
-        answers = []
-        for seed in (0, 1):
-            np.random.seed(seed)
-            random.seed(seed)
-            before = np.random.get_state()[1].copy(), random.getstate()
-            answers.append(self.make(name).fit(embeddings, classes, 5).predict_proba(embeddings))
-            np.testing.assert_array_equal(np.random.get_state()[1], before[0])
-            assert random.getstate() == before[1]
-        np.testing.assert_array_equal(*answers)
-
-    def test_it_warns_of_nothing_and_leaves_the_filters_alone(self, name):
-        embeddings, classes = planted(60, 2, shift=0.1)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            before = list(warnings.filters)
-            self.make(name).fit(embeddings, classes, 5).predict(embeddings)
-            assert warnings.filters == before
-        assert not caught
-
-    def test_its_input_is_left_as_it_was(self, name):
-        embeddings, classes = planted(60, 2)
-        copies = embeddings.copy(), classes.copy()
-        self.make(name).fit(embeddings, classes, 5).predict(embeddings)
-        np.testing.assert_array_equal(embeddings, copies[0])
-        np.testing.assert_array_equal(classes, copies[1])
-
-    def test_collapsed_embeddings_tell_it_nothing(self, name):
-        embeddings, classes = np.ones((40, 4)), np.arange(40) % 2
-        probabilities = self.make(name).fit(embeddings, classes, 5).predict_proba(embeddings)
-        assert np.ptp(probabilities, axis=0).max() == 0
+    @pytest.fixture(params=registered_attackers())
+    def subject(self, request):
+        return registered_attackers()[request.param]
 
 
 @pytest.mark.parametrize("name", ["logistic", "mlp", "svm", "quadratic", "naive_bayes", "knn", "flip_aware"])

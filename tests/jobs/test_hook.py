@@ -2,13 +2,13 @@ import logging
 
 import pytest
 import torch
-from splits import split_once
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from recbole_aia import AttackHook, AttributeInferenceEvaluator
 from recbole_aia.data import load_labels, prepare_loaders
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import build_model, scores_users
+from recbole_aia.testing import split_once
 from recbole_aia.trainer import train, trainer_class, undefended_twin
 
 QUICK = {"attackers": ["logistic"], "attack_permutations": 20, "attack_jobs": 1, "attributes": ["gender"]}

@@ -5,7 +5,6 @@ import pytest
 import scipy.sparse as sp
 import torch
 from recbole.trainer import Trainer
-from splits import split_once
 
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.run_keys import VIEWS
@@ -23,6 +22,7 @@ from recbole_aia.model.exposures import (
     top_items,
     vector_exposures,
 )
+from recbole_aia.testing import split_once
 
 K = 10
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
-from splits import split_once
 
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import prepare_loaders
 from recbole_aia.model import build_model, scores_users
+from recbole_aia.testing import split_once
 
 #: Every fast model, and every switch of a model that changes its computation.
 VARIANTS = {

@@ -1,157 +1,26 @@
-import copy
-
 import pytest
-import torch
-from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.general_recommender import BPR, SimpleX
 from recbole.utils import InputType
-from splits import split_once
 
+from recbole_aia.config.registry import models
 from recbole_aia.data import prepare_loaders
 from recbole_aia.errors import ConfigValueError, UnsupportedModelError
 from recbole_aia.model import UserEmbeddingView, build_model, register_view, registered_views
 from recbole_aia.model.views import BPRView, view_class
-
-USERS = torch.tensor([5, 1, 900])
-
-
-@pytest.fixture(scope="module", params=[(name, fast) for name in registered_views() for fast in (True, False)])
-def built(request, ml100k):
-    """A model with weights large enough for every user to score differently."""
-    from recbole_aia.config.aia_config import AIAConfig
-
-    name, fast = request.param
-    config = AIAConfig(name, "ml-100k", config_dict={"gpu_id": "", "fast": fast, "init_std": 0.1}, argv=[])
-    train_data, _, _ = prepare_loaders(config, split_once(ml100k))
-    torch.manual_seed(0)
-    return build_model(config, train_data.dataset).eval()
+from recbole_aia.testing import ViewContract, split_once
 
 
-@pytest.fixture
-def model(built):
-    return copy.deepcopy(built)
+class TestViews(ViewContract):
+    """Ours, of stock models and of our faster ones; a view joins by being registered."""
 
+    @pytest.fixture(params=registered_views())
+    def model(self, request):
+        return models()[request.param]
 
-@pytest.fixture
-def view(model):
-    return UserEmbeddingView(model)
-
-
-def full_scores(model, users):
-    with torch.no_grad():
-        interaction = Interaction({model.USER_ID: users})
-        try:
-            return model.full_sort_predict(interaction).view(len(users), -1)
-        except NotImplementedError:
-            pairs = interaction.repeat_interleave(model.n_items)
-            pairs.update(Interaction({model.ITEM_ID: torch.arange(model.n_items).repeat(len(users))}))
-            return model.predict(pairs).view(len(users), -1)
-
-
-class TestViewContract:
-    """What every view promises; a view joins by being registered."""
-
-    def test_it_has_a_row_for_every_user_but_the_padding_user(self, view, model):
-        assert view.served().shape[0] == len(view.users) == model.n_users - 1
-        assert 0 not in view.users
-
-    def test_users_come_in_the_order_asked_for(self, view):
-        torch.testing.assert_close(view.served(USERS), view.served()[USERS - 1])
-        if view.table() is not None:
-            torch.testing.assert_close(view.table(USERS), view.table()[USERS - 1])
-
-    def test_what_is_served_is_what_produces_the_scores(self, view, model):
-        logits = view.scores(view.served(USERS))
-        actual = full_scores(model, USERS)
-        expected = logits if torch.allclose(actual, logits, atol=1e-4) else logits.sigmoid()
-        torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
-
-    def test_logits_of_pairs_are_entries_of_the_scores(self, view):
-        items = torch.tensor([7, 7, 300])
-        expected = view.scores(view.served(USERS))[torch.arange(3), items]
-        torch.testing.assert_close(view.logits(USERS, items), expected, atol=1e-5, rtol=1e-4)
-
-    def test_a_gradient_reaches_the_parameters(self, view, model):
-        view.served(USERS).pow(2).sum().backward()
-        grads = [p.grad for p in model.parameters() if p.grad is not None]
-        assert any(grad.abs().sum() > 0 for grad in grads)
-
-    def test_the_gradient_of_some_users_leaves_other_tables_alone(self, view):
-        table = view.table(USERS)
-        if table is None:
-            pytest.skip("no table")
-        table.sum().backward()
-        for parameter in view.tables():
-            touched = parameter.grad.abs().sum(dim=1).nonzero().squeeze(1)
-            assert sorted(touched.tolist()) == sorted(USERS.tolist())
-
-    def test_writing_back_what_was_read_changes_nothing(self, view, model):
-        before = full_scores(model, USERS)
-        self.write(view, readable(view))
-        torch.testing.assert_close(full_scores(model, USERS), before, atol=1e-6, rtol=1e-5)
-
-    def test_scores_follow_what_is_written_and_caches_do_not_hide_it(self, view, model):
-        before = full_scores(model, USERS)
-        self.write(view, readable(view).flip(0))
-        after = full_scores(model, USERS)
-        assert not torch.equal(after, before)
-        with torch.no_grad():
-            logits = view.scores(view.served(USERS))
-        assert torch.allclose(after, logits, atol=1e-5) or torch.allclose(after, logits.sigmoid(), atol=1e-5)
-
-    def test_writing_some_users_leaves_the_others_bit_identical(self, view):
-        before = readable(view)
-        self.write(view, readable(view, USERS) + 1.0, USERS)
-        others = torch.ones(len(view.users), dtype=torch.bool)
-        others[USERS - 1] = False
-        after = readable(view)
-        assert torch.equal(after[others], before[others])
-        torch.testing.assert_close(after[~others], before[~others] + 1.0)
-
-    def test_released_users_score_as_before_and_in_place_of_what_computes_them(self, view, model):
-        if "released" not in view.targets or not hasattr(model, "released_users"):
-            with pytest.raises(UnsupportedModelError, match=r"nothing to release|fast: True"):
-                view.release()
-            return
-        before, items = full_scores(model, USERS), view._items().detach().clone()
-        vectors = view.release()
-        assert vectors is view.release() is view.released
-        torch.testing.assert_close(full_scores(model, USERS), before, atol=1e-6, rtol=1e-5)
-        vectors[USERS] = vectors[USERS.flip(0)]
-        view.clear_caches()
-        torch.testing.assert_close(full_scores(model, USERS), before.flip(0), atol=1e-6, rtol=1e-5)
-        assert torch.equal(view._items(), items)
-        state = model.other_parameter()
-        assert state["released_users"] is vectors
-        assert not view.tables()
-        for name in ("user_embedding", "item_embedding"):
-            held = getattr(model, name, None)
-            assert not isinstance(held, torch.nn.Embedding) or not held.weight.any(), "users could be solved for"
-
-    def test_users_are_computed_from_a_table_or_a_tower(self, view):
-        assert bool(view.tables()) != bool(view.tower())
-        assert ("table" in view.targets, "tower" in view.targets) == (bool(view.tables()), bool(view.tower()))
-
-    def test_a_shared_forward_gives_the_same_vectors_and_ends(self, view, model):
-        expected = view.served()
-        with view.shared_forward():
-            assert torch.equal(view.served(), expected)
-            assert torch.equal(view.served(), expected)
-        assert not set(view.shared) & set(vars(model))
-
-    @staticmethod
-    def write(view, values, users=None):
-        try:
-            view.write(values, users)
-        except UnsupportedModelError:
-            pytest.skip("stock DMF cannot take users back")
-
-
-def readable(view, users=None):
-    with torch.no_grad():
-        table = view.table(users)
-        return (view.served(users) if table is None else table).clone()
+    @pytest.fixture(params=[True, False], ids=["fast", "stock"])
+    def subject(self, request, model):
+        return model, {"fast": request.param}
 
 
 @pytest.mark.parametrize(

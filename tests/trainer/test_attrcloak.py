@@ -4,13 +4,13 @@ import pytest
 import torch
 from recbole.config import Config
 from recbole.utils import init_seed
-from splits import split_once
 
 from recbole_aia import AttrCloakUnlearner
 from recbole_aia.data import LabelTable, load_labels, prepare_loaders
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import ClassDiscrepancy, ClassDivergence
 from recbole_aia.model import build_model
+from recbole_aia.testing import split_once
 
 QUICK = {
     "defense": "attrcloak",
@@ -45,7 +45,7 @@ def served_items(trainer):
     """What of the items scores; nothing of NeuMF's, of which a state dict tells all."""
     trainer.model.eval()
     with torch.no_grad():
-        return torch.empty(0) if type(trainer.model).__name__ == "NeuMF" else trainer.view._items().clone()
+        return torch.empty(0) if type(trainer.model).__name__ == "NeuMF" else trainer.view.items().clone()
 
 
 def divergence(trainer, labels, name="gender"):

@@ -1,12 +1,12 @@
 import pytest
 import torch
-from splits import split_once
 
 from recbole_aia import CalibratedTrainer, CalibratedUnlearner
 from recbole_aia.data import load_labels, prepare_loaders
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import ClassDiscrepancy
 from recbole_aia.model import build_model
+from recbole_aia.testing import split_once
 from recbole_aia.trainer import calibrated
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import UndefendedTrainer
@@ -73,7 +73,7 @@ class TestAfterTraining:
     def test_a_tower_is_at_chance_by_statistics_taken_anew(self, make_config, ml100k, monkeypatch):
         values = {"calibrated_steps": 60, **TOWER}
         left, steps = [], []
-        for anew in (float("inf"), calibrated._ANEW):
+        for anew in (float("inf"), calibrated._CHANCE):
             monkeypatch.setattr(calibrated, "_CHANCE", anew)
             trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, "DMF", **values)
             record = trainer.unlearn(labels=labels)
@@ -96,11 +96,11 @@ class TestAfterTraining:
     def test_with_interactions_users_end_aligned_and_items_stay(self, model, make_config, ml100k):
         values = {"calibrated_mode": "data_dependent", "calibrated_post_epochs": 1, "train_batch_size": 16384}
         trainer, loaders, labels = prepared(CalibratedUnlearner, make_config, ml100k, model, **values)
-        items, before = trainer.view._items().clone(), statistics(trainer, labels).max()
+        items, before = trainer.view.items().clone(), statistics(trainer, labels).max()
         record = trainer.unlearn(loaders[0], labels=labels)
         assert record["mode"] == "data_dependent"
         assert statistics(trainer, labels).max() < 0.2 * before
-        assert torch.equal(items, trainer.view._items())
+        assert torch.equal(items, trainer.view.items())
 
     def test_who_did_not_ask_comes_out_bit_identical(self, make_config, ml100k):
         trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k)
@@ -136,7 +136,7 @@ class TestInTraining:
     def test_items_end_where_they_were_on_average_in_the_last_two_epochs(self, make_config, ml100k, monkeypatch):
         values = {"epochs": 3, "calibrated_epochs": 3, "train_batch_size": 16384}
         trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, **values)
-        items, places, place = trainer.view._items(), [], WeightAverage.place
+        items, places, place = trainer.view.items(), [], WeightAverage.place
         losses = trainer._losses
         trainer._losses = lambda batch: (places.append(items.detach().clone()), losses(batch))[1]
         monkeypatch.setattr(WeightAverage, "place", lambda self: (places.append(items.detach().clone()), place(self)))

@@ -1,22 +1,20 @@
-"""What every defense after training promises; one joins by being registered."""
+"""What is particular to single defenses after training; test_contracts.py has what all promise."""
 
 import copy
 
 import pytest
 import torch
-from splits import split_once
 
 from recbole_aia.config.registry import defenses
 from recbole_aia.data import load_labels, prepare_loaders, unseen_users
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import analytic_gaussian_scale, rank_margin, user_to_user
 from recbole_aia.model import build_model
-from recbole_aia.trainer import trainer_class, unlearners
+from recbole_aia.testing import split_once
+from recbole_aia.trainer import trainer_class
 from recbole_aia.trainer.post import Plateau
 
-EDITING = sorted(unlearners())
 TWO_STAGES = sorted(name for name, stages in defenses().items() if {"in", "post"} <= stages.keys())
-ASKED = torch.arange(1, 500, 2)
 
 
 def prepared(make_config, ml100k, defense, model="BPR", **values):
@@ -25,39 +23,6 @@ def prepared(make_config, ml100k, defense, model="BPR", **values):
     loaders = prepare_loaders(config, split_once(ml100k))
     torch.manual_seed(0)
     return trainer_class(config)(config, build_model(config, loaders[0].dataset)), loaders, load_labels(config, ml100k)
-
-
-@pytest.mark.parametrize("defense", EDITING)
-class TestPostContract:
-    @pytest.mark.parametrize(("model", "target"), [("BPR", "table"), ("LightGCN", "released"), ("DMF", "released")])
-    def test_only_those_who_asked_move(self, make_config, ml100k, defense, model, target):
-        values = {"target": target, "n_layers": 1, "train_batch_size": 8192, "unlearn_max_steps": 2}
-        trainer, (train_data, _, _), labels = prepared(make_config, ml100k, defense, model, **values)
-        with torch.no_grad():
-            before = trainer.view.served()
-        parameters = copy.deepcopy(trainer.model.state_dict())
-        trainer.unlearn(train_data if trainer.uses_interactions else None, labels=labels, users=ASKED)
-        with torch.no_grad():
-            moved = (trainer.view.served() != before).any(dim=1)
-        assert (moved.nonzero().squeeze(1) + 1).tolist() == ASKED.tolist()
-        changed = [k for k, v in trainer.model.state_dict().items() if not torch.equal(v, parameters[k])]
-        # A graph model's tables are emptied when its users are released.
-        expected = {"BPR": ["user_embedding.weight"], "DMF": []}
-        assert changed == expected.get(model, ["user_embedding.weight", "item_embedding.weight"])
-
-    def test_fitting_keeps_the_edited_state_and_its_record(self, make_config, ml100k, defense):
-        trainer, (train_data, valid_data, _), _ = prepared(make_config, ml100k, defense)
-        _, result = trainer.fit(train_data, valid_data)
-        saved = torch.load(trainer.saved_model_file, weights_only=True)
-        (record,) = saved["unlearned"]
-        assert (record["defense"], record["attributes"], record["users"]) == (defense, ["gender", "age"], None)
-        assert torch.equal(saved["state_dict"]["user_embedding.weight"], trainer.model.user_embedding.weight)
-        assert trainer.evaluate(valid_data) == result
-
-    def test_vectors_stay_finite(self, make_config, ml100k, defense):
-        trainer, (train_data, _, _), labels = prepared(make_config, ml100k, defense)
-        trainer.unlearn(train_data if trainer.uses_interactions else None, labels=labels)
-        assert trainer.view.served().isfinite().all()
 
 
 @pytest.mark.parametrize("defense", TWO_STAGES)

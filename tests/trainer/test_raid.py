@@ -2,12 +2,12 @@ import pytest
 import torch
 from recbole.config import Config
 from recbole.utils import init_seed
-from splits import split_once
 
 from recbole_aia import RAIDTrainer
 from recbole_aia.data import load_labels, prepare_loaders
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView, build_model
+from recbole_aia.testing import split_once
 from recbole_aia.trainer import UndefendedTrainer
 from recbole_aia.trainer.raid import RAIDTerm
 

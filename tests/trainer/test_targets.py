@@ -1,9 +1,9 @@
 import pytest
 import torch
-from splits import split_once
 
 from recbole_aia.data import prepare_loaders
 from recbole_aia.model import UserEmbeddingView, build_model
+from recbole_aia.testing import split_once
 from recbole_aia.trainer.targets import GraphTarget, ParameterTarget, make_target
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from splits import split_once
 
 from recbole_aia.config.registry import defense_class
 from recbole_aia.data import load_labels, prepare_loaders
 from recbole_aia.model import build_model
+from recbole_aia.testing import split_once
 from recbole_aia.trainer import unlearners
 
 

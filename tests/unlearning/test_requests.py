@@ -1,11 +1,11 @@
 import pytest
 import torch
-from splits import split_once
 
 from recbole_aia import AttrCloakUnlearner, load_run
 from recbole_aia.data import LabelTable, prepare_loaders
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import build_model
+from recbole_aia.testing import split_once
 from recbole_aia.trainer import unlearners
 from recbole_aia.unlearning.requests import Request, make_task, specifications
 

@@ -1,6 +1,6 @@
 """The attackers: who tries to read an attribute from user embeddings, all under one contract."""
 
 from recbole_aia.evaluator.attackers import combined, densities, networks, papers, trees  # noqa: F401  they register
-from recbole_aia.evaluator.attackers.base import Attacker, register_attacker, registered_attackers
+from recbole_aia.evaluator.attackers.base import Attacker, Job, register_attacker, registered_attackers
 
-__all__ = ["Attacker", "register_attacker", "registered_attackers"]
+__all__ = ["Attacker", "Job", "register_attacker", "registered_attackers"]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 import numpy as np
 from typing_extensions import Self
 
+from recbole_aia.config.registry import load_guests
 from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator.attackers.inner import InnerScores, inner_folds, mean_auc
@@ -116,6 +117,7 @@ def register_attacker(attacker: AttackerClass, *, replace: bool = False) -> Atta
 
 def registered_attackers() -> dict[str, type[Attacker]]:
     """The attackers on offer by name, in the order of registration."""
+    load_guests()
     return dict(_REGISTRY)
 
 
