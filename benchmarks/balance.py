@@ -59,19 +59,19 @@ class Joint(CalibratedTrainer):
     way = WAYS[1]
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
-        users = self._labeled()[0]
+        users = self.labeled_users()[0]
         defended = epoch_idx >= self.first_defended and self.way != "undefended"
-        self.statistics = self._statistics(self.view.served(users).detach(), False) if defended else None
+        self.statistics = self.discrepancy(self.view.served(users).detach(), False) if defended else None
         return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
 
-    def _align(self, last: bool) -> None:
-        pass
+    def align_users(self, last: bool) -> None:
+        """No alignment: the gradients of every step take its place."""
 
     def _losses(self, interaction: Any) -> Any:
         loss: Any = super()._losses(interaction)
         if self.statistics is None:
             return loss
-        (table,), users = self.view.tables(), self._labeled()[0]
+        (table,), users = self.view.tables(), self.labeled_users()[0]
         own = torch.autograd.grad(loss, table, retain_graph=True)[0][users]
         here = table.detach()[users].requires_grad_()
         scores, classes = self.statistics(here), self.statistics.classes
@@ -117,8 +117,8 @@ def measured(model: str, way: str, seed: int, rest: list[str]) -> tuple[str, tup
     trainer.fit(training, saved=False)
     after = mean(float(trainer.evaluate(part, load_best_model=False)["ndcg@10"]) for part in held_out)
     before = mean(result["ndcg@10"] for result in (twin.valid_result, twin.test_result))
-    users = trainer.view.served(trainer._labeled()[0]).detach()
-    size = float(trainer._statistics(users, True)(users).abs().max())
+    users = trainer.view.served(trainer.labeled_users()[0]).detach()
+    size = float(trainer.discrepancy(users, True)(users).abs().max())
     evaluator = AttributeInferenceEvaluator(config, attackers=_ATTACKERS, attack_repeats=1, show_progress=False)
     cases = evaluator.evaluate(trainer.view.served().detach(), load_labels(config, data).columns()).worst_case()
     gains = {attribute: case["advantage"] for attribute, case in cases.items()}

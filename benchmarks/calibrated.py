@@ -15,7 +15,7 @@ from recbole_aia.data import load_labels
 from recbole_aia.model import build_model
 from recbole_aia.trainer import CalibratedTrainer
 from recbole_aia.trainer.averaging import WeightAverage
-from recbole_aia.trainer.calibrated import TowerPull
+from recbole_aia.trainer.tower_pull import TowerPull
 
 MODELS = ("BPR", "NeuMF", "DMF", "LightGCN")
 SIZES = {"6,040 x 64": 6040, "1,000,000 x 64": 1_000_000}
@@ -61,11 +61,11 @@ def epochs(model: str, shape: Shape, repeats: int, steps: int = 60, **values: An
 
     def between() -> None:
         if not tower:
-            ours._align(False)
+            ours.align_users(False)
 
     before, after, aligning = interleaved([undefended, defended, between], repeats, warm_up=1)
     before, after = before * data.share, after * data.share + aligning
-    last = 0.0 if tower else seconds(lambda: ours._align(True))
+    last = 0.0 if tower else seconds(lambda: ours.align_users(True))
     times = {"ratio": after / before, "defended_s": after, "undefended_s": before, "last_alignment_s": last}
     return {key: round(value, 3) for key, value in times.items()}
 

@@ -14,21 +14,20 @@ import numpy as np
 import torch
 
 from recbole_aia.compat import checkpoint_state
-from recbole_aia.config.aia_config import AIAConfig
-from recbole_aia.config.registry import defense_keys, defenses
 from recbole_aia.config.text import parse_arguments, parse_value
 from recbole_aia.data import LabelTable, files_digest, interactions_by_user
 from recbole_aia.errors import AIAError, AttributeDataError, CheckpointError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.jobs.comparison import serve_and_compare
-from recbole_aia.jobs.loading import LoadedRun, bring_back, saved_config
+from recbole_aia.jobs.ledger_base import base_model, base_state, served_requests
+from recbole_aia.jobs.loading import LoadedRun
 from recbole_aia.jobs.results import tables
 from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import write_results
 from recbole_aia.storage.checkpoints import checkpoint_file, load_checkpoint, plain_state, read_state
 from recbole_aia.storage.files import written_together
 from recbole_aia.storage.run_folder import check_free, make_folder, run_log, write_config, write_embeddings
-from recbole_aia.trainer import Unlearner, unlearners
+from recbole_aia.trainer import Unlearner
 from recbole_aia.unlearning.askers import find_users
 from recbole_aia.unlearning.ledger import FILE, Ledger, sha256
 from recbole_aia.unlearning.requests import Request
@@ -36,8 +35,6 @@ from recbole_aia.version import __version__
 
 _BASE = "base.pth"
 _FILES = (FILE, "checkpoint.pth", "results.json", "embeddings.npz", "config.yaml", "run.log", _BASE)
-# Besides the keys of defenses, what of the base's configuration belongs to its own run.
-_PARTICULAR = {"stage", "preset", "output_dir"}
 _HOW = "The settings of the protected model; what it hides of whom is in ledger.json"
 
 
@@ -110,16 +107,16 @@ def begin(
 def add(folder: Path, options: RequestOptions) -> dict[str, Any]:
     """Adds a request to the ledger in a folder; see :func:`begin`."""
     ledger = standing(folder)
-    return _with_request(ledger, folder, _base_state(ledger, folder), options)
+    return _with_request(ledger, folder, base_state(ledger, folder), options)
 
 
 def withdraw(folder: Path, number: int) -> dict[str, Any]:
     """Withdraws a request: the model becomes bit by bit what it would be had the request never been made."""
     before = standing(folder)
     ledger = before.withdrawn(number)
-    state = _base_state(ledger, folder)
+    state = base_state(ledger, folder)
     # Where no request is left, what was hidden before is attacked: something has to be.
-    run, trainer = _base_model(ledger, folder, state, ledger.attributes() or before.attributes())
+    run, trainer = base_model(ledger, folder, state, ledger.attributes() or before.attributes())
     return _make(ledger, folder, run, trainer, explain=_blocked)
 
 
@@ -154,19 +151,13 @@ def _versions() -> dict[str, str]:
     return {"recbole-aia": __version__, "torch": str(torch.__version__)}
 
 
-def _base_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
-    """The base checkpoint of a ledger, read, and found to be what it was."""
-    ledger.check_base(folder / ledger.base)
-    return read_state(folder / ledger.base)
-
-
 def _with_request(
     ledger: Ledger, folder: Path, state: Mapping[str, Any], options: RequestOptions, new_base: bool = False
 ) -> dict[str, Any]:
     """Makes the model of a ledger and one request more; ``new_base`` where the base is not a file in ``folder`` yet."""
     attributes = options.specs()
     planned = ledger.added(attributes, None)
-    run, trainer = _base_model(planned, folder, state, planned.attributes())
+    run, trainer = base_model(planned, folder, state, planned.attributes())
     # Users are found in the dataset that the base's configuration names.
     users = None if options.users is None else find_users(options.users, run.dataset, run.config["seed"])
     return _make(ledger.added(attributes, users), folder, run, trainer, base=state if new_base else None)
@@ -196,7 +187,7 @@ def _make(
     exposure_names(run.config["attack_views"])
     labels, evaluator = trainer.load_labels(run.dataset), AttributeInferenceEvaluator(run.config)
     trainer.check(run.config, labels.names)
-    requests = _requests(ledger, run.dataset)
+    requests = served_requests(ledger, run.dataset)
     for reason in evaluator.attacked_attributes(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     with _made(folder), written_together(folder, FILE) as aside:
@@ -254,58 +245,3 @@ def _blocked(
     ids = blocking or [filed.id for filed in ledger.requests]
     which = f"request {ids[0]}" if len(ids) == 1 else f"requests {', '.join(map(str, ids))}"
     return f"without it, {which} cannot be served; withdraw {'that' if len(ids) == 1 else 'those'} first. {error}"
-
-
-def _base_model(
-    ledger: Ledger, folder: Path, state: Mapping[str, Any], attributes: Mapping[str, Any]
-) -> tuple[LoadedRun, Unlearner]:
-    """The base of a ledger brought back, and the trainer of its model, configured for ``attributes``."""
-    unlearner, base = _unlearner(ledger), folder / ledger.base
-    config = _config(ledger, state, base, attributes)
-    if ledger.data:
-        ledger.check_data(files_digest(config))
-    run = bring_back(state, base, config)
-    return run, unlearner(config, run.model)
-
-
-def _config(ledger: Ledger, state: Mapping[str, Any], base: Path, names: Mapping[str, Any]) -> AIAConfig:
-    """The base's configuration, with the ledger's defense and its defaults in place of those of the base's."""
-    argv = [*ledger.arguments, f"--defense={ledger.defense}", "--stage=post"]
-    argv += [f"--attributes={json.dumps(names)}"] if names else []
-    return saved_config(state, base, argv=argv, without=_PARTICULAR | defense_keys().keys())
-
-
-def _unlearner(ledger: Ledger) -> type[Unlearner]:
-    """The class of the ledger's defense.
-
-    Raises:
-        ConfigValueError: there is none that unlearns, or it cannot serve another request.
-    """
-    stages, offered = defenses().get(ledger.defense), unlearners()
-    if stages is not None and ledger.defense not in offered:
-        why = "changes nothing" if ledger.defense == "none" else "trains items and all users anew"
-        raise ConfigValueError(
-            f"--defense={ledger.defense} {why}, so it does not unlearn on a checkpoint for those who ask. "
-            f"Choose one of {', '.join(sorted(offered))}."
-        )
-    if stages is None:
-        raise ConfigValueError(f"there is no defense '{ledger.defense}'. Choose one of {', '.join(sorted(offered))}.")
-    if ledger.defense == "dp" and ledger.next_id > 2:
-        raise ConfigValueError(
-            "dp draws fresh noise each time, which would undo its guarantee. Begin with a new folder."
-        )
-    return offered[ledger.defense]
-
-
-def _requests(ledger: Ledger, dataset: Any) -> list[Request]:
-    ids = dataset.field2token_id[dataset.uid_field]
-    requests = []
-    for filed in ledger.requests:
-        for name in filed.users or ():
-            if not ids.get(name):
-                raise ConfigValueError(
-                    f"request {filed.id} in {FILE} names '{name}', who is no user of the data. Restore the file."
-                )
-        users = None if filed.users is None else torch.tensor([int(ids[name]) for name in filed.users]).long()
-        requests.append(Request(list(filed.attributes), users, filed.when))
-    return requests

@@ -9,13 +9,10 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from recbole.model import general_recommender
 from torch import Tensor, nn
 
 from recbole_aia.config.registry import load_plugins
 from recbole_aia.errors import ConfigValueError, UnsupportedModelError
-from recbole_aia.model.lightgcn import LightGCN
-from recbole_aia.model.neumf import all_logits, user_tables
 
 
 class UserEmbeddingView:
@@ -171,95 +168,6 @@ class UserEmbeddingView:
         return self.users if users is None else users.to(self.model.device)
 
 
-class BPRView(UserEmbeddingView):
-    """Matrix factorisation: one table, scored by inner products."""
-
-
-class NeuMFView(UserEmbeddingView):
-    """Two tables side by side, as far as the model uses both; scores come from an MLP."""
-
-    def tables(self) -> list[nn.Parameter]:
-        """See :meth:`UserEmbeddingView.tables`."""
-        return user_tables(self.model)
-
-    def logits(self, users: Tensor, items: Tensor) -> Tensor:
-        """See :meth:`UserEmbeddingView.logits`."""
-        return self.model(users, items)  # type: ignore[no-any-return]
-
-    def scores(self, vectors: Tensor) -> Tensor:
-        """See :meth:`UserEmbeddingView.scores`."""
-        return all_logits(self.model, vectors)
-
-
-class GraphView(UserEmbeddingView):
-    """LightGCN and NGCF: the table is the ego layer, the served vectors are propagated from it."""
-
-    caches = ("restore_user_e", "restore_item_e")
-    shared = ("forward",)
-    targets = ("released", "table")
-
-    def served(self, users: Tensor | None = None) -> Tensor:
-        """See :meth:`UserEmbeddingView.served`."""
-        return F.embedding(self._ids(users), self.model.forward()[0])
-
-    def tables(self) -> list[nn.Parameter]:
-        """See :meth:`UserEmbeddingView.tables`; none of a model that serves released vectors."""
-        return super().tables() if self.released is None else []
-
-    def _freeze(self) -> None:
-        self.model.released_items = self.model.forward()[1].clone()
-        self.model.user_embedding.weight.zero_()
-        self.model.item_embedding.weight.zero_()
-
-    def _items(self) -> Tensor:
-        return self.model.forward()[1]  # type: ignore[no-any-return]
-
-
-class LightGCNView(GraphView):
-    """Layers are sums over neighbors: what a table adds to its users, the graph spreads and damps."""
-
-    @property
-    def affine(self) -> bool:
-        """See :attr:`UserEmbeddingView.affine`; a subclass that propagates otherwise may leave users out."""
-        return type(self.model).forward in (general_recommender.LightGCN.forward, LightGCN.forward)
-
-
-class DMFView(UserEmbeddingView):
-    """No table: users are the output of a tower over their interactions, unless they have been released."""
-
-    caches = ("i_embedding", "u_embedding")
-    shared = ("user_features", "item_features")
-    targets = ("released", "tower")
-
-    def write(self, values: Tensor, users: Tensor | None = None) -> None:
-        """See :meth:`UserEmbeddingView.write`: releases all users with ``values`` in place of those named."""
-        released = self.release().detach().clone()
-        released[self._ids(users)] = values.to(released.dtype)
-        self.model.released_users = released
-        self.clear_caches()
-
-    def logits(self, users: Tensor, items: Tensor) -> Tensor:
-        """See :meth:`UserEmbeddingView.logits`."""
-        return self.model(users, items)  # type: ignore[no-any-return]
-
-    def served(self, users: Tensor | None = None) -> Tensor:
-        """See :meth:`UserEmbeddingView.served`."""
-        if hasattr(self.model, "user_vectors"):
-            return self.model.user_vectors(self._ids(users))  # type: ignore[no-any-return]
-        return self.model.user_fc_layers(self.model.get_user_embedding(self._ids(users)))  # type: ignore[no-any-return]
-
-    def tables(self) -> list[nn.Parameter]:
-        """See :meth:`UserEmbeddingView.tables`."""
-        return []
-
-    def tower(self) -> list[nn.Parameter]:
-        """See :meth:`UserEmbeddingView.tower`."""
-        return [*self.model.user_linear.parameters(), *self.model.user_fc_layers.parameters()]
-
-    def _items(self) -> Tensor:
-        return self.model.get_item_embedding()  # type: ignore[no-any-return]
-
-
 _VIEWS: dict[type, type[UserEmbeddingView]] = {}
 
 
@@ -285,16 +193,6 @@ def register_view(model: type, view: type[UserEmbeddingView], *, replace: bool =
             "Register yours with replace=True."
         )
     _VIEWS[model] = view
-
-
-for _model, _view in (
-    (general_recommender.BPR, BPRView),
-    (general_recommender.NeuMF, NeuMFView),
-    (general_recommender.DMF, DMFView),
-    (general_recommender.LightGCN, LightGCNView),
-    (general_recommender.NGCF, GraphView),
-):
-    register_view(_model, _view)
 
 
 def registered_views() -> list[str]:

@@ -200,10 +200,11 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         self.view.clear_caches()
         with self.view.shared_forward():
-            losses = (self._recommendation_loss(interaction), *(term() for term in self.terms))
+            losses = (self.recommendation_loss(interaction), *(term() for term in self.terms))
         return losses if self.terms else losses[0]
 
-    def _recommendation_loss(self, interaction: Any) -> Tensor:
+    def recommendation_loss(self, interaction: Any) -> Tensor:
+        """The loss of a batch by the key ``rec_loss``, a scalar: the model's own, or cross-entropy (RAID, eq. 5)."""
         pairwise = self.config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
         if self.config["rec_loss"] == "native" or not pairwise:
             # The pointwise models that RecBole offers are trained with cross-entropy as it is.

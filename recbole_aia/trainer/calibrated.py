@@ -11,13 +11,14 @@ from torch import Tensor
 
 from recbole_aia.config.keys import Choice, Count, Key
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, aligned, gradient_length, steps_for
+from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, aligned, steps_for
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer, Phase
-from recbole_aia.trainer.chance import statistics
+from recbole_aia.trainer.chance import discrepancy_settings, statistics
 from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target, only_moving
+from recbole_aia.trainer.tower_pull import TowerPull
 from recbole_aia.unlearning.requests import UnlearningTask
 
 _LEAST_EPOCHS = 4  # defended epochs at least, where training has as many
@@ -26,10 +27,6 @@ _MANY_STEPS = 3  # the same for more users: the next epoch's alignment goes on w
 _AVERAGED = 2  # last epochs over whose steps weights are averaged
 _TOWER_STEPS = 5  # a tower takes this many times the steps: its weights are shared by all users
 _CHANCE = 1.0  # a tower counts as aligned when its re-estimated statistics are all below this
-_PULLS = 50  # pulls of a tower in an epoch, about
-_PULL_USERS = 512  # users drawn for a pull, where there are more than twice as many
-_PULLS_A_DRAW = 20  # pulls after which other users are drawn
-_TINY = 1e-12  # keeps the ratio of two gradients finite where one is zero
 
 
 _ALIGNMENT_KEYS: dict[str, Key] = {
@@ -86,7 +83,7 @@ class CalibratedTrainer(DefenseTrainer):
         self.average: WeightAverage | None = None
         defended = defended_epochs(self.config)
         self.first_defended = self.total - defended
-        self._statistics(self.view.served(self._labeled()[0]).detach(), last=False)
+        self.discrepancy(self.view.served(self.labeled_users()[0]).detach(), last=False)
         return [*([Phase(self.first_defended)] if self.first_defended else []), Phase(defended)]
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
@@ -102,35 +99,37 @@ class CalibratedTrainer(DefenseTrainer):
                 self.average.place()
                 self.average = None
                 self.view.clear_caches()
-            self._align(last)
+            self.align_users(last)
         return losses
 
-    def _align(self, last: bool) -> None:
+    def align_users(self, last: bool) -> None:
+        """Aligns the labelled users: as far as an epoch in between allows, or, with ``last``, to the end."""
         self.model.eval()
-        target = make_target(self.view, self._labeled()[0], "table")
+        target = make_target(self.view, self.labeled_users()[0], "table")
         steps = steps_for(target.initial.shape[1], self.config["calibrated_steps"])
         few = len(target.users) <= FEW_USERS
         if not last:
             steps = min(steps, _EPOCH_STEPS if few else _MANY_STEPS)
         judged = last or few  # of many, the next alignment says where this one ended
         finite = bool(target.initial.isfinite().all())
-        outcome = move(target, self._statistics(target.initial, last), steps, judged) if finite else None
+        outcome = move(target, self.discrepancy(target.initial, last), steps, judged) if finite else None
         if outcome is None or (judged and not isfinite(outcome.after)):
             raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
         after = f" -> {outcome.after:.2f}" if judged else ""
         self.logger.info(f"calibrated: largest statistic {outcome.before:.1f}{after}, {outcome.steps} steps")
 
-    def _labeled(self) -> tuple[Tensor, Tensor]:
+    def labeled_users(self) -> tuple[Tensor, Tensor]:
         """Users of whom any label is known ``[n]``, and their labels ``[n, A]``."""
         users = (self.labels.labels >= 0).any(1).nonzero().squeeze(1)
         return users.to(self.device), self.labels.labels[users].to(self.device)
 
-    def _statistics(self, embeddings: Tensor, last: bool) -> ClassDiscrepancy:
-        settings = settings_of(self.config)
+    def discrepancy(self, embeddings: Tensor, last: bool) -> ClassDiscrepancy:
+        """The statistics of the labelled users at ``embeddings [n, d]``; with ``last``, as fine as they are at the end."""
+        settings = discrepancy_settings(self.config)
         if not last:
             # What is finer than random features comes at the end: epochs in between would take twice the time.
             settings["exact_users"] = min(settings["exact_users"], FEW_USERS)
-        return statistics(embeddings, self._labeled()[1], self.labels.names, **settings)
+        return statistics(embeddings, self.labeled_users()[1], self.labels.names, **settings)
 
     def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         if self.average is not None:
@@ -140,60 +139,6 @@ class CalibratedTrainer(DefenseTrainer):
 
     def _loss_names(self) -> list[str]:
         return ["rec", "calibrated"]
-
-
-class TowerPull:
-    """Adds to a tower's gradient that of the statistics: on average as long as its own, and shorter near chance.
-
-    The statistics are those of users drawn now and then, measured anew when the tower has outgrown them. Their gradient
-    is scaled to the length of that of the recommendation loss, times their root mean square, which is 1 under permuted
-    labels, where that is less than 1.
-    """
-
-    def __init__(self, trainer: CalibratedTrainer, n_steps: int) -> None:
-        self.trainer, self.every, self.step = trainer, max(1, n_steps // _PULLS), 0
-        self.known = trainer._labeled()[0].cpu()
-        columns = enumerate(trainer.labels.labels[self.known].t())
-        self.classes = [(a, k) for a, column in columns for k in column[column >= 0].unique().tolist()]
-        self.generator = torch.Generator().manual_seed(int(trainer.config["seed"]))
-
-    def __call__(self, recommendation: Tensor) -> Tensor:
-        """The statistics' root mean square, a scalar with that gradient; 0 in steps without a pull."""
-        self.step += 1
-        if self.step % self.every:
-            return torch.zeros_like(recommendation)
-        if (self.step // self.every - 1) % _PULLS_A_DRAW == 0:
-            self._draw()
-        parameters, served = self.trainer.view.tower(), self.trainer.view.served
-        embeddings = served(self.users)
-        # A unit that was silent for nearly all users can wake within a few steps.
-        if not self.discrepancy.fits(embeddings):
-            self._measure(embeddings.detach())
-        size = self.discrepancy(embeddings).square().mean().sqrt()
-        pulls = torch.autograd.grad(size, parameters)
-        own = torch.autograd.grad(recommendation, parameters, retain_graph=True)
-        lengths = gradient_length(own) / gradient_length(pulls).clamp_min(_TINY)
-        weight = self.every * size.detach().clamp_max(1) * lengths
-        linear = sum(((weight * pull) * p).sum() for pull, p in zip(pulls, parameters, strict=True))
-        return size.detach() + linear - linear.detach()  # type: ignore[union-attr]
-
-    @torch.no_grad()
-    def _draw(self) -> None:
-        trainer, labels, users = self.trainer, self.trainer.labels.labels, self.known
-        if len(users) > 2 * _PULL_USERS:
-            order = users[torch.randperm(len(users), generator=self.generator)]
-            # Two users of each class first, so that every draw can be judged.
-            first = [order[labels[order, a] == k][:2] for a, k in self.classes]
-            users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
-        self.users, self.labels = users.to(trainer.device), labels[users].to(trainer.device)
-        self._measure(trainer.view.served(self.users))
-
-    def _measure(self, embeddings: Tensor) -> None:
-        settings = {**settings_of(self.trainer.config), "seed": self.step}
-        try:
-            self.discrepancy = ClassDiscrepancy(embeddings, self.labels, **settings)
-        except ValueError as error:
-            raise ConfigValueError(f"calibrated: {error}. Lower the learning_rate.") from error
 
 
 class CalibratedUnlearner(Unlearner):
@@ -244,20 +189,20 @@ class CalibratedUnlearner(Unlearner):
         """What aligns the target; a tower until statistics of what it computes then are at chance, or steps run out."""
         steps = steps_for(target.initial.shape[1], self.config["calibrated_steps"])
         if not self._moves_tower(task):
-            discrepancy = self._statistics(target.initial, task)
+            discrepancy = self._discrepancy(target.initial, task)
             return lambda: move(target, discrepancy, steps)
 
         def rounds() -> Alignment:
             left, outcomes = _TOWER_STEPS * steps, list[Alignment]()
             while left and (not outcomes or (outcomes[-1].before > _CHANCE and outcomes[-1].steps)):
-                anew = self._statistics(target.embeddings().detach(), task)
+                anew = self._discrepancy(target.embeddings().detach(), task)
                 outcomes.append(move(target, anew, left))
                 left -= outcomes[-1].steps
             return Alignment(outcomes[0].before, outcomes[-1].after, _TOWER_STEPS * steps - left)
 
         return rounds
 
-    def _statistics(self, embeddings: Tensor, task: UnlearningTask) -> ClassDiscrepancy:
+    def _discrepancy(self, embeddings: Tensor, task: UnlearningTask) -> ClassDiscrepancy:
         with torch.no_grad():
             others = self.view.served(task.others)
         return statistics(
@@ -267,7 +212,7 @@ class CalibratedUnlearner(Unlearner):
             others=others,
             other_labels=task.other_labels,
             known=task.known,
-            **settings_of(self.config),
+            **discrepancy_settings(self.config),
         )
 
     def target(self, task: UnlearningTask) -> Target:
@@ -320,8 +265,3 @@ def defended_epochs(config: Any) -> int:
     if asked > total:
         raise ConfigValueError(f"calibrated_epochs is {asked}, more than epochs, {total}. Raise epochs or lower it.")
     return int(asked)
-
-
-def settings_of(config: Any) -> dict[str, Any]:
-    """Settings of :class:`ClassDiscrepancy`."""
-    return {"seed": int(config["seed"]), "exact_users": int(config["calibrated_exact_users"])}

@@ -94,3 +94,8 @@ def statistics(embeddings: Tensor, labels: Tensor, names: Sequence[str], **other
             "Give more users, or leave it out."
         )
     return discrepancy
+
+
+def discrepancy_settings(config: Any) -> dict[str, Any]:
+    """Settings of :class:`ClassDiscrepancy`."""
+    return {"seed": int(config["seed"]), "exact_users": int(config["calibrated_exact_users"])}

@@ -25,7 +25,7 @@ class Recommendation:
     def gradient(self, embeddings: Tensor) -> list[Tensor]:
         """The gradient on the next batch."""
         interaction = next(self.batches).to(self.trainer.device)
-        return self.target.model_gradient(lambda: self.trainer._recommendation_loss(interaction))[1]
+        return self.target.model_gradient(lambda: self.trainer.recommendation_loss(interaction))[1]
 
 
 def _endless(train_data: Any, user_field: str, asked: Tensor) -> Iterator[Any]:

@@ -129,7 +129,7 @@ class TestInTraining:
         values = {"epochs": 3, "calibrated_epochs": 2, "train_batch_size": 65536}
         trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, **values)
         calls = []
-        trainer._align = calls.append
+        trainer.align_users = calls.append
         trainer.fit(loaders[0], saved=False)
         assert calls == [False, True]
 
