@@ -12,11 +12,11 @@ from recbole_aia.model.views import UserEmbeddingView, register_view
 
 
 class BPRView(UserEmbeddingView):
-    """Matrix factorisation: one table, scored by inner products."""
+    """Matrix factorisation: the users have one table, and inner products with the items score."""
 
 
 class NeuMFView(UserEmbeddingView):
-    """Two tables side by side, as far as the model uses both; scores come from an MLP."""
+    """NeuMF: the users have the tables of the parts that the model uses (MF, MLP), and an MLP scores."""
 
     def tables(self) -> list[nn.Parameter]:
         """See :meth:`UserEmbeddingView.tables`."""
@@ -32,7 +32,7 @@ class NeuMFView(UserEmbeddingView):
 
 
 class GraphView(UserEmbeddingView):
-    """LightGCN and NGCF: the table is the ego layer, the served vectors are propagated from it."""
+    """LightGCN and NGCF: the table is the first layer, and propagating it gives the served vectors."""
 
     caches = ("restore_user_e", "restore_item_e")
     shared = ("forward",)
@@ -43,7 +43,7 @@ class GraphView(UserEmbeddingView):
         return F.embedding(self._ids(users), self.model.forward()[0])
 
     def tables(self) -> list[nn.Parameter]:
-        """See :meth:`UserEmbeddingView.tables`; none of a model that serves released vectors."""
+        """See :meth:`UserEmbeddingView.tables`; empty if the model serves released vectors."""
         return super().tables() if self.released is None else []
 
     def _freeze(self) -> None:
@@ -56,23 +56,23 @@ class GraphView(UserEmbeddingView):
 
 
 class LightGCNView(GraphView):
-    """Layers are sums over neighbors: what a table adds to its users, the graph spreads and damps."""
+    """LightGCN: every layer is a weighted sum over neighbors, so the served vectors are linear in the tables."""
 
     @property
     def affine(self) -> bool:
-        """See :attr:`UserEmbeddingView.affine`; a subclass that propagates otherwise may leave users out."""
+        """See :attr:`UserEmbeddingView.affine`; false for subclasses that propagate in another way."""
         return type(self.model).forward in (general_recommender.LightGCN.forward, LightGCN.forward)
 
 
 class DMFView(UserEmbeddingView):
-    """No table: users are the output of a tower over their interactions, unless they have been released."""
+    """DMF has no user table: a tower computes users from their interactions, unless they have been released."""
 
     caches = ("i_embedding", "u_embedding")
     shared = ("user_features", "item_features")
     targets = ("released", "tower")
 
     def write(self, values: Tensor, users: Tensor | None = None) -> None:
-        """See :meth:`UserEmbeddingView.write`: releases all users with ``values`` in place of those named."""
+        """See :meth:`UserEmbeddingView.write`: releases all users, then sets the vectors of ``users``."""
         released = self.release().detach().clone()
         released[self._ids(users)] = values.to(released.dtype)
         self.model.released_users = released

@@ -1,4 +1,4 @@
-"""Where each model keeps its users: what an attacker sees of them, and what a defense may move."""
+"""User embedding views: which vectors of a model an attacker sees, and which parameters a defense may move."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from recbole_aia.errors import ConfigValueError, UnsupportedModelError
 
 
 class UserEmbeddingView:
-    """The users of one trained or training model.
+    """The users of one model, trained or in training.
 
-    ``UserEmbeddingView(model)`` gives the view that is registered for the model's class or a base class
-    of it. Users are named by RecBole's internal ids; id 0, the padding user, is never among them.
+    ``UserEmbeddingView(model)`` gives the view that is registered for the model's class or for a base class.
+    RecBole's internal ids name the users. The padding user, id 0, is never among them.
 
     Args:
         model: a RecBole model.
@@ -29,16 +29,16 @@ class UserEmbeddingView:
     """
 
     model: Any
-    #: Names of attributes in which the model keeps results of earlier scoring.
+    #: Attributes in which the model keeps results of earlier scoring.
     caches: ClassVar[tuple[str, ...]] = ()
-    #: Names of argument-free methods that compute all users at once.
+    #: Methods without arguments that compute all users at once.
     shared: ClassVar[tuple[str, ...]] = ()
-    #: What a defense after training can move: ``table``, the raw parameters of users; ``tower``, what computes them;
-    #: ``released``, their served vectors, frozen. The first is the default.
+    #: What a defense after training can move, the default first: ``table``, the users' raw parameters; ``tower``, the
+    #: parameters that compute users; ``released``, the users' served vectors, frozen.
     targets: ClassVar[tuple[str, ...]] = ("table",)
 
     def __new__(cls, model: nn.Module) -> UserEmbeddingView:
-        """Picks the registered class."""
+        """Makes an object of the view class that is registered for the model."""
         return super().__new__(view_class(type(model)) if cls is UserEmbeddingView else cls)
 
     def __init__(self, model: nn.Module) -> None:
@@ -51,14 +51,14 @@ class UserEmbeddingView:
 
     @property
     def affine(self) -> bool:
-        """Whether served vectors are known to be an affine function of the table, by a positive definite matrix."""
+        """Whether the served vectors are known to be ``M table + c`` with a positive definite matrix ``M``."""
         return False
 
     def served(self, users: Tensor | None = None) -> Tensor:
-        """The vectors that produce the scores, differentiable.
+        """The vectors that produce the scores; gradients flow through them.
 
         Args:
-            users: ids ``[n]``; all users in order where ``None``.
+            users: ids ``[n]``; ``None`` means all users, in order.
 
         Returns:
             ``[n, d]``.
@@ -68,38 +68,41 @@ class UserEmbeddingView:
         return table
 
     def table(self, users: Tensor | None = None) -> Tensor | None:
-        """The raw parameters of users ``[n, d']``, differentiable; ``None`` where the model has no such table."""
+        """The users' raw parameters ``[n, d']``, differentiable; ``None`` if the model has no table of users."""
         tables, ids = self.tables(), self._ids(users)
-        # Not table[ids], whose backward sorts.
+        # F.embedding and not table[ids]: the backward of indexing sorts the ids.
         parts = [F.embedding(ids, table) for table in tables]
         return torch.cat(parts, dim=1) if tables else None
 
     def tables(self) -> list[nn.Parameter]:
-        """The parameters that hold users, each ``[n_users, d_i]``; none where users are computed.
+        """The parameters that hold users, each ``[n_users, d_i]``; empty if the model computes its users.
 
-        The one method that a view of a model with user tables and inner products has to override.
+        A view of a model with user tables and inner products has to override this method and no other.
         """
         return [self.model.user_embedding.weight]
 
     def tower(self) -> list[nn.Parameter]:
-        """The parameters that compute users and nothing else; none where users have tables."""
+        """The parameters that compute users and nothing else; empty if the users have tables."""
         return []
 
     @property
     def released(self) -> Tensor | None:
-        """The frozen vectors that serve all users, ``[n_users, d]``; ``None`` while the model computes them."""
+        """The frozen vectors that score for all users, ``[n_users, d]``; ``None`` before :meth:`release`."""
         vectors: Tensor | None = getattr(self.model, "released_users", None)
         return vectors
 
     @torch.no_grad()
     def release(self) -> Tensor:
-        """Freezes the served vectors of all users, which score from then on; see :attr:`released`.
+        """Freezes the served vectors of all users. They score from then on; see :attr:`released`.
 
-        A graph model's items are frozen with them. Its tables are emptied, of items too: from frozen items, their table
-        and the interactions, that of users could be solved for. A tower stays in the model as it is.
+        A graph model's item vectors are frozen too, and both of its tables are set to zero: whoever has the frozen
+        items, the item table and the interactions could solve for the user table. A tower stays in the model as it is.
+
+        Returns:
+            The frozen vectors, ``[n_users, d]``.
 
         Raises:
-            UnsupportedModelError: the model serves its table, or cannot take vectors back.
+            UnsupportedModelError: the model serves its table, or has no place for frozen vectors.
         """
         name = type(self.model).__name__
         if "released" not in self.targets:
@@ -115,13 +118,13 @@ class UserEmbeddingView:
 
     @torch.no_grad()
     def write(self, values: Tensor, users: Tensor | None = None) -> None:
-        """Sets the table of users and forgets what the model had cached.
+        """Sets the users' table and clears the model's caches.
 
-        Where there is no table, the users' served vectors are set and frozen.
+        If the model has no table, the users' served vectors are set and frozen.
 
         Args:
             values: ``[n, d']``.
-            users: ids ``[n]``; all users where ``None``.
+            users: ids ``[n]``; ``None`` means all users.
         """
         tables, ids = self.tables(), self._ids(users)
         for table, part in zip(tables, values.split([t.shape[1] for t in tables], dim=1), strict=True):
@@ -129,24 +132,27 @@ class UserEmbeddingView:
         self.clear_caches()
 
     def clear_caches(self) -> None:
-        """Forgets results of earlier scoring, which RecBole also saves in checkpoints."""
+        """Deletes results of earlier scoring. RecBole saves them in checkpoints too."""
         for name in self.caches:
             setattr(self.model, name, None)
 
     def logits(self, users: Tensor, items: Tensor) -> Tensor:
-        """Differentiable scores ``[n]`` of pairs, to be read through a sigmoid (RAID, eq. 5)."""
+        r"""The scores :math:`s_{ui}` of ``n`` pairs, differentiable, ``[n]``.
+
+        :math:`\sigma(s_{ui})` is the probability of an interaction (RAID, eq. 5).
+        """
         pairs = {self.model.USER_ID: users, self.model.ITEM_ID: items}
         return self.model.predict(pairs)  # type: ignore[no-any-return]
 
     def scores(self, vectors: Tensor) -> Tensor:
-        """The logits ``[n, n_items]`` that the model gives to users with the served vectors ``[n, d]``."""
+        """The scores ``[n, n_items]`` of all items for users with the served vectors ``[n, d]``."""
         return vectors @ self._items().t()
 
     @contextmanager
     def shared_forward(self) -> Iterator[None]:
-        """Inside, a model that computes all users at once does so once, for recommendation and defense alike.
+        """Inside, the methods in :attr:`shared` run once: the recommendation loss and the defense share the result.
 
-        Holds for one step: parameters must not change inside.
+        Use it for one step: parameters must not change inside.
         """
         names = [name for name in self.shared if hasattr(self.model, name)]
         for name in names:
@@ -158,7 +164,7 @@ class UserEmbeddingView:
                 delattr(self.model, name)
 
     def _freeze(self) -> None:
-        """What else of the model stands still, or goes, when its users are released."""
+        """Freezes or empties the other parts of the model that :meth:`release` names."""
 
     def _items(self) -> Tensor:
         items: Tensor = self.model.item_embedding.weight
@@ -172,15 +178,15 @@ _VIEWS: dict[type, type[UserEmbeddingView]] = {}
 
 
 def register_view(model: type, view: type[UserEmbeddingView], *, replace: bool = False) -> None:
-    """Gives a model a view; every attack and defense then works on it.
+    """Gives a model class a view. Every attack and every defense then works on the model.
 
     Args:
-        model: the model class, of RecBole or of anybody else. Subclasses are covered.
+        model: a model class of RecBole or of any package. The view covers its subclasses too.
         view: a subclass of :class:`UserEmbeddingView`.
-        replace: whether it may take the place of another view of the same class.
+        replace: whether ``view`` may replace the view that the class has already.
 
     Raises:
-        ConfigValueError: no classes of these kinds, or the class has a view already.
+        ConfigValueError: ``model`` is no model class, ``view`` is no view class, or the model class has a view already.
     """
     if not (isinstance(model, type) and issubclass(model, nn.Module)):
         raise ConfigValueError(f"{model!r} is no model class. Register the class, such as BPR, not its name.")
@@ -196,15 +202,15 @@ def register_view(model: type, view: type[UserEmbeddingView], *, replace: bool =
 
 
 def registered_views() -> list[str]:
-    """Names of the models that have a view."""
+    """The names of the model classes that have a view, sorted."""
     return sorted(model.__name__ for model in _VIEWS)
 
 
 def view_class(model_class: type) -> type[UserEmbeddingView]:
-    """The view registered for a model class, or for the nearest base class.
+    """The view that is registered for a model class or for its nearest base class.
 
     Raises:
-        UnsupportedModelError: there is none.
+        UnsupportedModelError: no view is registered for any of them.
     """
     load_plugins()
     for base in model_class.__mro__:

@@ -13,7 +13,7 @@ _FIELDS = ("gender", "age", "country")
 
 class _LFM1B(Converter):
     def events(self, rows: Rows) -> Events:
-        """One play a row."""
+        """Each row is one play."""
         artists = rows.texts["artist_id"]
         numbers = {"plays": np.ones(len(artists)), "timestamp": rows.numbers["timestamp"]}
         return Events(rows.texts["user_id"], artists, numbers)
