@@ -14,18 +14,31 @@ from recbole_aia.trainer.chance import discrepancy_settings
 if TYPE_CHECKING:
     from recbole_aia.trainer.calibrated import CalibratedTrainer
 
-_PULLS = 50  # pulls of a tower in an epoch, about
-_PULL_USERS = 512  # users drawn for a pull, where there are more than twice as many
-_PULLS_A_DRAW = 20  # pulls after which other users are drawn
-_TINY = 1e-12  # keeps the ratio of two gradients finite where one is zero
+_PULLS = 50  # about how often a tower is pulled in an epoch
+_PULL_USERS = 512  # users in a pull; all users, if there are at most twice as many
+_PULLS_A_DRAW = 20  # pulls with the same users, before others are drawn
+_TINY = 1e-12  # keeps the ratio of two gradients' lengths finite if one length is zero
 
 
 class TowerPull:
-    """Adds to a tower's gradient that of the statistics: on average as long as its own, and shorter near chance.
+    r"""Adds the gradient of the statistics to a tower's gradient, scaled to the same length and shorter near chance.
 
-    The statistics are those of users drawn now and then, measured anew when the tower has outgrown them. Their gradient
-    is scaled to the length of that of the recommendation loss, times their root mean square, which is 1 under permuted
-    labels, where that is less than 1.
+    Every m-th step is a pull and adds
+
+    .. math:: m \cdot \min(1, s) \, \frac{\lVert g_R \rVert}{\lVert \nabla s \rVert} \, \nabla s
+
+    to the gradient :math:`g_R` of the recommendation loss. Here :math:`s` is the root mean square of the statistics,
+    which is about 1 for permuted labels. The factor m makes up for the steps without a pull.
+
+    The statistics are those of a random draw of users. They are estimated anew with every draw, and when the tower's
+    vectors have changed so much that they no longer fit.
+
+    Args:
+        trainer: the trainer, whose labelled users are drawn.
+        n_steps: number of training steps in an epoch.
+
+    Source:
+        Ours.
     """
 
     def __init__(self, trainer: CalibratedTrainer, n_steps: int) -> None:
@@ -36,7 +49,11 @@ class TowerPull:
         self.generator = torch.Generator().manual_seed(int(trainer.config["seed"]))
 
     def __call__(self, recommendation: Tensor) -> Tensor:
-        """The statistics' root mean square, a scalar with that gradient; 0 in steps without a pull."""
+        """A scalar with the value s and the gradient of the class docstring; 0 in steps without a pull.
+
+        Args:
+            recommendation: the recommendation loss of the step, a scalar.
+        """
         self.step += 1
         if self.step % self.every:
             return torch.zeros_like(recommendation)
@@ -44,7 +61,7 @@ class TowerPull:
             self._draw()
         parameters, served = self.trainer.view.tower(), self.trainer.view.served
         embeddings = served(self.users)
-        # A unit that was silent for nearly all users can wake within a few steps.
+        # Within a few steps a unit that was zero for nearly all users can become active, and its scale changes.
         if not self.discrepancy.fits(embeddings):
             self._measure(embeddings.detach())
         size = self.discrepancy(embeddings).square().mean().sqrt()
@@ -60,7 +77,7 @@ class TowerPull:
         trainer, labels, users = self.trainer, self.trainer.labels.labels, self.known
         if len(users) > 2 * _PULL_USERS:
             order = users[torch.randperm(len(users), generator=self.generator)]
-            # Two users of each class first, so that every draw can be judged.
+            # Two users of each class come first, because a class with fewer has no statistic.
             first = [order[labels[order, a] == k][:2] for a, k in self.classes]
             users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
         self.users, self.labels = users.to(trainer.device), labels[users].to(trainer.device)
