@@ -1,10 +1,11 @@
-"""What protecting the users of a finished model leaves and costs: ``protect`` on arrays, without interactions.
+"""What ``protect`` leaves to attackers and costs in quality, for the users of a finished model.
 
     python -m benchmarks.finished --models BPR NeuMF LightGCN
 
-Trains the undefended twin or finds it in ``saved/``, protects its users in the two seconds that
-:func:`recbole_aia.protect` takes by default (or in ``--max_steps``), attacks them and evaluates the model with them.
-One JSON line for each run, and a table: the worst case of each attribute with its attacker, and NDCG@10 on test items.
+Trains the undefended twin or finds it in ``saved/``. Protects its users with :func:`recbole_aia.protect`, which takes
+about two seconds by default, or ``--max_steps``. Then attacks the protected users and evaluates the model with them.
+Prints one JSON line for each run, and a table with each attribute's worst case and its attacker, and with NDCG@10 on
+test items.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def line(model: str, attributes: str, seed: int, arguments: argparse.Namespace) -> str:
-    """Protects, attacks and evaluates the users of one model; a line of the table."""
+    """Protects, attacks and evaluates the users of one model; returns a line of the table."""
     trained = Trained(model, arguments.dataset, attributes, seed, arguments.rest)
     started = time.perf_counter()
     users = torch.from_numpy(protect(trained.users.numpy(), trained.labels, max_steps=arguments.max_steps))

@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 def refuse_misspelt_options(given: Mapping[str, Any], options: Sequence[str]) -> None:
     """Refuses keys that are almost an option of the command.
 
-    A misspelt ``--fail_above`` would let every leak pass, and a misspelt ``--users`` would hide attributes of all users.
+    A misspelt ``--fail_above`` would let every leak pass. A misspelt ``--users`` would be a request of all users.
 
     Args:
         given: the parsed ``--key=value`` arguments.

@@ -1,4 +1,4 @@
-"""The base of a ledger: the checkpoint that requests start from, and the requests as its dataset numbers users."""
+"""The base of a ledger: brings back the checkpoint from which requests start, and finds their users in its dataset."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ from recbole_aia.trainer import Unlearner, unlearners
 from recbole_aia.unlearning.ledger import FILE, Ledger
 from recbole_aia.unlearning.requests import Request
 
-# Besides the keys of defenses, what of the base's configuration belongs to its own run.
+# Keys that belong to the run that trained the base; the protected model does not take them over.
 _PARTICULAR = {"stage", "preset", "output_dir"}
 
 
 def base_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
-    """The base checkpoint of a ledger, read, and found to be what it was."""
+    """Reads the base checkpoint of a ledger and checks that it has not changed.
+
+    Raises:
+        CheckpointError: the checkpoint has changed, or cannot be read.
+    """
     ledger.check_base(folder / ledger.base)
     return read_state(folder / ledger.base)
 
@@ -32,7 +36,21 @@ def base_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
 def base_model(
     ledger: Ledger, folder: Path, state: Mapping[str, Any], attributes: Mapping[str, Any]
 ) -> tuple[LoadedRun, Unlearner]:
-    """The base of a ledger brought back, and the trainer of its model, configured for ``attributes``."""
+    """Brings back the base of a ledger.
+
+    Args:
+        ledger: the ledger.
+        folder: the ledger's folder.
+        state: the base checkpoint, as :func:`base_state` reads it.
+        attributes: the attributes to configure, with their specifications.
+
+    Returns:
+        The run of the base, and the trainer of its model, which serves the requests.
+
+    Raises:
+        ConfigValueError: the ledger's defense does not unlearn, or a setting is not allowed.
+        AttributeDataError: the dataset's files have changed.
+    """
     unlearner, base = _unlearner(ledger), folder / ledger.base
     config = _config(ledger, state, base, attributes)
     if ledger.data:
@@ -42,7 +60,7 @@ def base_model(
 
 
 def served_requests(ledger: Ledger, dataset: Any) -> list[Request]:
-    """The requests of a ledger by the internal ids of a dataset.
+    """The requests of a ledger, with RecBole's internal ids in place of users' names.
 
     Raises:
         ConfigValueError: a request names somebody who is no user of the data.
@@ -61,7 +79,7 @@ def served_requests(ledger: Ledger, dataset: Any) -> list[Request]:
 
 
 def _config(ledger: Ledger, state: Mapping[str, Any], base: Path, names: Mapping[str, Any]) -> AIAConfig:
-    """The base's configuration, with the ledger's defense and its defaults in place of those of the base's."""
+    """The base's configuration with the ledger's defense; no key of the base's own defense stays."""
     argv = [*ledger.arguments, f"--defense={ledger.defense}", "--stage=post"]
     argv += [f"--attributes={json.dumps(names)}"] if names else []
     return saved_config(state, base, argv=argv, without=_PARTICULAR | defense_keys().keys())
@@ -71,7 +89,7 @@ def _unlearner(ledger: Ledger) -> type[Unlearner]:
     """The class of the ledger's defense.
 
     Raises:
-        ConfigValueError: there is none that unlearns, or it cannot serve another request.
+        ConfigValueError: the defense does not exist or does not unlearn, or it cannot serve another request.
     """
     stages, offered = defenses().get(ledger.defense), unlearners()
     if stages is not None and ledger.defense not in offered:

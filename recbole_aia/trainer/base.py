@@ -178,6 +178,11 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
                 self._save_checkpoint(self.epochs - 1, verbose=verbose)
         return self.best_valid_score, self.best_valid_result
 
+    def labeled_users(self) -> tuple[Tensor, Tensor]:
+        """The users with at least one label, ``[n]``, and their labels, ``[n, A]``."""
+        users = (self.labels.labels >= 0).any(1).nonzero().squeeze(1)
+        return users.to(self.device), self.labels.labels[users].to(self.device)
+
     def _check_resumed(self, undefended: int) -> None:
         """Raises if another defense, or none, trained the resumed checkpoint beyond the ``undefended`` epochs."""
         file, defense = self._resumed or ("", self.defense)

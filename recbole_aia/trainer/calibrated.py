@@ -121,11 +121,6 @@ class CalibratedTrainer(DefenseTrainer):
         after = f" -> {outcome.after:.2f}" if judged else ""
         self.logger.info(f"calibrated: largest statistic {outcome.before:.1f}{after}, {outcome.steps} steps")
 
-    def labeled_users(self) -> tuple[Tensor, Tensor]:
-        """The users with at least one label, ``[n]``, and their labels, ``[n, A]``."""
-        users = (self.labels.labels >= 0).any(1).nonzero().squeeze(1)
-        return users.to(self.device), self.labels.labels[users].to(self.device)
-
     def discrepancy(self, embeddings: Tensor, last: bool) -> ClassDiscrepancy:
         """The statistics of the labelled users at ``embeddings [n, d]``; finer if this is the ``last`` alignment."""
         settings = discrepancy_settings(self.config)

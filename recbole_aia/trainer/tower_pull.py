@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import ClassDiscrepancy, gradient_length
+from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.chance import discrepancy_settings
-
-if TYPE_CHECKING:
-    from recbole_aia.trainer.calibrated import CalibratedTrainer
 
 _PULLS = 50  # about how often a tower is pulled in an epoch
 _PULL_USERS = 512  # users in a pull; all users, if there are at most twice as many
@@ -41,7 +37,7 @@ class TowerPull:
         Ours.
     """
 
-    def __init__(self, trainer: CalibratedTrainer, n_steps: int) -> None:
+    def __init__(self, trainer: DefenseTrainer, n_steps: int) -> None:
         self.trainer, self.every, self.step = trainer, max(1, n_steps // _PULLS), 0
         self.known = trainer.labeled_users()[0].cpu()
         columns = enumerate(trainer.labels.labels[self.known].t())
