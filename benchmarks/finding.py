@@ -1,4 +1,4 @@
-"""Why a defense has to stop at chance: the figures and numbers of the page on the finding, from an undefended BPR.
+"""Why a defense has to stop at chance: the figures and numbers of docs/finding.md, from an undefended BPR.
 
     python -m benchmarks.finding --out docs/figures
 
@@ -23,8 +23,8 @@ from torch import Tensor
 
 from recbole_aia import AIAConfig, AttributeInferenceEvaluator
 from recbole_aia.data import create_dataset, load_labels
-from recbole_aia.losses import ClassDiscrepancy, aligned
-from recbole_aia.losses.transport import _map, _moments
+from recbole_aia.losses import ClassDiscrepancy, align_vectors
+from recbole_aia.losses.calibrated.transport import mean_and_covariance, transport_map
 from recbole_aia.trainer import undefended_twin
 
 ATTACKERS = ("logistic", "quadratic", "random_forest")
@@ -60,7 +60,7 @@ def main() -> None:
     say("held out", **sides)
     descent: dict[int, Attack] = {}
     for steps in STEPS:
-        where, outcome = aligned(users, discrepancy, steps)
+        where, outcome = align_vectors(users, discrepancy, steps)
         attack = descent[outcome.steps] = Attack(where, labels)
         say("descent", steps=outcome.steps, auc=attack.auc, floor=attack.floor,
             largest_statistic=largest(discrepancy, where), moved=moved(users, where))  # fmt: skip
@@ -111,13 +111,13 @@ class Attack:
 
 def matched(users: Tensor, labels: Tensor, *, covariances: bool) -> Tensor:
     """Users ``[n, d]`` whose classes have exactly the mean of all users, and with ``covariances`` their covariance."""
-    mean, covariance = _moments(users)
+    mean, covariance = mean_and_covariance(users)
     result = users.clone()
     for k in labels.unique():
-        own, spread = _moments(users[labels == k])
+        own, spread = mean_and_covariance(users[labels == k])
         centered = users[labels == k] - own.to(users)
         result[labels == k] = mean.to(users) + (
-            centered @ _map(spread, covariance).to(users) if covariances else centered
+            centered @ transport_map(spread, covariance).to(users) if covariances else centered
         )
     return result
 

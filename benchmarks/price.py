@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.trained import Trained
-from recbole_aia.losses import ClassDiscrepancy, aligned, steps_for
+from recbole_aia.losses import ClassDiscrepancy, align_vectors, steps_for
 
 STATES = ("undefended", "aligned", "classes told again", "moved at random")
 
@@ -55,7 +55,7 @@ def _quality(model: str, seed: int, arguments: argparse.Namespace) -> dict[str, 
     labels = torch.stack([torch.as_tensor(column) for column in trained.labels.values()], dim=1)
     users = trained.users
     steps = steps_for(users.shape[1], trained.config["calibrated_steps"])
-    moved, outcome = aligned(users, ClassDiscrepancy(users, labels, exact_users=arguments.exact_users), steps)
+    moved, outcome = align_vectors(users, ClassDiscrepancy(users, labels, exact_users=arguments.exact_users), steps)
     order = torch.randperm(len(users), generator=torch.Generator().manual_seed(seed))
     states = (users, moved, moved + _class_means(users - moved, labels), users + (moved - users)[order])
     found = {name: mean(trained.ndcg(where)) for name, where in zip(STATES, states, strict=True)}

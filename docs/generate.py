@@ -1,14 +1,72 @@
-"""Writes the property files of ``properties/`` from the declarations of keys: ``python docs/generate.py``."""
+"""Writes what is made from declarations: ``properties/`` and the reference of keys, defenses and attackers.
+
+python docs/generate.py
+"""
 
 from __future__ import annotations
 
-from recbole_aia.config.properties import properties_dir, property_files
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole_aia.config.keys import Key
+from recbole_aia.config.properties import first_line, presets, properties_dir, property_files
+from recbole_aia.config.registry import common_keys, defenses, keys_of
+from recbole_aia.config.text import to_yaml_line
+from recbole_aia.evaluator import registered_attackers
+from recbole_aia.evaluator.presets import PRESETS
+from recbole_aia.model import registered_views
+
+_REFERENCE = Path(__file__).parent / "reference.md"
+_STAGES = {"in": "During training", "post": "After training"}
+
+
+def reference() -> str:
+    """The page of all keys, defenses, attackers, protocols and models."""
+    return "\n".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield "# Reference of keys, defenses and attackers"
+    yield ""
+    yield "`docs/generate.py` writes this page from the declarations in the code; `recbole-aia run --help` prints the same keys."
+    yield "Every key can be given as `--key=value` or in a YAML file. `~` is YAML's null."
+    for heading, keys in common_keys().items():
+        yield from _table(f"## {heading}", keys)
+    yield from ("", "## Defenses", "", "A defense reads the keys of every run and its own. Its first stage is its default.")
+    for name, stages in defenses().items():
+        yield from ("", f"### {name}", "", first_line(next(iter(stages.values()))))
+        for stage, each in stages.items():
+            if keys_of(each):
+                yield from _table(f"{_STAGES[stage]} (`--stage={stage}`):", keys_of(each))
+        for preset, values in presets(name).items():
+            pairs = ", ".join(f"`{to_yaml_line(key, value)}`" for key, value in values.items())
+            yield from ("", f"`--preset={preset}`: {pairs}.")
+    yield from ("", "## Attackers", "", "| name | what it is |", "| --- | --- |")
+    yield from (f"| `{name}` | {_cell(first_line(each))} |" for name, each in registered_attackers().items())
+    yield from ("", "## Protocols", "", "| `protocol` | folds | repeats | attackers |", "| --- | --- | --- | --- |")
+    for name, preset in PRESETS.items():
+        yield f"| `{name}` | {preset.attack_folds} | {preset.attack_repeats} | {', '.join(preset.attackers)} |"
+    yield from ("", "## Models with a view", "", ", ".join(registered_views()) + ".", "")
+
+
+def _table(heading: str, keys: Mapping[str, Key]) -> Iterator[str]:
+    yield from ("", heading, "", "| key | type | default | meaning |", "| --- | --- | --- | --- |")
+    for name, key in keys.items():
+        default = to_yaml_line("", key.default).removeprefix(": ")
+        yield f"| `{name}` | {_cell(key.kind)} | `{default}` | {_cell(key.text)} |"
+
+
+def _cell(text: Any) -> str:
+    """A text that ends no cell, and that Markdown does not read as a tag."""
+    return str(text).replace("|", "\\|").replace("<", "&lt;").replace("``", "`")
 
 
 def main() -> None:
     """Writes every file that is made from declarations."""
     for name, text in property_files().items():
         (properties_dir() / f"{name}.yaml").write_text(text, encoding="utf-8")
+    _REFERENCE.write_text(reference(), encoding="utf-8")
 
 
 if __name__ == "__main__":

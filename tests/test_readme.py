@@ -13,12 +13,16 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL) for line in block.splitlines()]
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=["in a RecBole project", "on arrays", "own model"])
+@pytest.mark.parametrize("code", PYTHON, ids=["in a RecBole project", "on arrays"])
 def test_its_python_runs_as_printed(code, capsys, monkeypatch):
     monkeypatch.setattr(views, "_VIEWS", dict(views._VIEWS))
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
     if "print" in code:
         assert capsys.readouterr().out
+
+
+def test_its_model_is_moved_to_the_device_of_the_configuration():
+    assert 'model = BPR(config, train_data.dataset).to(config["device"])' in PYTHON[0].splitlines()
 
 
 def test_it_has_two_commands_of_one_line_each_complete_on_a_fresh_machine():

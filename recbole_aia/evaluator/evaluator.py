@@ -141,7 +141,7 @@ def checked_embeddings(embeddings: Any) -> FloatArray:
     if len(bad):
         raise AttributeDataError(
             f"the embeddings of {len(bad)} of {len(points)} users are not finite (first: row "
-            f"{bad[0]}). Training has probably diverged: lower the learning rate, or drop them."
+            f"{bad[0]}). Drop these users or mend their vectors; a training that has diverged gives such ones."
         )
     return points
 

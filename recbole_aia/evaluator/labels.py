@@ -50,7 +50,13 @@ def label_columns(labels: Any) -> dict[str, Any]:
 
 
 def encode_labels(
-    name: str, labels: Any, n_users: int, folds: int, class_names: Sequence[str] | None = None
+    name: str,
+    labels: Any,
+    n_users: int,
+    folds: int,
+    class_names: Sequence[str] | None = None,
+    *,
+    advice: str = "Merge classes, add labels, or set a smaller attack_folds.",
 ) -> AttackedAttribute:
     """Finds the classes of one attribute and the users that can be attacked.
 
@@ -60,6 +66,7 @@ def encode_labels(
         n_users: rows of the embeddings.
         folds: smallest class that can be attacked.
         class_names: names of the classes ``0..K-1``; found in the labels where absent.
+        advice: what the caller's user can do where there are too few classes.
 
     Raises:
         TooFewUsersError: fewer than two classes of a usable size.
@@ -73,7 +80,7 @@ def encode_labels(
     counts = np.bincount(codes, minlength=len(names))
     usable = counts >= folds
     if usable.sum() < 2:
-        raise TooFewUsersError(_too_few(name, names, counts, folds, n_users - len(codes)))
+        raise TooFewUsersError(f"{_too_few(name, names, counts, folds, n_users - len(codes))} {advice}")
     attacked = usable[codes]
     renumbered = np.cumsum(usable) - 1
     return AttackedAttribute(
@@ -131,6 +138,5 @@ def _too_few(name: str, names: list[str], counts: IntArray, folds: int, missing:
     shown = ", ".join(f"{label}: {count}" for count, label in largest) or "no label at all"
     return (
         f"attribute '{name}' has {int((counts >= folds).sum())} of {len(names)} classes with at "
-        f"least {folds} users (largest: {shown}; {missing} users without a label); an attack needs two. "
-        "Merge classes (bins), add labels, or set a smaller attack_folds."
+        f"least {folds} users (largest: {shown}; {missing} users without a label); an attack needs two."
     )

@@ -87,7 +87,7 @@ def shadow_attack(
     columns = np.stack([*labels.values()], axis=1)
     rows, worst = [], {}
     for name, column in labels.items():
-        attribute = encode_labels(name, column, len(embeddings), _FEWEST)
+        attribute = encode_labels(name, column, len(embeddings), _FEWEST, advice="Merge classes, or add labels.")
         fold_of = assign_folds(attribute, _HALVES, repeats, task_seed(seed, "shadow"))
         said = _attack(embeddings, defended, columns, attribute, fold_of, protect, attackers, seed)
         own_rows, draws = [], []

@@ -21,9 +21,11 @@ class AttackHook:
     repeated, which keeps an attack short.
 
     Example:
-        >>> trainer = RAIDTrainer(config, model)
-        >>> trainer.after_epoch = AttackHook(trainer, load_labels(config, train_data.dataset), every=5)
-        >>> trainer.fit(train_data, valid_data)
+        .. code-block:: python
+
+            trainer = CalibratedTrainer(config, model)
+            trainer.after_epoch = AttackHook(trainer, load_labels(config, train_data.dataset), every=5)
+            trainer.fit(train_data, valid_data)
 
     Args:
         trainer: a trainer of ours.

@@ -10,7 +10,7 @@ import torch
 from recbole_aia.config.types import FloatArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
-from recbole_aia.losses import EXACT_USERS, FEW_USERS, aligned, steps_for, transport
+from recbole_aia.losses import EXACT_USERS, FEW_USERS, align_vectors, steps_for, transport
 from recbole_aia.trainer.chance import statistics
 
 _STEPS = 100  # steps of the descent for up to FEW_USERS users
@@ -28,7 +28,13 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     (:func:`~recbole_aia.losses.transport`).
 
     Example:
-        >>> protected = protect(embeddings, {"gender": gender, "age": age})
+        >>> import numpy as np
+        >>> from recbole_aia import protect
+        >>> rng = np.random.default_rng(0)
+        >>> gender = rng.integers(0, 2, 100)
+        >>> embeddings = rng.normal(size=(100, 8)) + gender[:, None]
+        >>> protect(embeddings, {"gender": gender}).shape
+        (100, 8)
 
     Args:
         embeddings: ``[n_users, d]``, finite numbers.
@@ -60,8 +66,13 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
         raise AttributeDataError("there are no labels. Give at least one attribute to hide.")
     codes = np.full((len(points), len(columns)), -1)
     for a, (name, column) in enumerate(columns.items()):
-        attribute = encode_labels(name, column, len(points), folds=1)
+        advice = "Give labels of two classes, or leave it out of labels: there is nothing to hide."
+        attribute = encode_labels(name, column, len(points), folds=1, advice=advice)
         codes[attribute.users, a] = attribute.codes
+    if not np.ptp(points, axis=0).any():
+        raise AttributeDataError(
+            f"the embeddings of all {len(points)} users are the same vector. Give embeddings that differ between users."
+        )
     users, known = torch.from_numpy(points), torch.from_numpy(codes)
     # The alignment runs in single precision around the mean. Only the moves are added back, in double precision, so
     # that users who do not move stay exactly the same.
@@ -74,7 +85,7 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     if max_steps is None:
         few = len(users) <= FEW_USERS
         max_steps = steps_for(users.shape[1], _STEPS if few else max(_LEAST_STEPS, _STEP_USERS // len(users)))
-    moved = aligned(start, discrepancy, max_steps, silent, judged=False)[0]
+    moved = align_vectors(start, discrepancy, max_steps, silent, judged=False)[0]
     protected = (users + (moved - near).double()).numpy()
     given = np.asarray(embeddings).dtype
     return protected.astype(given if np.issubdtype(given, np.floating) else np.float64)

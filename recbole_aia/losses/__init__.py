@@ -1,20 +1,36 @@
 """Losses of the defenses: pure tensor functions on embeddings and labels."""
 
-from .alignment import Alignment, Movable, align, aligned, steps_for
-from .attribute_unlearning import distribution_to_distribution, rank_margin, user_to_user
-from .barycenter import (
+from recbole_aia.losses.attrcloak import (
+    ClassDivergence,
+    CovarianceMethod,
+    gaussian_kl,
+    gradient_length,
+    ledoit_wolf_shrinkage,
+    min_norm_weight,
+)
+from recbole_aia.losses.calibrated import (
+    EXACT_USERS,
+    FEW_USERS,
+    Alignment,
+    ClassDiscrepancy,
+    Movable,
+    align,
+    align_vectors,
+    steps_for,
+    transport,
+)
+from recbole_aia.losses.mechanisms import analytic_gaussian_scale, clip_rows, laplace_scale
+from recbole_aia.losses.pairs import distribution_to_distribution, rank_margin, user_to_user
+from recbole_aia.losses.raid import (
     Barycenter,
+    Coupling,
+    CouplingMethod,
     barycenter_weights,
+    defensive_loss,
     dual_objective,
     penalized_barycenter,
+    solve_coupling,
 )
-from .coupling import Coupling, CouplingMethod, solve_coupling
-from .defensive import defensive_loss
-from .discrepancy import EXACT_USERS, FEW_USERS, ClassDiscrepancy
-from .gaussian import ClassDivergence, CovarianceMethod, gaussian_kl, ledoit_wolf_shrinkage
-from .mechanisms import analytic_gaussian_scale, clip_rows, laplace_scale
-from .transport import transport
-from .weighting import gradient_length, min_norm_weight
 
 __all__ = [
     "EXACT_USERS",
@@ -28,7 +44,7 @@ __all__ = [
     "CovarianceMethod",
     "Movable",
     "align",
-    "aligned",
+    "align_vectors",
     "analytic_gaussian_scale",
     "barycenter_weights",
     "clip_rows",

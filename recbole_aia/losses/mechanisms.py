@@ -1,4 +1,4 @@
-"""Noise with a guarantee: clipping, and the scales of the Gaussian and the Laplace mechanism."""
+"""Differential privacy: clipping, and how much Gaussian or Laplace noise a guarantee takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-_STEPS = 200  # halvings of an interval: more than the digits of a double
+_STEPS = 200  # halvings of an interval; 53 exhaust the digits of a double, and more cost nothing
 
 
 def analytic_gaussian_scale(epsilon: float, delta: float, sensitivity: float = 1.0) -> float:
@@ -19,12 +19,12 @@ def analytic_gaussian_scale(epsilon: float, delta: float, sensitivity: float = 1
         - e^\epsilon\, \Phi\Bigl(-\frac{\Delta}{2\sigma} - \frac{\epsilon\sigma}{\Delta}\Bigr) \le \delta
 
     Args:
-        epsilon: > 0, of any size; the textbook's :math:`\sqrt{2 \ln(1.25/\delta)}\,\Delta/\epsilon` holds below 1 only.
+        epsilon: > 0, of any size. The textbook's :math:`\sqrt{2 \ln(1.25/\delta)}\,\Delta/\epsilon` holds only below 1.
         delta: in (0, 1).
         sensitivity: :math:`\Delta`, the largest L2 distance between neighbors, >= 0.
 
     Returns:
-        :math:`\sigma`, rounded up to where the inequality holds.
+        :math:`\sigma`, rounded up such that the inequality holds.
 
     Raises:
         ValueError: an argument outside its range.
@@ -48,11 +48,11 @@ def analytic_gaussian_scale(epsilon: float, delta: float, sensitivity: float = 1
 
 
 def _gaussian_delta(sigma: float, epsilon: float) -> float:
-    """The delta of noise ``sigma`` at sensitivity 1; 1 without noise."""
+    """The least delta that noise ``sigma`` gives at sensitivity 1: the left side of the inequality; 1 without noise."""
     if sigma == 0:
         return 1.0
     shift, slope = 1 / (2 * sigma), epsilon * sigma
-    # e^epsilon overflows, and its product with the tail does not.
+    # e^epsilon alone would overflow; its product with the tail, taken in logarithms, does not.
     tail = _log_normal_cdf(-shift - slope)
     return _normal_cdf(shift - slope) - math.exp(min(epsilon + tail, 0.0))
 
@@ -83,14 +83,17 @@ def laplace_scale(epsilon: float, sensitivity: float) -> float:
 
 
 def clip_rows(embeddings: Tensor, bound: float, order: int = 2) -> Tensor:
-    """Rows shortened to a norm of at most ``bound``, directions kept, ``[n, d]``.
+    r"""Rows shortened to a norm of at most ``bound``: :math:`y \min(1, b / \lVert y \rVert)`, ``[n, d]``.
 
-    Two rows are then at most ``2 * bound`` apart in that norm, the sensitivity of releasing one.
+    Two rows are then at most ``2 * bound`` apart in that norm, which is the sensitivity of releasing one of them.
 
     Args:
         embeddings: ``[n, d]``.
         bound: > 0.
-        order: of the norm: 2, or 1.
+        order: of the norm, 2 or 1.
+
+    Source:
+        Abadi et al. (2016), algorithm 1, there of gradients.
     """
     norms = torch.linalg.vector_norm(embeddings, ord=order, dim=1, keepdim=True)
     clipped: Tensor = embeddings * (bound / norms.clamp_min(bound))

@@ -30,8 +30,10 @@ class AttrCloakUnlearner(Unlearner):
     recommendation loss on interactions (data-dependent), or the squared distance that users have moved (data-free).
 
     Example:
-        >>> AttrCloakUnlearner(config, model).unlearn(train_data)  # with interactions
-        >>> AttrCloakUnlearner(config, model).unlearn()  # without
+        .. code-block:: python
+
+            AttrCloakUnlearner(config, model).unlearn(train_data)  # with interactions
+            AttrCloakUnlearner(config, model).unlearn()  # without
 
     Source:
         AttrCloak, algorithm 1.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recbole_aia.config.keys import Choice, Count, Key
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, aligned, steps_for
+from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, align_vectors, steps_for
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.chance import discrepancy_settings, statistics
@@ -255,7 +255,7 @@ def move(target: Target, discrepancy: ClassDiscrepancy, steps: int, judged: bool
     # RecBole's fit leaves torch's anomaly detection on, which records a stack trace of every operation.
     with torch.autograd.set_detect_anomaly(False):
         if isinstance(target, (VectorTarget, GraphTarget)):
-            embeddings, outcome = aligned(target.embeddings(), discrepancy, steps, judged=judged)
+            embeddings, outcome = align_vectors(target.embeddings(), discrepancy, steps, judged=judged)
             target.place(embeddings)
             if judged and isinstance(target, GraphTarget):
                 outcome = outcome._replace(after=float(discrepancy(target.embeddings().detach()).abs().max()))

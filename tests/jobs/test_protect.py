@@ -1,9 +1,12 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from recbole_aia import protect
+from recbole_aia.config.registry import known_keys
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import ClassDiscrepancy
 
@@ -62,12 +65,35 @@ def test_many_users_are_transported_first(leaking, monkeypatch):
         (np.eye(10), ["a"] * 10, "class"),
         (np.eye(10), ["a"] * 9 + ["b"], "two users outside"),
         (np.eye(10), {}, "no labels"),
-        (np.ones((10, 2)), ["a", "b"] * 5, "same place"),
+        (np.ones((10, 2)), ["a", "b"] * 5, "same vector"),
     ],
 )
 def test_what_cannot_be_protected_is_refused(embeddings, labels, words):
     with pytest.raises(AttributeDataError, match=words):
         protect(embeddings, labels)
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels"),
+    [
+        (np.eye(10), {"group": ["a"] * 10}),
+        (np.eye(10), {"group": [None] * 10}),
+        (np.eye(10), {"group": ["a"] * 9 + ["b"]}),
+        (np.eye(10), {"group": range(10)}),
+        (np.eye(10), {"group": ["a", "b"]}),
+        (np.eye(10), {}),
+        (np.eye(10)[:0], {"group": []}),
+        (np.ones((10, 2)), {"group": ["a", "b"] * 5}),
+        (np.full((10, 2), np.nan), {"group": ["a", "b"] * 5}),
+        (["x"], {"group": ["a"]}),
+    ],
+)
+def test_advice_names_no_key_that_protect_does_not_have(embeddings, labels):
+    with pytest.raises(AttributeDataError) as caught:
+        protect(embeddings, labels)
+    words = set(re.findall(r"\w+", str(caught.value)))
+    assert not words & {*known_keys(), "bins"}
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("values", [{"max_steps": -1}, {"seed": 1.5}])

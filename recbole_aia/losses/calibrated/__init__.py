@@ -1,0 +1,17 @@
+"""Calibrated alignment: statistics with a known value under permuted labels, and two ways to bring users there."""
+
+from recbole_aia.losses.calibrated.alignment import Alignment, Movable, align, align_vectors, steps_for
+from recbole_aia.losses.calibrated.discrepancy import EXACT_USERS, FEW_USERS, ClassDiscrepancy
+from recbole_aia.losses.calibrated.transport import transport
+
+__all__ = [
+    "EXACT_USERS",
+    "FEW_USERS",
+    "Alignment",
+    "ClassDiscrepancy",
+    "Movable",
+    "align",
+    "align_vectors",
+    "steps_for",
+    "transport",
+]

@@ -1,0 +1,159 @@
+"""Gradient descent that takes classes of users to where random groups of their sizes stand, and no further."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, nan
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from recbole_aia.losses.calibrated.discrepancy import ClassDiscrepancy
+
+_CHANCE = 0.5  # users are at chance where no statistic is further from 0, in its deviations under permuted labels
+_WIDTH = 64  # up to this many dimensions the steps asked for are enough; beyond, they grow in proportion
+_STRIDE = 0.03  # longest step: its root mean square over all numbers that move, in their standard deviations
+
+
+class Movable(Protocol):
+    """What a descent can move: parameters, and the users' vectors as a function of them."""
+
+    parameters: list[Tensor]
+    """What is changed, in place."""
+
+    def embeddings(self) -> Tensor:
+        """The users' vectors as they are now, ``[n, d]``, differentiable in the parameters."""
+
+    def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
+        """The gradient of each parameter, given ``gradient [n, d]`` of the vectors that :meth:`embeddings` gave."""
+
+    def scales(self) -> Sequence[Tensor | float]:
+        """The unit in which each parameter moves: a number, or one for each of its columns."""
+
+
+class Alignment(NamedTuple):
+    """How a descent went.
+
+    Attributes:
+        before: the largest absolute statistic of :class:`ClassDiscrepancy` at the start.
+        after: the same at the end; not a number where it was not asked for.
+        steps: how many were taken.
+    """
+
+    before: float
+    after: float
+    steps: int
+
+
+@torch.enable_grad()  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
+def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100, judged: bool = True) -> Alignment:
+    r"""Moves users, in place, until the statistics tell no class from a random group of its size.
+
+    .. math:: f = \sum_{s,k} z_{s,k}^2, \qquad
+        \theta \leftarrow \theta - \min\Bigl(\frac{f}{\lVert \nabla f \rVert}, 0.03 \sqrt{p}\Bigr)
+        \frac{\nabla f}{\lVert \nabla f \rVert}
+
+    for p parameters :math:`\theta` in their units. This is Polyak's step, since the least value of f is known to be zero,
+    with a longest step. Statistics below chance are brought back like those above it. All are in the same unit, so none needs a weight.
+
+    Plain descent moves users only as far as the statistics say. L-BFGS and Adam move them further, and forests then
+    read the class from the way that a user has moved.
+
+    Args:
+        target: what moves.
+        discrepancy: the statistics of these users.
+        max_steps: how many steps are taken at most. The descent ends earlier where all statistics are within half a
+            standard deviation.
+        judged: whether to compute the statistics once more after the last step, which ``after`` needs.
+
+    Returns:
+        How the descent went.
+
+    Source:
+        Ours; Polyak (1969) for the step.
+    """
+    units = target.scales()
+    reach = _STRIDE * sum(parameter.numel() for parameter in target.parameters) ** 0.5
+    before, step = None, 0
+    while True:
+        if before is not None and step >= max_steps and not judged:
+            return Alignment(before, nan, step)
+        here = target.embeddings()
+        leaf = here.detach().requires_grad_()
+        scores = discrepancy(leaf)
+        after = float(scores.detach().abs().max())
+        before = after if before is None else before
+        if step >= max_steps or after <= _CHANCE:
+            return Alignment(before, after, step)
+        loss = scores.square().sum()
+        slopes = target.pull_back(here, torch.autograd.grad(loss, leaf)[0])
+        slopes = [slope * unit for slope, unit in zip(slopes, units, strict=True)]
+        square = sum(float(slope.square().sum()) for slope in slopes)
+        if not square:
+            return Alignment(before, after, step)
+        length = min(float(loss.detach()) / square, reach / square**0.5)
+        with torch.no_grad():
+            for parameter, slope, unit in zip(target.parameters, slopes, units, strict=True):
+                parameter.sub_(slope * unit, alpha=length)
+        step += 1
+
+
+def steps_for(width: int, steps: int) -> int:
+    r"""How many steps users of ``width`` dimensions may take: :math:`\lceil s \max(1, d / 64) \rceil` for s steps.
+
+    Users of more dimensions need more steps to come as close to chance.
+    """
+    return ceil(steps * max(1, width / _WIDTH))
+
+
+class Vectors:
+    """Users' own vectors as what moves, but for silent entries.
+
+    A tower's unit that is silent for a user gives exactly zero. A descent that moved such zeros would move them by the
+    user's class, which a forest reads from them alone.
+
+    Args:
+        embeddings: the vectors, ``[n, d]``; they are copied.
+        silent: which entries stay, ``[n, d]``; those that are exactly zero where ``None``.
+    """
+
+    def __init__(self, embeddings: Tensor, silent: Tensor | None = None) -> None:
+        self.parameters = [embeddings.detach().clone()]
+        self._free = self.parameters[0] != 0 if silent is None else ~silent
+
+    def embeddings(self) -> Tensor:
+        """See :meth:`Movable.embeddings`: the vectors themselves."""
+        return self.parameters[0]
+
+    def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
+        """See :meth:`Movable.pull_back`: the gradient itself, zero where entries stay."""
+        return [gradient * self._free]
+
+    def scales(self) -> list[Tensor]:
+        """See :meth:`Movable.scales`: the standard deviation of each dimension."""
+        return [self.parameters[0].std(0)]
+
+
+def align_vectors(
+    embeddings: Tensor,
+    discrepancy: ClassDiscrepancy,
+    max_steps: int = 100,
+    silent: Tensor | None = None,
+    judged: bool = True,
+) -> tuple[Tensor, Alignment]:
+    """Vectors in, vectors out: where :func:`align` takes users, whose own vectors are what moves.
+
+    Args:
+        embeddings: where users are, ``[n, d]``; they are left as they are.
+        discrepancy: the statistics of these users.
+        max_steps: see :func:`align`.
+        silent: entries that stay, ``[n, d]``; those that are exactly zero where ``None``.
+        judged: see :func:`align`.
+
+    Returns:
+        Where users end, ``[n, d]``, and how the descent went.
+    """
+    vectors = Vectors(embeddings, silent)
+    outcome = align(vectors, discrepancy, max_steps, judged)
+    return vectors.parameters[0], outcome

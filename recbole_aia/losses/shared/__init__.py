@@ -1,0 +1,1 @@
+"""What the losses of several methods use: moments of classes, and checks of their inputs."""
