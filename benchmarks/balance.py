@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("rest", nargs="*", help="after --: arguments of every run")
     arguments = parser.parse_args()
     if arguments.model != "BPR" and set(arguments.ways) & set(_GRADIENTS):
-        parser.error("gradients are added to those of a table that is served: only BPR's")
+        parser.error("only BPR serves its table, which the added gradients need: give --ways for another model")
     rows = [measured(arguments.model, way, seed, arguments.rest) for way in arguments.ways for seed in arguments.seeds]
     print("| way | NDCG@10 kept | largest statistic | worst case |\n| --- | --- | --- | --- |")
     for way in arguments.ways:

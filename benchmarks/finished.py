@@ -17,7 +17,7 @@ from itertools import product
 
 import torch
 
-from benchmarks.trained import Trained
+from benchmarks.trained import Twin
 from recbole_aia import AttributeInferenceEvaluator, protect
 
 _ATTACKERS = ["logistic", "random_forest", "xgboost", "mlp"]
@@ -41,13 +41,13 @@ def main() -> None:
 
 def line(model: str, attributes: str, seed: int, arguments: argparse.Namespace) -> str:
     """Protects, attacks and evaluates the users of one model; returns a line of the table."""
-    trained = Trained(model, arguments.dataset, attributes, seed, arguments.rest)
+    twin = Twin(model, arguments.dataset, attributes, seed, arguments.rest)
     started = time.perf_counter()
-    users = torch.from_numpy(protect(trained.users.numpy(), trained.labels, max_steps=arguments.max_steps))
+    users = torch.from_numpy(protect(twin.users.numpy(), twin.labels, max_steps=arguments.max_steps))
     taken = time.perf_counter() - started
-    before, after = trained.ndcg(trained.users)[1], trained.ndcg(users)[1]
+    before, after = twin.ndcg(twin.users)[1], twin.ndcg(users)[1]
     evaluator = AttributeInferenceEvaluator(attackers=_ATTACKERS, attack_repeats=1, show_progress=False)
-    worst = evaluator.evaluate(users, trained.labels).worst_case()
+    worst = evaluator.evaluate(users, twin.labels).worst_case()
     run = {"model": model, "attributes": attributes, "seed": seed, "worst": worst}
     print(json.dumps({**run, "ndcg": [before, after], "seconds": round(taken, 2)}), flush=True)
     cases = ", ".join(f"{name} {case['advantage']:.3f} ({case['attacker']})" for name, case in worst.items())

@@ -24,7 +24,7 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from benchmarks.trained import Trained
+from benchmarks.trained import Twin
 from recbole_aia.losses import ClassDiscrepancy, align_vectors, steps_for
 
 STATES = ("undefended", "aligned", "classes told again", "moved at random")
@@ -51,14 +51,14 @@ def main() -> None:
 
 
 def _quality(model: str, seed: int, arguments: argparse.Namespace) -> dict[str, float]:
-    trained = Trained(model, arguments.dataset, arguments.attributes, seed, arguments.rest)
-    labels = torch.stack([torch.as_tensor(column) for column in trained.labels.values()], dim=1)
-    users = trained.users
-    steps = steps_for(users.shape[1], trained.config["calibrated_steps"])
+    twin = Twin(model, arguments.dataset, arguments.attributes, seed, arguments.rest)
+    labels = torch.stack([torch.as_tensor(column) for column in twin.labels.values()], dim=1)
+    users = twin.users
+    steps = steps_for(users.shape[1], twin.config["calibrated_steps"])
     moved, outcome = align_vectors(users, ClassDiscrepancy(users, labels, exact_users=arguments.exact_users), steps)
     order = torch.randperm(len(users), generator=torch.Generator().manual_seed(seed))
     states = (users, moved, moved + _class_means(users - moved, labels), users + (moved - users)[order])
-    found = {name: mean(trained.ndcg(where)) for name, where in zip(STATES, states, strict=True)}
+    found = {name: mean(twin.ndcg(where)) for name, where in zip(STATES, states, strict=True)}
     # The share of the classes' mean moves in the squares of all moves.
     told = float(_class_means(moved - users, labels).square().sum() / (moved - users).square().sum())
     print(

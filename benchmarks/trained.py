@@ -23,7 +23,7 @@ def settings(model: str, dataset: str, attributes: str, seed: int, rest: Sequenc
     return AIAConfig(model, dataset, config_dict=values, argv=[f"--attributes=[{attributes}]", *rest])
 
 
-class Trained:
+class Twin:
     """The undefended twin of a run, trained or found in ``saved/``.
 
     Attributes:

@@ -52,7 +52,7 @@ def unseen_users(table: LabelTable, share: float | None, seed: int) -> Tensor:
         unseen[members[torch.randperm(len(members), generator=generator)[:count]]] = True
     unseen &= (table.labels >= 0).any(1)
     if not unseen.any():
-        raise ConfigValueError(f"holdout_users is {share}, which is none of the users. Give a larger share.")
+        raise ConfigValueError(f"holdout_users is {share}: none of the users are held out. Give a larger share.")
     for name in table.names:
         seen = table.column(name)[~unseen]
         if len(seen[seen >= 0].unique()) < 2:

@@ -11,7 +11,7 @@ from recbole_aia.config.types import FloatArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
 from recbole_aia.losses import EXACT_USERS, FEW_USERS, align_vectors, steps_for, transport
-from recbole_aia.trainer.chance import statistics
+from recbole_aia.trainer.chance import checked_discrepancy
 
 _STEPS = 100  # steps of the descent for up to FEW_USERS users
 _LEAST_STEPS = 1  # least steps of the descent for more users
@@ -81,7 +81,7 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     many = len(users) > _TRANSPORT_USERS and float(silent.float().mean()) < _SILENT
     start = transport(near, known, seed) if many else near
     exact_users = FEW_USERS if max_steps is None else EXACT_USERS
-    discrepancy = statistics(near, known, list(columns), seed=seed, exact_users=exact_users)
+    discrepancy = checked_discrepancy(near, known, list(columns), seed=seed, exact_users=exact_users)
     if max_steps is None:
         few = len(users) <= FEW_USERS
         max_steps = steps_for(users.shape[1], _STEPS if few else max(_LEAST_STEPS, _STEP_USERS // len(users)))

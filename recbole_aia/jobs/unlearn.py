@@ -29,7 +29,7 @@ from recbole_aia.storage.files import written_together
 from recbole_aia.storage.run_folder import check_free, make_folder, run_log, write_config, write_embeddings
 from recbole_aia.trainer import Unlearner
 from recbole_aia.unlearning.askers import find_users
-from recbole_aia.unlearning.ledger import FILE, Ledger, sha256
+from recbole_aia.unlearning.ledger import FILE, Ledger, checkpoint_sha256
 from recbole_aia.unlearning.requests import Request
 from recbole_aia.version import __version__
 
@@ -104,7 +104,7 @@ def begin(
         state = plain_state(state, path)
         ledger = Ledger(_BASE, "", "", defense, tuple(argv))
     else:
-        ledger = Ledger(str(path.resolve()), sha256(path), "", defense, tuple(argv))
+        ledger = Ledger(str(path.resolve()), checkpoint_sha256(path), "", defense, tuple(argv))
     return _with_request(ledger, folder, state, options, new_base=trust_checkpoint)
 
 
@@ -208,7 +208,7 @@ def _make(
     with _made(folder), written_together(folder, FILE) as aside:
         if base is not None:
             torch.save(base, aside / _BASE)
-            ledger = replace(ledger, sha256=sha256(aside / _BASE))
+            ledger = replace(ledger, sha256=checkpoint_sha256(aside / _BASE))
         # The log is also written aside, so that a failure leaves the folder as it was.
         with run_log(run.config, aside):
             try:

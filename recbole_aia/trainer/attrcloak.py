@@ -124,7 +124,7 @@ class AttrCloakUnlearner(Unlearner):
     def _divergence(self, target: Target, task: UnlearningTask, others: Tensor) -> ClassDivergence:
         for name, column in zip(task.names, task.labels.t(), strict=True):
             if column[column >= 0].bincount().max() < 2:
-                raise AttributeDataError(f"no two of those who asked are of one class of '{name}'. Ask for more users.")
+                raise AttributeDataError(f"no two users who ask are of one class of '{name}'. Ask for more users.")
         try:
             divergence = ClassDivergence(
                 target.initial, task.labels, self.config["attrcloak_covariance"], others, task.other_labels,

@@ -14,7 +14,7 @@ from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, align_vectors, steps_for
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer, Phase
-from recbole_aia.trainer.chance import discrepancy_settings, statistics
+from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings
 from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target, only_moving
@@ -127,7 +127,7 @@ class CalibratedTrainer(DefenseTrainer):
         if not last:
             # Comparing many users pair by pair after each epoch would double its time.
             settings["exact_users"] = min(settings["exact_users"], FEW_USERS)
-        return statistics(embeddings, self.labeled_users()[1], self.labels.names, **settings)
+        return checked_discrepancy(embeddings, self.labeled_users()[1], self.labels.names, **settings)
 
     def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         if self.average is not None:
@@ -210,7 +210,7 @@ class CalibratedUnlearner(Unlearner):
     def _discrepancy(self, embeddings: Tensor, task: UnlearningTask) -> ClassDiscrepancy:
         with torch.no_grad():
             others = self.view.served(task.others)
-        return statistics(
+        return checked_discrepancy(
             embeddings,
             task.labels,
             task.names,
@@ -250,7 +250,7 @@ def move(target: Target, discrepancy: ClassDiscrepancy, steps: int, judged: bool
         target: what moves.
         discrepancy: the statistics of the target's users.
         steps: most steps of the alignment.
-        judged: as of :func:`~recbole_aia.losses.align`.
+        judged: see :func:`~recbole_aia.losses.align`.
     """
     # RecBole's fit leaves torch's anomaly detection on, which records a stack trace of every operation.
     with torch.autograd.set_detect_anomaly(False):

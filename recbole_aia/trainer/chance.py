@@ -1,4 +1,4 @@
-"""Chance as a goal: the statistics that say where it is, and the stop there for defenses that would go on."""
+"""The statistics that measure the distance from chance, and a stop at chance for defenses that would go on."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ChanceStop:
             # exact_users=0 compares users by random features: a third of the time of all pairs of 1,000 users.
             self._discrepancy = ClassDiscrepancy(embeddings().detach(), labels, exact_users=0, **others)
         except ValueError as error:
-            raise AttributeDataError(f"where chance is cannot be told: {error}. Write --calibrate=False.") from error
+            raise AttributeDataError(f"no stop at chance is possible: {error}. Write --calibrate=False.") from error
         owners = torch.tensor([attribute for attribute, _ in self._discrepancy.classes])
         self._columns = [(owners == attribute).nonzero().squeeze(1) for attribute in range(labels.shape[1])]
         self._embeddings, self._step = embeddings, 0
@@ -71,7 +71,7 @@ class ChanceStop:
         return {"stopped_at_chance": bool((now <= 0).all()), "discrepancy": found}
 
 
-def statistics(embeddings: Tensor, labels: Tensor, names: Sequence[str], **others: Any) -> ClassDiscrepancy:
+def checked_discrepancy(embeddings: Tensor, labels: Tensor, names: Sequence[str], **others: Any) -> ClassDiscrepancy:
     """The statistics of users; every attribute must have some.
 
     Args:

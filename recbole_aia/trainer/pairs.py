@@ -58,8 +58,8 @@ class _PairsAfter(Unlearner):
         for name, column in zip(task.names, task.labels.t(), strict=True):
             if len(column[column >= 0].unique()) < 2:
                 raise AttributeDataError(
-                    f"those who asked are of one class of '{name}', and {self.defense} brings classes together. "
-                    "Ask for more users, or leave it out."
+                    f"all users who ask are of one class of '{name}', and {self.defense} draws classes together. "
+                    f"Ask for more users, or leave '{name}' out."
                 )
         target, columns = self.target(task), task.labels.t()
         users, items = self._ranked(task.users)

@@ -45,5 +45,5 @@ def _endless(train_data: Any, user_field: str, asked: Tensor) -> Iterator[Any]:
                 found = True
                 yield interaction if rows is None else interaction[rows]
     raise AttributeDataError(
-        "none of those who asked has a training interaction. Unlearn without interactions (data_free)."
+        "none of the users who ask has a training interaction. Unlearn without interactions (data_free)."
     )

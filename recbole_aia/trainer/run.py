@@ -141,7 +141,7 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
     Args:
         config: the run's configuration, of any defense.
         dataset: the dataset as created.
-        watch: as of :func:`train`; not called if the twin is reused, because there are no epochs then.
+        watch: see :func:`train`; not called if the twin is reused, because there are no epochs then.
 
     Returns:
         The trained twin, and its checkpoint.

@@ -142,7 +142,7 @@ class Ledger:
 
     def check_base(self, base: Path) -> None:
         """Raises :class:`CheckpointError` if the base checkpoint has changed."""
-        if sha256(base) != self.sha256:
+        if checkpoint_sha256(base) != self.sha256:
             raise CheckpointError(f"the base checkpoint '{base}' has changed since. Restore it.")
 
     def check_data(self, digest: str) -> None:
@@ -161,7 +161,7 @@ class Ledger:
         return "\n".join(lines if self.requests else [*lines, "no requests: the model is the base's"])
 
 
-def sha256(path: Path) -> str:
+def checkpoint_sha256(path: Path) -> str:
     """SHA-256 of a checkpoint's file.
 
     Raises:

@@ -95,8 +95,8 @@ def make_task(
     ]
     if left:
         getLogger().warning(
-            f"{', '.join(left)}, hidden earlier, may come back for those who ask now: too few of them have a class in "
-            "common, or all have. Nobody asks for it now."
+            f"{', '.join(left)}, hidden earlier, may come back for the users who ask now: they are too few, or all of "
+            "one class, to hide it again."
         )
     return UnlearningTask(
         users=asked.to(device),

@@ -73,7 +73,7 @@ class TestAfterTraining:
     def test_a_tower_is_at_chance_by_statistics_taken_anew(self, make_config, ml100k, monkeypatch):
         values = {"calibrated_steps": 60, **TOWER}
         left, steps = [], []
-        for anew in (float("inf"), calibrated._ANEW):
+        for anew in (float("inf"), calibrated._CHANCE):
             monkeypatch.setattr(calibrated, "_CHANCE", anew)
             trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, "DMF", **values)
             record = trainer.unlearn(labels=labels)
@@ -151,7 +151,7 @@ class TestInTraining:
         values = {"epochs": 1, "calibrated_epochs": 1, "train_batch_size": 65536}
         trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, model, **values)
         aligned = []
-        monkeypatch.setattr(trainer, "_align", lambda last: aligned.append(trainer.view.served().detach().clone()))
+        monkeypatch.setattr(trainer, "align_users", lambda last: aligned.append(trainer.view.served().detach().clone()))
         trainer.fit(loaders[0], saved=False)
         assert torch.allclose(aligned[0], served(trainer))
 

@@ -22,7 +22,7 @@ class _LFM1B(Converter):
 LFM_1B = _LFM1B(
     name="lfm-1b",
     title="LFM-1b: gender, age, country",
-    source="LFM-1b_users.txt and LFM-1b_LEs.txt are of http://www.cp.jku.at/datasets/LFM-1b, where they are available.",
+    source="Get LFM-1b_users.txt and LFM-1b_LEs.txt from http://www.cp.jku.at/datasets/LFM-1b, if they are offered.",
     interactions=Table(
         ("LFM-1b_LEs.txt",),
         ("user_id", "artist_id", "album_id", "track_id", "timestamp"),

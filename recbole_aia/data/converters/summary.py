@@ -70,7 +70,7 @@ class Summary:
         return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
 
     def text(self) -> str:
-        """Two tables: where the rows went, and what the attributes are like."""
+        """Two tables as text: the counts of rows, and the classes of the attributes."""
         rows = []
         for name, file in self.files.items():
             rows.append((f"{name}: rows read", file["rows"]))
