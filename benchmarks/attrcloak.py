@@ -18,7 +18,7 @@ from benchmarks.measure import interleaved, max_abs_error, seconds, speed_up
 from recbole_aia.losses import ClassDivergence, CovarianceMethod, min_norm_weight
 from recbole_aia.trainer.post import Plateau
 
-CLASSES = (2, 7, 21)
+CLASSES = (2, 7, 21)  # numbers of classes of MovieLens' gender, age and occupation
 # The defaults of ``--defense=attrcloak``: least weight of unlearning, learning rate, tolerance, patience, steps between
 # two looks at the loss.
 LOWER, STEP, TOLERANCE, PATIENCE, CHECK = 0.1, 0.005, 0.001, 5, 10

@@ -28,7 +28,7 @@ from recbole_aia.losses.calibrated.transport import mean_and_covariance, transpo
 from recbole_aia.trainer import undefended_twin
 
 ATTACKERS = ("logistic", "quadratic", "random_forest")
-STEPS = (0, 5, 10, 20, 50, 100)
+STEPS = (0, 5, 10, 20, 50, 100)  # numbers of alignment steps after which users are attacked
 FOLDS = 5
 GROUPS = 500  # number of random groups, each of the size of the smaller class
 CLASSES = {"F": "women", "M": "men"}

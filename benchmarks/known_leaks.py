@@ -25,6 +25,7 @@ from scipy.stats import norm
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.evaluator.metrics import one_vs_rest_auc
 
+#: Best possible AUCs of the mean leaks; the first is no leak.
 LEVELS = (0.5, 0.6125, 0.725, 0.8375, 0.95)
 #: Variances of the second class along eight directions in the covariance leak; the first class has 1.
 SPREADS = (4.0, 2.0, 1.5, 1.0, 1.0, 1 / 1.5, 1 / 2.0, 1 / 4.0)

@@ -30,6 +30,7 @@ MODELS = ("BPR", "LightGCN")
 FACTORS = (1, 4, 16)
 DEFENSES = ("raid", "calibrated")
 KEYS = ("defended_epoch_s", "undefended_epoch_s", "peak_mib")
+# The first size of the full run; users, interactions and batch grow by FACTORS.
 USERS, ITEMS, PER_USER, BATCH = 8000, 4000, 50, 2048
 LASTFM, LASTFM_BATCH, LASTFM_EPOCHS = Shape(130_046, 11_835, 6_450_050), 65_536, 5
 

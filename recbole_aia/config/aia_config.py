@@ -24,9 +24,9 @@ from recbole_aia.errors import ConfigValueError
 
 _SHORT = 6  # our keys of at most this many letters ("fast") are ordinary words, and no misspelling is sought for them
 # Least likeness (difflib's ratio) of an unknown key to one of our keys that counts as a misspelling:
-_LIKE = 0.8  # of any key
-_LIKE_OURS = 0.5  # of a key with a prefix that only our keys have, such as "raid_"
-_LIKE_BEGINNING = 0.7  # of a key with which one of our keys begins, such as "holdout"
+_LIKE = 0.8  # for any key
+_LIKE_OURS = 0.5  # for a key with a prefix that only our keys have, such as "raid_"
+_LIKE_BEGINNING = 0.7  # for a key with which one of our keys begins, such as "holdout"
 
 
 class AIAConfig(Config):  # type: ignore[misc]
@@ -87,7 +87,7 @@ class AIAConfig(Config):  # type: ignore[misc]
         name = model if model is not None else external["model"]
         try:
             found: tuple[str, Any, str] = super()._get_model_and_dataset(model, dataset)
-        except (AttributeError, ImportError, ValueError) as error:  # ImportError: RecBole looks in all its folders
+        except (AttributeError, ImportError, ValueError) as error:  # ImportError: from RecBole's search
             raise ConfigValueError(
                 f"RecBole has no model '{name}'. Models with a user embedding view are "
                 "BPR, DMF, LightGCN, NGCF and NeuMF; names are case-sensitive."

@@ -42,7 +42,7 @@ def obtain(name: str, folder: Path) -> None:
         raise AttributeDataError(f"{missing}. {by_hand}")
     try:
         _download(name, folder)
-    except (OSError, RuntimeError, TypeError, zipfile.BadZipFile) as error:  # TypeError: RecBole wants a length
+    except (OSError, RuntimeError, TypeError, zipfile.BadZipFile) as error:  # TypeError: the server sent no length
         reason = getattr(error, "reason", None) or error
         raise AttributeDataError(f"{missing}, and it cannot be downloaded ({reason}). {by_hand}") from error
 

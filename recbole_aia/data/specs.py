@@ -13,7 +13,9 @@ import pandas as pd
 from recbole_aia.config.natural import natural_key
 from recbole_aia.errors import ConfigValueError
 
+#: The class index of a user without a label.
 MISSING = -1
+#: Texts that mean "not known" in every column.
 MISSING_MARKERS = ("", "nan", "NaN", "NULL", "null", "None", "-1")
 _ENTRIES = ("field", "bins", "quantiles", "names", "classes", "merge", "range", "min_class", "missing")
 

@@ -26,7 +26,7 @@ _EPOCH_STEPS = 20  # alignment steps after each epoch but the last, for up to FE
 _MANY_STEPS = 3  # alignment steps after each epoch but the last, for more users; the next alignment goes on
 _AVERAGED = 2  # number of last epochs over whose steps weights are averaged
 _TOWER_STEPS = 5  # factor on the steps of a tower, which needs more because all users share its weights
-_CHANCE = 1.0  # a tower counts as aligned when its re-estimated statistics are all below this; 1 is their spread
+_CHANCE = 1.0  # a tower counts as aligned when its re-estimated statistics are all below this, their spread at chance
 
 
 _ALIGNMENT_KEYS: dict[str, Key] = {

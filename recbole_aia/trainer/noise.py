@@ -104,8 +104,8 @@ class DPPerturbation(_Perturbation):
         config, scale = self.config, _scale(self.config)
         gaussian = config["dp_mechanism"] == "gaussian"
         clipped = clip_rows(vectors.double(), config["dp_clip"], 2 if gaussian else 1)
-        # The noise takes 128 bits of fresh entropy from the system. A run's seed is written down, and torch's default
-        # seed has 32 bits, which whoever knows one vector can try out. Noise with such a seed can be subtracted.
+        # The noise takes 128 bits of fresh entropy from the system, because noise of a known seed can be subtracted. A
+        # run's seed is written down. torch takes 32 bits of a seed, and whoever knows one vector can try them all.
         draw = np.random.default_rng()
         noise = torch.from_numpy(draw.normal(size=vectors.shape) if gaussian else draw.laplace(size=vectors.shape))
         budget = {"epsilon": config["dp_epsilon"], **({"delta": config["dp_delta"]} if gaussian else {})}

@@ -15,7 +15,7 @@ from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.unlearning.requests import UnlearningTask
 
-_RANKS = 20  # best items of each user whose order the regularizer keeps; ours
+_RANKS = 20  # best items of each user whose order the regularizer keeps
 _STEP_USERS = 1024  # most users in the loss of a training step; drawn at random if there are more
 _SCORED = 512  # users whose scores are computed at a time, which bounds the memory
 

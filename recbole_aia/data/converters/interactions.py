@@ -12,7 +12,7 @@ import numpy as np
 #: How the values of a repeated pair of user and item become one: their sum, or the last value by time.
 Merge = Literal["sum", "last"]
 TIME = "timestamp"
-_ENOUGH = 2**23  # interactions that wait before they are merged; fewer would be sorted too often
+_ENOUGH = 2**23  # at least this many interactions wait before they are merged; with fewer, sorting would be frequent
 
 
 class Index(dict[str, int]):

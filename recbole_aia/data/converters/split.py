@@ -67,7 +67,7 @@ def plain(
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
     if len(mark) > 1:
-        # A single byte that no table has. A line that has it all the same gets too many values and is malformed.
+        # A single byte stands for the separator. A line that holds this byte already gets too many values: malformed.
         data, mark = data.replace(mark, b"\x1f"), b"\x1f"
     lines = np.arange(block.line, block.line + data.count(b"\n"))
     marks = data.translate(None, _ALL.translate(None, mark + b"\n"))
