@@ -1,7 +1,7 @@
-"""Measures ours against the plain way: ``python -m benchmarks NAME [--quick]``, one JSON line each.
+"""Measures our code against a plain way to do the same: ``python -m benchmarks NAME [--quick]``.
 
-``all`` runs every one. ``--quick`` takes a small dataset and under a minute. What the defenses protect and cost
-is measured by ``python -m benchmarks.quality``.
+Each benchmark prints one JSON line. The name ``all`` runs all of them. ``--quick`` takes a small dataset and less than
+a minute. ``python -m benchmarks.quality`` measures what the defenses protect and cost.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("name", choices=[*BENCHMARKS, "all"])
     parser.add_argument("--quick", action="store_true", help="a small dataset, under a minute")
     arguments = parser.parse_args()
-    warnings.filterwarnings("ignore")  # RecBole's and torch's, about each other
+    warnings.filterwarnings("ignore")  # RecBole and torch warn about each other's use
     names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
     with apart():
         for name in names:

@@ -27,7 +27,7 @@ IntArray = NDArray[np.integer[Any]]
 
 
 class Suite(NamedTuple):
-    """How much is attacked; of the reference only some repeats, whose time is scaled to all."""
+    """Size of the attack. The reference runs ``reference_repeats`` of the ``repeats``, and its time is scaled up."""
 
     users: int
     dimensions: int
@@ -40,7 +40,7 @@ FULL = Suite(6040, 64, 5, 5, 1)
 QUICK = Suite(200, 8, 2, 1, 1)
 
 _MLP = {"alpha": 1.0, "learning_rate_init": 1e-3, "max_iter": 500}
-#: What the RAID paper's appendix B.2 names, as a user would type it.
+#: The attackers of the RAID paper's appendix B.2, as a user would write them with scikit-learn and XGBoost.
 REFERENCE: dict[str, Callable[[int], Any]] = {
     "mlp_raid": lambda seed: MLPClassifier((100,), **_MLP, random_state=seed),
     "mlp_raid_1": lambda seed: MLPClassifier((), **_MLP, random_state=seed),
@@ -58,7 +58,7 @@ REFERENCE: dict[str, Callable[[int], Any]] = {
 
 
 def planted(users: int, dimensions: int, seed: int = 0) -> tuple[FloatArray, dict[str, IntArray]]:
-    """Embeddings with a falling spectrum, in which the classes of two attributes have different means."""
+    """Embeddings ``[users, dimensions]`` with a falling spectrum, and two attributes whose classes differ in mean."""
     rng = np.random.default_rng(seed)
     labels = {"gender": rng.choice(2, users, p=[0.72, 0.28]), "age": rng.choice(3, users, p=[0.57, 0.27, 0.16])}
     points = rng.normal(size=(users, dimensions))
@@ -69,7 +69,7 @@ def planted(users: int, dimensions: int, seed: int = 0) -> tuple[FloatArray, dic
 
 
 def attack_suite(suite: Suite) -> dict[str, Any]:
-    """Times both on the same folds, and counts in how many metrics ours is within the reference's intervals."""
+    """Times both on the same folds, and counts the metrics for which ours is inside the reference's interval."""
     embeddings, labels = planted(suite.users, suite.dimensions)
     evaluator = AttributeInferenceEvaluator(
         attackers=list(REFERENCE), attack_folds=suite.folds, attack_repeats=suite.repeats, show_progress=False
@@ -122,7 +122,7 @@ def _intervals(
 
 def _fold(model: Any, embeddings: FloatArray, classes: IntArray, held_out: NDArray[np.bool_]) -> list[float]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # epochs that are capped, and what scikit-learn is about to change
+        warnings.simplefilter("ignore")  # warnings about reached epoch limits and future versions of scikit-learn
         model.fit(embeddings[~held_out], classes[~held_out])
     true, predicted = classes[held_out], model.predict(embeddings[held_out])
     shares = model.predict_proba(embeddings[held_out])

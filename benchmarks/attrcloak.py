@@ -1,4 +1,4 @@
-"""Data-free AttrCloak on matrices alone, against the same steps written plainly in torch; and on a million users.
+"""Data-free AttrCloak on matrices, against the same steps written plainly in torch; and on a million users.
 
 python -m benchmarks attrcloak
 """
@@ -18,12 +18,14 @@ from benchmarks.measure import interleaved, max_abs_error, seconds, speed_up
 from recbole_aia.losses import ClassDivergence, CovarianceMethod, min_norm_weight
 from recbole_aia.trainer.post import Plateau
 
-CLASSES = (2, 7, 21)
+CLASSES = (2, 7, 21)  # numbers of classes of MovieLens' gender, age and occupation
+# The defaults of ``--defense=attrcloak``: least weight of unlearning, learning rate, tolerance, patience, steps between
+# two looks at the loss.
 LOWER, STEP, TOLERANCE, PATIENCE, CHECK = 0.1, 0.005, 0.001, 5, 10
 
 
 def attrcloak(quick: bool) -> dict[str, Any]:
-    """The whole descent of both, then the parts of a step, then the memory of a million users."""
+    """Measures the whole descent of both ways, then the parts of a step, then the memory of a million users."""
     users, width, most = (1500, 32, 20) if quick else (6040, 64, 1000)
     start, labels = population(users, width)
     ours_end, plain_end = _Ours(start, labels), _Plain(start, labels)
@@ -43,7 +45,7 @@ def attrcloak(quick: bool) -> dict[str, Any]:
 
 
 def population(users: int, width: int) -> tuple[Tensor, Tensor]:
-    """Embeddings ``[users, width]`` whose classes stand apart, and labels of three attributes, every class held."""
+    """Embeddings ``[users, width]`` whose classes differ in mean, and labels ``[users, 3]``."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.stack([torch.randint(k, (users,), generator=generator) for k in CLASSES], dim=1)
     embeddings = torch.randn(users, width, generator=generator)
@@ -53,7 +55,7 @@ def population(users: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 class _Descent:
-    """Adam against the min-norm combination of the unlearning and the displacement gradient."""
+    """Adam steps along the min-norm combination of the gradients of unlearning and displacement."""
 
     def __init__(self, start: Tensor, labels: Tensor) -> None:
         self.start, self.labels = start, labels
@@ -73,7 +75,7 @@ class _Descent:
         return loss.detach()
 
     def converge(self, most: int) -> int:
-        """Steps until the loss stands still by the defaults of ``--defense=attrcloak``."""
+        """Steps until the loss stops falling, by the defaults of ``--defense=attrcloak``; returns how many."""
         plateau = Plateau(TOLERANCE, PATIENCE)
         for taken in range(1, most + 1):
             loss = self.step()
@@ -97,7 +99,7 @@ class _Ours(_Descent):
 
 
 class _Plain(_Descent):
-    """The equations as they stand (13-19): a loop over classes, an inverse, determinants, and autograd."""
+    """AttrCloak's equations 13 to 19 as written: a loop over classes, an inverse, determinants, and autograd."""
 
     def loss(self) -> Tensor:
         losses = [self._attribute(column) for column in self.labels.t()]
@@ -110,7 +112,7 @@ class _Plain(_Descent):
             members = self.vectors[column == k]
             mean_k, covariance_k = _moments(members)
             gap = mean - mean_k
-            # The determinant of a small covariance underflows; of the ratio's two factors only the logarithm is kept.
+            # The determinant of a small covariance underflows, so the ratio is taken of the logarithms.
             ratio = torch.logdet(covariance) - torch.logdet(covariance_k)
             kl = (ratio - len(mean) + torch.trace(inverse @ covariance_k) + gap @ inverse @ gap) / 2
             total = total + len(members) / len(column) * kl
@@ -123,7 +125,7 @@ def _moments(sample: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _products(start: Tensor, labels: Tensor) -> Callable[[], None]:
-    """The covariance products of a step as the equations have them: of each class, and of all for each attribute."""
+    """The covariance products of a step by the equations: one for each class, and one of all users by attribute."""
     blocks = [start[column == k] for column in labels.t() for k in column.unique()]
     blocks += [start] * labels.shape[1]
     out = torch.empty(start.shape[1], start.shape[1])
@@ -136,7 +138,7 @@ def _products(start: Tensor, labels: Tensor) -> Callable[[], None]:
 
 
 def _million(users: int) -> dict[str, Any]:
-    """Seconds and peak memory of steps on many users, in a process of their own."""
+    """Seconds and peak memory of steps on many users, measured in a new process."""
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(_many, (users, 64))
 

@@ -1,14 +1,16 @@
-"""How recommending and alignment are balanced: in turns, as calibrated does, or as one gradient of several aims.
+"""Ways to balance recommendation and alignment: in turns, as calibrated does, or as one gradient of several aims.
 
     python -m benchmarks.balance --seeds 2020 2021 2022
     python -m benchmarks.balance --model LightGCN --ways undefended
 
-``in turns``: an epoch, then an alignment. The others add gradients of each attribute's statistics to that of the
-recommendation loss, step by step, in the same epochs: ``min-norm``, at the min-norm point of all of them (MGDA);
-``min-norm, unit``, of gradients of length one; ``equal``, each attribute's as long as the recommendation's.
-``undefended`` does neither, and ends in mean weights as all of them do. One JSON line for each run and a table of
-means: NDCG@10 on validation and test items, against the undefended twin's; the largest statistic, measured anew; the
-worst advantage of four attackers, averaged over attributes.
+``in turns`` trains an epoch and then aligns users. Three ways add the gradients of the attributes' statistics to the
+gradient of the recommendation loss in every step of the same epochs: ``min-norm`` takes the min-norm point of all
+gradients (MGDA); ``min-norm, unit`` takes the min-norm point of gradients of length one; ``equal`` gives each
+attribute's gradient the length of the recommendation gradient. ``undefended`` does nothing of the kind. All ways end in
+mean weights.
+
+Prints one JSON line for each run, and a table of means over seeds: NDCG@10 on validation and test items relative to the
+undefended twin; the largest statistic, estimated anew; the worst advantage of four attackers, averaged over attributes.
 """
 
 from __future__ import annotations
@@ -33,11 +35,17 @@ from recbole_aia.trainer import CalibratedTrainer, undefended_twin
 _GRADIENTS = ("min-norm", "min-norm, unit", "equal")
 WAYS = ("in turns", *_GRADIENTS, "undefended")
 _ATTACKERS = ["logistic", "svm", "random_forest", "quadratic"]
-_SUM = 1e4  # how much heavier the weights' sum is than the length they make
+_SUM = 1e4  # weight of the equation "the weights sum to 1" in the least squares; the other equations have 1
 
 
 def weights(gradients: Tensor, way: str) -> Tensor:
-    """Weights ``[A + 1]`` of gradients ``[A + 1, D]``, that of the recommendation loss first, up to a factor."""
+    r"""Weights ``[A + 1]`` of gradients ``[A + 1, D]``, up to a factor; the recommendation gradient comes first.
+
+    The min-norm point minimizes :math:`\lVert \sum_i w_i g_i \rVert` over :math:`w \ge 0` with the sum 1.
+
+    Source:
+        Désidéri (2012).
+    """
     lengths = gradients.norm(dim=1).clamp_min(1e-12)
     if way == "equal":
         found = lengths[0] / lengths
@@ -54,24 +62,24 @@ def weights(gradients: Tensor, way: str) -> Tensor:
 
 
 class Joint(CalibratedTrainer):
-    """Calibrated, but for the alignments: statistics pull users of a table at every step of the same epochs."""
+    """Calibrated without alignments: in its defended epochs, statistics pull the users of a table at every step."""
 
     way = WAYS[1]
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
-        users = self._labeled()[0]
+        users = self.labeled_users()[0]
         defended = epoch_idx >= self.first_defended and self.way != "undefended"
-        self.statistics = self._statistics(self.view.served(users).detach(), False) if defended else None
+        self.statistics = self.discrepancy(self.view.served(users).detach(), False) if defended else None
         return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
 
-    def _align(self, last: bool) -> None:
-        pass
+    def align_users(self, last: bool) -> None:
+        """No alignment: the gradients of every step take its place."""
 
     def _losses(self, interaction: Any) -> Any:
         loss: Any = super()._losses(interaction)
         if self.statistics is None:
             return loss
-        (table,), users = self.view.tables(), self._labeled()[0]
+        (table,), users = self.view.tables(), self.labeled_users()[0]
         own = torch.autograd.grad(loss, table, retain_graph=True)[0][users]
         here = table.detach()[users].requires_grad_()
         scores, classes = self.statistics(here), self.statistics.classes
@@ -81,7 +89,7 @@ class Joint(CalibratedTrainer):
         gradients = torch.stack([own, *pulls])
         found = weights(gradients.flatten(1), self.way)
         total = (found.view(-1, 1, 1) * gradients).sum(0)
-        # Adam divides by lengths: only directions count.
+        # A common factor of the weights does not matter, because Adam divides it out.
         linear = ((total - own) * table[users]).sum()
         return loss + linear - linear.detach()
 
@@ -95,7 +103,7 @@ def main() -> None:
     parser.add_argument("rest", nargs="*", help="after --: arguments of every run")
     arguments = parser.parse_args()
     if arguments.model != "BPR" and set(arguments.ways) & set(_GRADIENTS):
-        parser.error("gradients are added to those of a table that is served: only BPR's")
+        parser.error("only BPR serves its table, which the added gradients need: give --ways for another model")
     rows = [measured(arguments.model, way, seed, arguments.rest) for way in arguments.ways for seed in arguments.seeds]
     print("| way | NDCG@10 kept | largest statistic | worst case |\n| --- | --- | --- | --- |")
     for way in arguments.ways:
@@ -117,8 +125,8 @@ def measured(model: str, way: str, seed: int, rest: list[str]) -> tuple[str, tup
     trainer.fit(training, saved=False)
     after = mean(float(trainer.evaluate(part, load_best_model=False)["ndcg@10"]) for part in held_out)
     before = mean(result["ndcg@10"] for result in (twin.valid_result, twin.test_result))
-    users = trainer.view.served(trainer._labeled()[0]).detach()
-    size = float(trainer._statistics(users, True)(users).abs().max())
+    users = trainer.view.served(trainer.labeled_users()[0]).detach()
+    size = float(trainer.discrepancy(users, True)(users).abs().max())
     evaluator = AttributeInferenceEvaluator(config, attackers=_ATTACKERS, attack_repeats=1, show_progress=False)
     cases = evaluator.evaluate(trainer.view.served().detach(), load_labels(config, data).columns()).worst_case()
     gains = {attribute: case["advantage"] for attribute, case in cases.items()}

@@ -1,4 +1,4 @@
-"""What calibrated alignment adds to an epoch, and what protecting a matrix of embeddings takes."""
+"""The time that calibrated alignment adds to an epoch, and the time to protect a matrix of embeddings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recbole_aia.data import load_labels
 from recbole_aia.model import build_model
 from recbole_aia.trainer import CalibratedTrainer
 from recbole_aia.trainer.averaging import WeightAverage
-from recbole_aia.trainer.calibrated import TowerPull
+from recbole_aia.trainer.tower_pull import TowerPull
 
 MODELS = ("BPR", "NeuMF", "DMF", "LightGCN")
 SIZES = {"6,040 x 64": 6040, "1,000,000 x 64": 1_000_000}
@@ -23,10 +23,10 @@ QUICK_SIZES = {"1,500 x 64": 1500, "20,000 x 64": 20_000}
 
 
 def calibrated_overhead(shape: Shape, repeats: int) -> dict[str, Any]:
-    """Defended epochs against undefended ones, model by model; the ratio is that of the worst.
+    """Times defended against undefended epochs of each model; ``ratio`` is the largest of the models' ratios.
 
-    An epoch is scaled up from a stretch of its steps, and is one of the last two, whose steps are averaged. The
-    alignment that ends a training, which takes more steps than one between epochs, is beside it: it comes once.
+    An epoch's time is scaled up from a stretch of its steps. The epoch is one of the last two, whose weights are
+    averaged. The alignment at the end of a training takes more steps and comes once, so it is reported apart.
     """
     models = {model: epochs(model, shape, repeats) for model in MODELS}
     worst = max(MODELS, key=lambda model: models[model]["ratio"])
@@ -39,17 +39,17 @@ def epochs(model: str, shape: Shape, repeats: int, steps: int = 60, **values: An
 
     Args:
         model: the model's name.
-        shape: of the data.
-        repeats: epochs of each kind, of which the median counts.
-        steps: measured of an epoch.
-        values: settings.
+        shape: the size of the data.
+        repeats: number of epochs of each kind; the median counts.
+        steps: number of steps that are measured in an epoch.
+        values: settings of the configuration.
     """
     settings = config(model, shape, defense="calibrated", **values)
     data = Stretch(loaders(settings, shape)[0], steps)
     trainer, ours = _trainer(settings, data), _trainer(settings, data)
     tower = bool(trainer.view.tower())
-    # Statistics of a tower are taken anew when training has changed it: one is pulled from its first step on, as often
-    # as in a whole epoch. Other models are trained as before, but for the mean of weights in the last two epochs.
+    # A tower is pulled from the first step of the stretch on, as often as in a whole epoch, so that its statistics are
+    # estimated anew as often too. Other models train as without a defense and average their weights.
     ours.pull = TowerPull(ours, len(data.loader)) if tower else None
     ours.average = None if tower else WeightAverage(ours.model)
 
@@ -61,11 +61,11 @@ def epochs(model: str, shape: Shape, repeats: int, steps: int = 60, **values: An
 
     def between() -> None:
         if not tower:
-            ours._align(False)
+            ours.align_users(False)
 
     before, after, aligning = interleaved([undefended, defended, between], repeats, warm_up=1)
     before, after = before * data.share, after * data.share + aligning
-    last = 0.0 if tower else seconds(lambda: ours._align(True))
+    last = 0.0 if tower else seconds(lambda: ours.align_users(True))
     times = {"ratio": after / before, "defended_s": after, "undefended_s": before, "last_alignment_s": last}
     return {key: round(value, 3) for key, value in times.items()}
 

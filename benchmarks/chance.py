@@ -1,9 +1,9 @@
-"""What the strict suite finds where there is nothing: its worst case for permuted labels.
+"""The worst case of the strict suite when there is no leak: for permuted labels.
 
     python -m benchmarks.chance --out chance.jsonl --permutations 5
 
-The users are those of an undefended BPR on ml-100k, and each permutation of their labels a secret that no vector holds.
-One JSON line a permutation is appended to ``--out`` as it ends; then the mean of each attribute's worst case.
+The users come from an undefended BPR on ml-100k. No vector tells anything about permuted labels. Each permutation
+appends one JSON line to ``--out``. At the end the mean of each attribute's worst case is printed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from recbole_aia.trainer import undefended_twin
 
 
 def main() -> None:
-    """Attacks permutation by permutation."""
+    """Attacks each permutation and prints the means."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--permutations", type=int, default=5)

@@ -1,4 +1,4 @@
-"""Whole epochs, full evaluations and data loading: ours against RecBole's."""
+"""Times whole epochs, full evaluations and data loading, ours against RecBole's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.setting import Shape, config, fast_and_stock, loaders
 
 
 def loader(shape: Shape, repeats: int) -> dict[str, Any]:
-    """An epoch of BPR's batches, without a model."""
+    """Times the loading of an epoch of BPR's batches, without a model."""
     pair = [loaders(config("BPR", shape, fast=fast), shape)[0] for fast in (True, False)]
     init_seed(1, True)
     ours_first = next(iter(pair[0]))
@@ -27,9 +27,9 @@ def loader(shape: Shape, repeats: int) -> dict[str, Any]:
 
 
 def lightgcn_epoch(shape: Shape, repeats: int) -> dict[str, Any]:
-    """An undefended LightGCN epoch, data loading included, from a stretch of 60 of its steps.
+    """Times an undefended LightGCN epoch with data loading, scaled up from a stretch of 60 steps.
 
-    The error is that of the users' weights after the stretches.
+    The error is the largest difference of the user tables after the stretches.
     """
     fast, stock, (stock_data, _, _) = fast_and_stock("LightGCN", shape)
     stretches = [Stretch(data, 60) for data in (loaders(config("LightGCN", shape), shape)[0], stock_data)]
@@ -50,7 +50,7 @@ def _steps(model: Any, data: Stretch) -> Callable[[], Any]:
 
 
 def neumf_eval(shape: Shape, repeats: int) -> dict[str, Any]:
-    """Scores of all items for up to a thousand users, by RecBole's trainer and each version's batches."""
+    """Times RecBole's trainer scoring all items for up to a thousand users, with our and with RecBole's batches."""
     fast, stock, (_, stock_data, _) = fast_and_stock("NeuMF", shape)
     fast_data = loaders(config("NeuMF", shape), shape)[1]
     users = fast_data.step * max(1, 1000 // fast_data.step)

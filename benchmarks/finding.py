@@ -2,7 +2,8 @@
 
     python -m benchmarks.finding --out docs/figures
 
-One JSON line for each step of the page. Takes two to three minutes, less where ``saved/`` has the undefended twin.
+Prints one JSON line for each step of the page. Takes two to three minutes, or less if ``saved/`` has the undefended
+twin.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from recbole_aia.losses.calibrated.transport import mean_and_covariance, transpo
 from recbole_aia.trainer import undefended_twin
 
 ATTACKERS = ("logistic", "quadratic", "random_forest")
-STEPS = (0, 5, 10, 20, 50, 100)
+STEPS = (0, 5, 10, 20, 50, 100)  # numbers of alignment steps after which users are attacked
 FOLDS = 5
-GROUPS = 500  # random groups of the size of the smaller class
+GROUPS = 500  # number of random groups, each of the size of the smaller class
 CLASSES = {"F": "women", "M": "men"}
-COLORS = ("#b2472f", "#2f6db2")  # of the classes
+COLORS = ("#b2472f", "#2f6db2")  # colors of the two classes
 GREEN = "#2e7d32"
 INK = "0.35"
 
@@ -79,7 +80,7 @@ def main() -> None:
 
 
 def undefended(seed: int) -> tuple[Tensor, Tensor, list[str]]:
-    """Vectors ``[n, d]`` of a BPR trained on ml-100k without a defense, gender ``[n]``, and its classes."""
+    """The users' vectors ``[n, d]`` in an undefended BPR on ml-100k, their gender ``[n]``, and the class names."""
     values = {"seed": seed, "attributes": ["gender"], "show_progress": False, "gpu_id": ""}
     config = AIAConfig("BPR", "ml-100k", config_dict=values, argv=[])
     data = create_dataset(config)
@@ -89,11 +90,11 @@ def undefended(seed: int) -> tuple[Tensor, Tensor, list[str]]:
 
 
 class Attack:
-    """What attackers say of users whose labels they have not seen.
+    """The attackers' answers for held-out users.
 
     Attributes:
-        auc: by attacker, the mean over folds.
-        floor: what 95 of 100 guesses stay below in ``2 |AUC - 1/2|``, the largest of the attackers'.
+        auc: the mean AUC over folds, by attacker.
+        floor: the largest floor of the attackers; 95 of 100 guesses have ``2 |AUC - 1/2|`` below an attacker's floor.
         scores: log-odds that the logistic attacker gives to the second class, ``[n]``.
     """
 
@@ -109,7 +110,7 @@ class Attack:
 
 
 def matched(users: Tensor, labels: Tensor, *, covariances: bool) -> Tensor:
-    """Users ``[n, d]`` whose classes have exactly the mean of all and, where asked, exactly their covariance."""
+    """Users ``[n, d]`` whose classes have exactly the mean of all users, and with ``covariances`` their covariance."""
     mean, covariance = mean_and_covariance(users)
     result = users.clone()
     for k in labels.unique():
@@ -122,9 +123,10 @@ def matched(users: Tensor, labels: Tensor, *, covariances: bool) -> Tensor:
 
 
 def held_out(users: Tensor, labels: Tensor) -> dict[str, list[float]]:
-    """Where the classes of training and of held-out users stand, by class; the means over folds.
+    """Positions of the classes' means among training users and among held-out users; averages over folds.
 
-    Along the line through the two training means, from the mean of everyone, in standard deviations of users.
+    Positions are measured along the line through the two training means, from the mean of all users, in standard
+    deviations of the users.
     """
     standardized = ((users - users.mean(0)) / users.std(0)).numpy()
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(standardized, labels.numpy())
@@ -139,7 +141,7 @@ def held_out(users: Tensor, labels: Tensor) -> dict[str, list[float]]:
 
 
 def random_groups(users: Tensor, labels: Tensor) -> Floats:
-    """The statistic of the means of random groups as large as the classes are, ``[GROUPS]``."""
+    """The statistic of the means for random groups of the classes' sizes, ``[GROUPS]``."""
     generator = torch.Generator().manual_seed(0)
     permuted = torch.stack([labels[torch.randperm(len(labels), generator=generator)] for _ in range(GROUPS)], dim=1)
     values: Floats = of_means(ClassDiscrepancy(users, permuted, exact_users=0), users)[::2].numpy()
@@ -147,18 +149,18 @@ def random_groups(users: Tensor, labels: Tensor) -> Floats:
 
 
 def of_means(discrepancy: ClassDiscrepancy, users: Tensor) -> Tensor:
-    """The statistic of the classes' means, users whitened, of every class."""
+    """The statistic of the means of whitened users, for each class."""
     return discrepancy(users)[discrepancy.kernels.index("white linear")]
 
 
 def largest(discrepancy: ClassDiscrepancy, users: Tensor) -> float:
-    """Of all statistics the one that is farthest from chance."""
+    """The statistic that is farthest from chance, which is 0."""
     values = discrepancy(users).flatten()
     return round(float(values[values.abs().argmax()]), 2)
 
 
 def moved(before: Tensor, after: Tensor) -> float:
-    """How far users have moved: root mean square, in standard deviations of each dimension."""
+    """The root mean square of the users' moves, in standard deviations of each dimension."""
     return round(float(((after - before) / before.std(0)).square().mean().sqrt()), 3)
 
 
@@ -169,7 +171,7 @@ def say(step: str, **values: Any) -> None:
 
 @contextmanager
 def drawing(path: Path, width: float, height: float, columns: int = 1, **options: Any) -> Iterator[list[Any]]:
-    """The panels of a figure, which is saved in the end."""
+    """Gives the panels of a figure, and saves the figure at the end of the block."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -199,13 +201,13 @@ def _scores(panel: Any, attack: Attack, labels: Tensor, names: list[str]) -> Non
 
 
 def draw_undefended(attack: Attack, labels: Tensor, names: list[str], path: Path) -> None:
-    """The distribution of the logistic attacker's scores by class."""
+    """Draws the distribution of the logistic attacker's scores by class."""
     with drawing(path, 5.2, 2.9) as [panel]:
         _scores(panel, attack, labels, names)
 
 
 def draw_matched(attack: Attack, labels: Tensor, names: list[str], sides: dict[str, list[float]], path: Path) -> None:
-    """The same after exact matching; beside it, where training and held-out users of a class stand."""
+    """Draws the attacker's scores after exact matching, and beside them the means of training and held-out users."""
     with drawing(path, 9.4, 2.9, columns=2) as [panel, why]:
         _scores(panel, attack, labels, names)
         why.axvline(0, color=INK, linewidth=1)
@@ -226,7 +228,7 @@ def draw_matched(attack: Attack, labels: Tensor, names: list[str], sides: dict[s
 
 
 def draw_chance(chance: Floats, marks: dict[str, float], path: Path) -> None:
-    """Where random groups stand, and where the classes do."""
+    """Draws the statistic of random groups, and marks the statistic of the classes."""
     with drawing(path, 7.6, 2.9) as [panel]:
         heights = panel.hist(chance, bins=24, color="0.8", density=True)[0]
         named = {"exact match": "same means", "calibrated": "calibrated", "undefended": "undefended"}
@@ -243,7 +245,7 @@ def draw_chance(chance: Floats, marks: dict[str, float], path: Path) -> None:
 
 
 def draw_descent(descent: dict[int, Attack], attacks: Mapping[str, Attack], path: Path) -> None:
-    """AUC of each attacker step by step, and beside it after exact matching."""
+    """Draws the AUC of each attacker step by step, and beside it the AUC after exact matching."""
     with drawing(path, 7.6, 3.2, columns=2, sharey=True, width_ratios=[2.6, 1]) as [panel, exact]:
         for attacker, mark, color in zip(ATTACKERS, "osD", (COLORS[1], COLORS[0], GREEN), strict=True):
             values = [attack.auc[attacker] for attack in descent.values()]

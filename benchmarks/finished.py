@@ -1,10 +1,11 @@
-"""What protecting the users of a finished model leaves and costs: ``protect`` on arrays, without interactions.
+"""What ``protect`` leaves to attackers and costs in quality, for the users of a finished model.
 
     python -m benchmarks.finished --models BPR NeuMF LightGCN
 
-Trains the undefended twin or finds it in ``saved/``, protects its users in the two seconds that
-:func:`recbole_aia.protect` takes by default (or in ``--max_steps``), attacks them and evaluates the model with them.
-One JSON line for each run, and a table: the worst case of each attribute with its attacker, and NDCG@10 on test items.
+Trains the undefended twin or finds it in ``saved/``. Protects its users with :func:`recbole_aia.protect`, which takes
+about two seconds by default, or ``--max_steps``. Then attacks the protected users and evaluates the model with them.
+Prints one JSON line for each run, and a table with each attribute's worst case and its attacker, and with NDCG@10 on
+test items.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from itertools import product
 
 import torch
 
-from benchmarks.trained import Trained
+from benchmarks.trained import Twin
 from recbole_aia import AttributeInferenceEvaluator, protect
 
 _ATTACKERS = ["logistic", "random_forest", "xgboost", "mlp"]
@@ -39,14 +40,14 @@ def main() -> None:
 
 
 def line(model: str, attributes: str, seed: int, arguments: argparse.Namespace) -> str:
-    """Protects, attacks and evaluates the users of one model; a line of the table."""
-    trained = Trained(model, arguments.dataset, attributes, seed, arguments.rest)
+    """Protects, attacks and evaluates the users of one model; returns a line of the table."""
+    twin = Twin(model, arguments.dataset, attributes, seed, arguments.rest)
     started = time.perf_counter()
-    users = torch.from_numpy(protect(trained.users.numpy(), trained.labels, max_steps=arguments.max_steps))
+    users = torch.from_numpy(protect(twin.users.numpy(), twin.labels, max_steps=arguments.max_steps))
     taken = time.perf_counter() - started
-    before, after = trained.ndcg(trained.users)[1], trained.ndcg(users)[1]
+    before, after = twin.ndcg(twin.users)[1], twin.ndcg(users)[1]
     evaluator = AttributeInferenceEvaluator(attackers=_ATTACKERS, attack_repeats=1, show_progress=False)
-    worst = evaluator.evaluate(users, trained.labels).worst_case()
+    worst = evaluator.evaluate(users, twin.labels).worst_case()
     run = {"model": model, "attributes": attributes, "seed": seed, "worst": worst}
     print(json.dumps({**run, "ndcg": [before, after], "seconds": round(taken, 2)}), flush=True)
     cases = ", ".join(f"{name} {case['advantage']:.3f} ({case['attacker']})" for name, case in worst.items())

@@ -2,7 +2,7 @@
 
     python -m benchmarks.front --out front.jsonl --figure docs/figures/front.svg
 
-Each point is a run for each seed; runs that stand in ``--out`` are not repeated.
+Each point takes one run for each seed. Runs that are in ``--out`` already are not repeated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.quality import collect
 
-#: Arguments of each point, by defense.
+#: The arguments of each operating point, by defense.
 POINTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "calibrated": (("--stage=in",), ("--stage=post",), ("--stage=post", "--calibrated_steps=4")),
     "raid": (("--raid_eta=0.1",), ("--raid_eta=1",)),
@@ -62,13 +62,13 @@ def main() -> None:
 
 
 def _point(results: list[dict[str, Any]]) -> tuple[float, float]:
-    """NDCG@10 relative to undefended, and the worst-case advantage over attributes: means over seeds."""
+    """NDCG@10 relative to undefended, and the worst-case advantage averaged over attributes; means over seeds."""
     kept = mean(r["utility"]["defended"]["ndcg@10"] / r["utility"]["undefended"]["ndcg@10"] for r in results)
     return kept, mean(mean(w["defended"]["advantage"] for w in r["worst_case"].values()) for r in results)
 
 
 def draw(points: list[tuple[str, tuple[str, ...], float, float]], path: Path) -> None:
-    """NDCG@10 kept against the worst case, a line for each defense; the best place is up and left."""
+    """Draws NDCG@10 kept against the worst case, a line for each defense; points up and to the left are best."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -1,11 +1,13 @@
-"""Audits embeddings whose leak is known, and counts how often chance passes for one.
+"""Audits embeddings whose leak is known, and counts how often an audit reports a leak where there is none.
 
     python -m benchmarks.known_leaks --seeds 100
 
-Two equally large classes: normal with means apart so that the best possible AUC is one of five levels, or with
-equal means and unlike covariances, whose best AUC follows from the true likelihood ratio. The strongest attacker
-should come near it. At level 0.5 there is no leak: how often each attacker's advantage exceeds its floor, and the
-largest of them the floor of the worst case. One JSON line for each leak, and one for chance.
+The embeddings are normal, in two equally large classes. In some the means differ, so that the best possible AUC is one
+of five levels. In others the covariances differ, and the true likelihood ratio gives the best possible AUC. The
+strongest attacker should come near this AUC. At the level 0.5 there is no leak. For it the benchmark counts how often
+each attacker's advantage exceeds its floor, and how often the worst case exceeds its own floor.
+
+Prints one JSON line for each leak, and one for chance.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from scipy.stats import norm
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.evaluator.metrics import one_vs_rest_auc
 
+#: Best possible AUCs of the mean leaks; the first is no leak.
 LEVELS = (0.5, 0.6125, 0.725, 0.8375, 0.95)
-#: Variances of the second class in the covariance leak along eight directions; the first has 1.
+#: Variances of the second class along eight directions in the covariance leak; the first class has 1.
 SPREADS = (4.0, 2.0, 1.5, 1.0, 1.0, 1 / 1.5, 1 / 2.0, 1 / 4.0)
 
 FloatArray = NDArray[np.floating[Any]]
@@ -40,7 +43,11 @@ class Leak(NamedTuple):
 
 
 def mean_leak(level: float, n: int, d: int, seed: int) -> Leak:
-    """Classes whose means differ by ``sqrt 2 * Phi^-1(level)`` in a random direction."""
+    r"""Normal classes whose means differ by :math:`\sqrt 2\, \Phi^{-1}(\text{level})` in a random direction.
+
+    The best possible AUC then is ``level``: the likelihood ratio of two normal classes at the distance d has the AUC
+    :math:`\Phi(d / \sqrt 2)`.
+    """
     rng = np.random.default_rng(seed)
     direction = rng.normal(size=d)
     direction *= 2**0.5 * norm.ppf(level) / np.linalg.norm(direction)
@@ -49,7 +56,7 @@ def mean_leak(level: float, n: int, d: int, seed: int) -> Leak:
 
 
 def covariance_leak(n: int, seed: int, spreads: Sequence[float] = SPREADS) -> Leak:
-    """Classes of one mean; the second is rotated and stretched by ``spreads``."""
+    """Normal classes of one mean; the second class is stretched by the variances ``spreads`` in rotated directions."""
     rng = np.random.default_rng(seed)
     rotation = np.linalg.qr(rng.normal(size=(len(spreads), len(spreads))))[0]
     classes = rng.permutation(np.arange(n) % 2)
@@ -64,7 +71,10 @@ def _stretched(classes: IntArray, spreads: Sequence[float], rng: np.random.Gener
 
 
 def _covariance_bayes_auc(spreads: Sequence[float]) -> float:
-    """AUC of the log likelihood ratio on 400,000 users, good to 0.001; a rotation does not change it."""
+    r"""AUC of the log likelihood ratio :math:`\frac12 \sum_j x_j^2 (1 - 1/s_j)` up to a constant, to about 0.001.
+
+    It is estimated on 400,000 users without the rotation, which does not change it.
+    """
     classes = np.arange(400_000) % 2
     points = _stretched(classes, spreads, np.random.default_rng(0))
     ratio = 0.5 * (points**2 @ (1 - 1 / np.asarray(spreads)))
@@ -72,7 +82,7 @@ def _covariance_bayes_auc(spreads: Sequence[float]) -> float:
 
 
 def audit(leak: Leak, seed: int, **settings: Any) -> AttackReport:
-    """One audit in this process."""
+    """Audits a leak in this process."""
     evaluator = AttributeInferenceEvaluator(
         {"protocol": "strict", "attack_repeats": 1, "attack_jobs": 1, "seed": seed, "show_progress": False, **settings}
     )
@@ -80,7 +90,7 @@ def audit(leak: Leak, seed: int, **settings: Any) -> AttackReport:
 
 
 def gap(leak: Leak, report: AttackReport) -> dict[str, Any]:
-    """What the worst case missed: the best possible AUC less that of the attacker with the largest advantage."""
+    """The gap of the worst case: the best possible AUC minus the AUC of the attacker with the largest advantage."""
     worst = report.worst_case()["class"]
     auc = {row["attacker"]: row["metrics"]["auc"]["mean"] for row in report.rows}
     found = 0.5 + worst["advantage"] / 2
@@ -94,7 +104,7 @@ def gap(leak: Leak, report: AttackReport) -> dict[str, Any]:
 
 
 def exceeded(report: AttackReport) -> dict[str, bool]:
-    """Whether each attacker was above its floor, and the worst case above its own."""
+    """Whether each attacker's advantage exceeds its floor, and whether the worst case exceeds its own floor."""
     above = {
         row["attacker"]: bool(row["metrics"]["advantage"]["mean"] > row["floor"]["permuted_advantage95"])
         for row in report.rows

@@ -1,9 +1,9 @@
-"""What undefended models give away: every attacker on every view of every attribute, in Markdown.
+"""What undefended models give away: every attacker on every view and attribute, as tables in Markdown.
 
     python -m benchmarks.leaks --out leaks.jsonl --models BPR NeuMF DMF LightGCN -- --protocol=strict --attack_views=all
 
-What stands after ``--`` goes to every run. One JSON line a run is appended to ``--out`` as it ends; runs that stand
-there are not repeated.
+Arguments after ``--`` go to every run. Each run appends one JSON line to ``--out``. Runs that are in ``--out`` already
+are not repeated.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.quality import collect
 
 
 def main() -> None:
-    """Runs what is missing, then prints one table an attribute."""
+    """Runs what is missing, then prints a table for each attribute."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--models", nargs="+", required=True)
@@ -34,11 +34,13 @@ def main() -> None:
 
 
 def table(results: dict[str, dict[str, Any]], attribute: str) -> str:
-    """Models and views down, attackers across: advantages, the largest of a line with its interval and floor.
+    """The advantages of all attackers: a line for each model and view, a column for each attacker.
+
+    The last two columns repeat the largest advantage of the line with its interval, and the floor of that attacker.
 
     Args:
-        results: the content of results.json by model, of runs without a defense.
-        attribute: which.
+        results: the content of results.json by model, from runs without a defense.
+        attribute: the attribute of the table.
     """
     lines: list[str] = []
     for model, result in results.items():

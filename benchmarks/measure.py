@@ -1,4 +1,4 @@
-"""Interleaved timings and the line that every benchmark prints."""
+"""Times tasks in turns, and makes the line that every benchmark prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def seconds(task: Callable[[], Any]) -> float:
 
 
 def interleaved(tasks: Sequence[Callable[[], Any]], repeats: int, warm_up: int = 1) -> list[float]:
-    """Median seconds of each task; they take turns, so that a busy machine slows all of them alike."""
+    """Median seconds of each task. The tasks take turns, so that a busy machine slows all of them alike."""
     for _ in range(warm_up):
         for task in tasks:
             task()
@@ -28,17 +28,17 @@ def interleaved(tasks: Sequence[Callable[[], Any]], repeats: int, warm_up: int =
 
 
 def speed_up(name: str, ours: float, reference: float, error: float, **details: Any) -> dict[str, Any]:
-    """A result whose ratio says how many times faster ours is than the reference."""
+    """A result with the ratio reference / ours: how many times faster ours is."""
     return _result(name, reference / ours, "reference / ours, higher is better", ours, reference, error, details)
 
 
 def overhead(name: str, ours: float, reference: float, error: float | None, **details: Any) -> dict[str, Any]:
-    """A result whose ratio says how many times the reference's time ours takes."""
+    """A result with the ratio ours / reference: how many times the reference's time ours takes."""
     return _result(name, ours / reference, "ours / reference, lower is better", ours, reference, error, details)
 
 
 def max_abs_error(ours: Tensor, reference: Tensor) -> float:
-    """Largest difference of two tensors of the same shape."""
+    """Largest absolute difference between two tensors of the same shape."""
     return float((ours - reference).abs().max())
 
 

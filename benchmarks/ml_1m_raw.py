@@ -1,8 +1,8 @@
-"""MovieLens-1M's raw files, in the format of GroupLens, from RecBole's atomic files: a check for ``prepare``.
+"""Makes MovieLens-1M's raw files, in GroupLens's format, from RecBole's atomic files, to check ``prepare``.
 
     python -m benchmarks.ml_1m_raw --atomic dataset/ml-1m --raw ml-1m
 
-Where the atomic files have no times, line numbers stand in their place: good for counts, and for nothing else.
+If the atomic files have no times, line numbers replace them. Such raw files are good for counts only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-_FIRST_TIME = 956_703_932
+_FIRST_TIME = 956_703_932  # seconds since 1970 of the first rating in MovieLens-1M
 
 
 def write_raw(atomic: Path, raw: Path) -> None:

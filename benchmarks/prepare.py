@@ -1,9 +1,9 @@
-"""How fast raw files become a dataset: a generated file in Last.fm-360K's format.
+"""Times the preparation of a dataset, on generated files in Last.fm-360K's format.
 
     python -m benchmarks.prepare --lines 5000000
 
-prints what one preparation takes, which ``python -m benchmarks prepare`` does beside the plain way: pandas' reader and
-writer, without a check, a filter or an account.
+prints the time and memory of one preparation. ``python -m benchmarks prepare`` compares it with a plain way: pandas'
+reader and writer, without checks, filters or an account.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from recbole_aia.data.converters import CONVERTERS, prepare
 
 LINES, QUICK_LINES = 5_000_000, 200_000
 PLAYS, PROFILES = "usersha1-artmbid-artname-plays.tsv", "usersha1-profile.tsv"
-_PER_USER = 50
+_PER_USER = 50  # artists of a user on average, as in Last.fm-360K
 
 
 def prepare_lines(quick: bool) -> dict[str, Any]:
-    """Lines a second of ``recbole-aia prepare lastfm-360k``, and the most memory of its process."""
+    """Lines per second and peak memory of ``recbole-aia prepare lastfm-360k``."""
     lines = QUICK_LINES if quick else LINES
     with tempfile.TemporaryDirectory(prefix="recbole-aia-") as place:
         generate(Path(place), lines)
@@ -53,7 +53,7 @@ def prepare_lines(quick: bool) -> dict[str, Any]:
 
 
 def generate(folder: Path, lines: int) -> None:
-    """Writes both tables of Last.fm-360K with about so many plays; the same every time."""
+    """Writes both tables of Last.fm-360K with about ``lines`` plays; equal arguments give equal files."""
     rng = random.Random(0)
     artists = [_artist(k) for k in range(max(lines // 60, 200))]
     with (folder / PLAYS).open("w", encoding="utf-8") as plays, (folder / PROFILES).open("w") as profiles:
@@ -61,7 +61,7 @@ def generate(folder: Path, lines: int) -> None:
             user = hashlib.sha1(str(k).encode()).hexdigest()
             gender, age = rng.choice("mmmmmffff") if k % 10 else "", rng.randrange(15, 60) if k % 5 else ""
             profiles.write(f"{user}\t{gender}\t{age}\tGermany\tFeb 1, 2007\n")
-            # A twentieth of the artists has four fifths of the plays, so that a 45-core is left.
+            # A twentieth of the artists has four fifths of the plays. Otherwise the 45-core would be empty.
             wanted = rng.randrange(1, 2 * _PER_USER)
             reach = (len(artists) if rng.random() < 0.2 else len(artists) // 20 for _ in range(2 * wanted))
             chosen = {int(rng.random() * most): None for most in reach}
@@ -69,7 +69,7 @@ def generate(folder: Path, lines: int) -> None:
 
 
 def _artist(k: int) -> str:
-    """MusicBrainz id, missing for one in thirty, and name; some names have quotes or other letters."""
+    """An artist's MusicBrainz id, missing for one in thirty, and name; some names have quotes or other scripts."""
     code = hashlib.md5(str(k).encode()).hexdigest()
     mbid = "" if k % 30 == 0 else f"{code[:8]}-{code[8:12]}-{code[12:16]}-{code[16:20]}-{code[20:]}"
     name = ("the plain band", 'the "quoted" band', "sigur rós", "東京事変")[k % 4]
@@ -77,7 +77,7 @@ def _artist(k: int) -> str:
 
 
 def one_way(folder: Path, way: str) -> dict[str, Any]:
-    """Seconds of one preparation, ours or the plain one, and the most memory of the process."""
+    """Seconds of one preparation, ours or the plain one, and the peak memory of the process."""
     start, cpu = time.perf_counter(), time.process_time()
     kept: dict[str, int] = {}
     if way == "ours":
@@ -106,7 +106,7 @@ def _in_a_process(folder: str, way: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures one way, on a folder that is there or on so many lines."""
+    """Measures one way, on an existing folder or on generated lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=QUICK_LINES)
     parser.add_argument("--folder", type=Path)

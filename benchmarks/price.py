@@ -1,11 +1,17 @@
-"""What the recommendation quality that calibrated alignment loses is made of: knowledge of the attributes, or scatter.
+"""Why calibrated alignment loses recommendation quality: the model forgets the attributes, or users move at random.
 
     python -m benchmarks.price --models LightGCN NeuMF
 
-Aligns the users of the undefended twin, without interactions, and evaluates four states: undefended; aligned; aligned,
-with what its members lost on average given back to each joint class (women of 25 to 34, say), so that recommendations
-know the attributes again and nothing else is mended; and moved at random, each user by the way of another. One JSON
-line for each model and seed, and a table of the means over seeds: the mean of NDCG@10 on validation and on test items.
+Aligns the users of the undefended twin without interactions, and evaluates four states:
+
+- ``undefended``.
+- ``aligned``.
+- ``classes told again``: aligned, and each joint class (such as women of 25 to 34) is moved back by its mean move. The
+  recommendations know the attributes again, and nothing else is undone.
+- ``moved at random``: each user makes the move of another user.
+
+Prints one JSON line for each model and seed, and a table of means over seeds. The quality is the mean of NDCG@10 on
+validation items and on test items.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from benchmarks.trained import Trained
+from benchmarks.trained import Twin
 from recbole_aia.losses import ClassDiscrepancy, align_vectors, steps_for
 
 STATES = ("undefended", "aligned", "classes told again", "moved at random")
@@ -45,15 +51,15 @@ def main() -> None:
 
 
 def _quality(model: str, seed: int, arguments: argparse.Namespace) -> dict[str, float]:
-    trained = Trained(model, arguments.dataset, arguments.attributes, seed, arguments.rest)
-    labels = torch.stack([torch.as_tensor(column) for column in trained.labels.values()], dim=1)
-    users = trained.users
-    steps = steps_for(users.shape[1], trained.config["calibrated_steps"])
+    twin = Twin(model, arguments.dataset, arguments.attributes, seed, arguments.rest)
+    labels = torch.stack([torch.as_tensor(column) for column in twin.labels.values()], dim=1)
+    users = twin.users
+    steps = steps_for(users.shape[1], twin.config["calibrated_steps"])
     moved, outcome = align_vectors(users, ClassDiscrepancy(users, labels, exact_users=arguments.exact_users), steps)
     order = torch.randperm(len(users), generator=torch.Generator().manual_seed(seed))
     states = (users, moved, moved + _class_means(users - moved, labels), users + (moved - users)[order])
-    found = {name: mean(trained.ndcg(where)) for name, where in zip(STATES, states, strict=True)}
-    # Of the squares of all moves.
+    found = {name: mean(twin.ndcg(where)) for name, where in zip(STATES, states, strict=True)}
+    # The share of the classes' mean moves in the squares of all moves.
     told = float(_class_means(moved - users, labels).square().sum() / (moved - users).square().sum())
     print(
         json.dumps({"model": model, "seed": seed, **found, "share_of_classes": round(told, 3), **outcome._asdict()}),
@@ -63,7 +69,7 @@ def _quality(model: str, seed: int, arguments: argparse.Namespace) -> dict[str, 
 
 
 def _class_means(moves: Tensor, labels: Tensor) -> Tensor:
-    """The mean of each joint class of all attributes, for each of its users, ``[n, d]``."""
+    """For each user the mean of ``moves [n, d]`` over the user's joint class of all attributes, ``[n, d]``."""
     found: Sequence[Tensor] = labels.unique(dim=0, return_inverse=True)
     cells = found[1]
     sums = torch.zeros(len(found[0]), moves.shape[1]).index_add_(0, cells, moves)

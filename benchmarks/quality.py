@@ -2,8 +2,8 @@
 
     python -m benchmarks.quality --out q.jsonl --models NeuMF --attributes gender age -- --defense=raid
 
-Each name after ``--attributes`` is a run of its own; ``gender,age`` protects both together. What stands after ``--``
-goes to every run. One JSON line a run is appended to ``--out`` as it ends; runs that stand there are not repeated.
+Each word after ``--attributes`` is a run of its own; ``gender,age`` protects both together. Arguments after ``--`` go
+to every run. Each run appends one JSON line to ``--out``. Runs that are in ``--out`` already are not repeated.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def collect(keys: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
-    """Runs what is missing in a file of JSON lines, and returns the lines that are asked for."""
+    """Runs the keys that are missing in a file of JSON lines, and returns the lines of all ``keys``."""
     out.parent.mkdir(parents=True, exist_ok=True)
     done = list(_read(out))
     for key in keys:
@@ -94,7 +94,7 @@ def _attack_lines(results: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _mean(values: list[float], places: int = 3) -> str:
-    """Mean and half-width of its 95 % interval over seeds."""
+    """The mean over seeds, and the half-width of its 95 % interval by Student's t distribution."""
     if len(values) < 2:
         return f"{values[0]:.{places}f}"
     half = t.ppf(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5

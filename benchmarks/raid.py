@@ -1,4 +1,4 @@
-"""What RAID adds to an epoch of the same model."""
+"""The time that RAID adds to an epoch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODELS = ("LightGCN", "NeuMF", "DMF", "BPR")
 
 
 class Epochs:
-    """Epochs of one model in RAID's two phases, from a stretch of their steps and from refreshes of the barycenter."""
+    """Times epochs of one model in RAID's two phases, from a stretch of steps and from refreshes of the barycenter."""
 
     def __init__(self, model: str, shape: Shape, steps: int = 60, **values: Any) -> None:
         settings = config(model, shape, defense="raid", **values)
@@ -32,12 +32,12 @@ class Epochs:
         self.term = RAIDTerm(self.trainer, "group")
 
     def phase1(self) -> None:
-        """Steps without RAID's loss."""
+        """Trains a stretch of steps without RAID's loss."""
         self.trainer.terms = ()
         self.trainer._train_epoch(self.data, 0)
 
     def phase2(self) -> None:
-        """Steps with RAID's loss, between two refreshes."""
+        """Trains a stretch of steps with RAID's loss, without a refresh."""
         self.trainer.terms = (self.term,)
         self.trainer._train_epoch(self.data, 1)
 
@@ -61,7 +61,7 @@ class Epochs:
 
 
 class Stretch:
-    """The first batches of an epoch, as RecBole's trainer iterates over them; ``share`` of them make an epoch."""
+    """The first ``steps`` batches of an epoch, as a loader for RecBole's trainer; ``share`` stretches make an epoch."""
 
     def __init__(self, loader: Any, steps: int) -> None:
         self.loader, self.steps = loader, min(steps, len(loader))
@@ -75,10 +75,10 @@ class Stretch:
 
 
 def raid_overhead(shape: Shape, repeats: int) -> dict[str, Any]:
-    """Epochs of Phase II with a refresh of their barycenter against epochs of Phase I, model by model.
+    """Times epochs of Phase II with a refresh of the barycenter against epochs of Phase I, for each model.
 
-    ``cycle`` is the mean over ``raid_refresh_epochs`` epochs, of which the first refreshes; the ratio is that of
-    the model which is worst by it.
+    ``cycle`` averages over ``raid_refresh_epochs`` epochs, of which only the first refreshes. ``ratio`` belongs to the
+    model with the largest ``cycle``.
     """
     models = {model: Epochs(model, shape).measure(repeats) for model in MODELS}
     worst = max(MODELS, key=lambda model: models[model]["cycle"])
@@ -92,7 +92,7 @@ def raid_overhead(shape: Shape, repeats: int) -> dict[str, Any]:
 
 
 def _against_stock(shape: Shape, repeats: int) -> dict[str, float]:
-    """A RAID LightGCN epoch, refresh included, against stock RecBole's undefended LightGCN epoch."""
+    """Times a RAID epoch of our LightGCN, with a refresh, against an undefended epoch of RecBole's LightGCN."""
     epochs = Epochs("LightGCN", shape)
     epochs.term.refresh()
     settings = config("LightGCN", shape, fast=False)

@@ -1,10 +1,10 @@
-"""How defended epochs and memory grow with the data; each size in a process of its own, for its memory's sake.
+"""How the time of defended epochs and the memory grow with the data.
 
     python -m benchmarks.scale --model BPR --users 8000 --items 4000 --interactions 400000 --batch 2048
 
-prints what one size takes, which ``python -m benchmarks scale`` does for three sizes, two models and two defenses;
-with ``--epochs`` it trains and evaluates from start to end, which ``python -m benchmarks lastfm`` does at
-Last.fm-360K's size.
+prints the time and memory of one size. ``python -m benchmarks scale`` does so for three sizes, two models and two
+defenses. With ``--epochs`` the command trains and evaluates from start to end. ``python -m benchmarks lastfm`` does so
+at Last.fm-360K's size. Each size runs in a process of its own, which gives its peak memory.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ MODELS = ("BPR", "LightGCN")
 FACTORS = (1, 4, 16)
 DEFENSES = ("raid", "calibrated")
 KEYS = ("defended_epoch_s", "undefended_epoch_s", "peak_mib")
+# The first size of the full run; users, interactions and batch grow by FACTORS.
 USERS, ITEMS, PER_USER, BATCH = 8000, 4000, 50, 2048
 LASTFM, LASTFM_BATCH, LASTFM_EPOCHS = Shape(130_046, 11_835, 6_450_050), 65_536, 5
 
 
 def scale(quick: bool) -> dict[str, Any]:
-    """Epochs under each defense at 1, 4 and 16 times 8,000 users (1 and 16 times 500 if quick).
+    """Times epochs under each defense at 1, 4 and 16 times 8,000 users (1 and 16 times 500 if quick).
 
-    The batch grows with the data, as its user would have it: with a constant one the steps of an epoch grow
-    and every step's cost (Adam, propagation) grows too, in every model that updates all users at each step.
-    ``raid BPR x4, constant batch`` shows what that is like. Beyond 10,000 users RAID's ascent is stochastic and its
-    coupling semi-dual; all but the first size of the full run are beyond.
+    The batch grows with the data. With a constant batch, both the number of steps in an epoch and the cost of a step
+    (Adam, propagation) would grow, because these models update all users at each step. ``raid BPR x4, constant batch``
+    shows this. Above 10,000 users RAID's ascent is stochastic and its coupling semi-dual; in the full run, all sizes
+    but the first are above.
     """
     users, factors = (500, (1, 16)) if quick else (USERS, FACTORS)
     kinds = [f"{defense} {model}" for defense in DEFENSES for model in MODELS]
@@ -67,13 +68,13 @@ def scale(quick: bool) -> dict[str, Any]:
 
 
 def _growth(kind: str, key: str, rows: dict[str, Any], factors: tuple[int, ...]) -> list[float]:
-    """From the first size to each other, over that of the data."""
+    """The growth of a value from the first size to each other size, divided by the growth of the data."""
     first = rows[f"{kind} x1"][key]
     return [round(rows[f"{kind} x{factor}"][key] / first / factor, 3) for factor in factors[1:]]
 
 
 def lastfm(quick: bool) -> dict[str, Any]:
-    """RAID from start to end, four epochs without and one with its loss, on a set of Last.fm-360K's size."""
+    """Times RAID from start to end on a dataset of Last.fm-360K's size: four epochs without its loss, one with it."""
     shape, batch = (Shape(8000, 2000, 400_000), 4096) if quick else (LASTFM, LASTFM_BATCH)
     with prepared(shape):
         rows = {model: _in_a_process("raid", model, shape, batch, epochs=LASTFM_EPOCHS) for model in MODELS}
@@ -89,7 +90,7 @@ def lastfm(quick: bool) -> dict[str, Any]:
 
 
 def from_start_to_end(model: str, shape: Shape, batch: int, epochs: int) -> dict[str, Any]:
-    """Minutes of loading, training and evaluating, and the most memory that the process had."""
+    """Minutes of loading, training and evaluating, and the peak memory of the process."""
     settings = config(model, shape, defense="raid", train_batch_size=batch, epochs=epochs, eval_step=epochs)
     start = time.perf_counter()
     dataset = create_dataset(settings)
@@ -108,7 +109,7 @@ def from_start_to_end(model: str, shape: Shape, batch: int, epochs: int) -> dict
 
 
 def one_size(defense: str, model: str, shape: Shape, batch: int, repeats: int) -> dict[str, Any]:
-    """Seconds of an epoch without and with a defense, and the most memory that the process had."""
+    """Seconds of an epoch without and with a defense, and the peak memory of the process."""
     before = _peak_mib()
     measured = {"raid": _raid, "calibrated": _calibrated}[defense]
     times = measured(model, shape, batch, repeats)

@@ -1,4 +1,4 @@
-"""Data and models of the benchmarks: interactions of MovieLens-1M's shape, the same every time."""
+"""Data and models of the benchmarks: generated interactions of MovieLens-1M's size, the same every time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Shape:
 ML1M = Shape(6040, 3706, 1_000_209)
 SMALL = Shape(2000, 1500, 120_000)
 
-#: What every benchmark trains with, unless it says otherwise.
+#: The settings of every benchmark; a benchmark can override them.
 VALUES = {
     "gpu_id": "",
     "show_progress": False,
@@ -49,7 +49,7 @@ VALUES = {
 
 @functools.cache
 def folder(shape: Shape) -> str:
-    """Where the files of a shape are: another process's, or made for as long as this one lives."""
+    """The folder with the files of a shape: made by the parent process, or made now until this process ends."""
     if given := os.environ.get(_variable(shape)):
         return given
     place = tempfile.TemporaryDirectory(prefix="recbole-aia-")
@@ -63,7 +63,7 @@ _PLACES: list[tempfile.TemporaryDirectory[str]] = []
 
 @contextmanager
 def prepared(shape: Shape) -> Iterator[None]:
-    """Inside, processes that are started find the files of a shape made, so that their memory is their own."""
+    """Inside, new processes find the files of a shape ready, so that their peak memory does not include making them."""
     with tempfile.TemporaryDirectory(prefix="recbole-aia-") as place:
         write(generate(shape.users, shape.items, shape.interactions), Path(place))
         os.environ[_variable(shape)] = place
@@ -79,7 +79,7 @@ def _variable(shape: Shape) -> str:
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Inside, the working directory is one that goes away: RecBole's trainers leave TensorBoard files there."""
+    """Inside, the working directory is a temporary one, because RecBole's trainers write TensorBoard files there."""
     home = Path.cwd()
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
@@ -90,7 +90,7 @@ def apart() -> Iterator[None]:
 
 
 def config(model: str, shape: Shape, **values: Any) -> AIAConfig:
-    """The configuration of a benchmark."""
+    """The configuration of a benchmark: :data:`VALUES` with ``values`` over them."""
     settings = {**VALUES, "data_path": folder(shape), **values}
     return AIAConfig(model, "synthetic", config_dict={"checkpoint_dir": folder(shape), **settings}, argv=[])
 
@@ -101,7 +101,7 @@ def _dataset(shape: Shape) -> Any:
 
 
 def loaders(settings: AIAConfig, shape: Shape) -> tuple[Any, Any, Any]:
-    """Training, validation and test loader."""
+    """The training, validation and test loaders."""
     init_seed(settings["seed"], True)
     dataset = copy.deepcopy(_dataset(shape))
     dataset.config = settings
@@ -109,7 +109,7 @@ def loaders(settings: AIAConfig, shape: Shape) -> tuple[Any, Any, Any]:
 
 
 def fast_and_stock(model: str, shape: Shape, **values: Any) -> tuple[Any, Any, tuple[Any, Any, Any]]:
-    """The same model in our version and in RecBole's, with equal weights; and stock loaders."""
+    """The same model in our version and in RecBole's, with equal weights, and RecBole's loaders."""
     stock_settings = config(model, shape, fast=False, **values)
     data = loaders(stock_settings, shape)
     models = []

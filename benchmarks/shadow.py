@@ -1,11 +1,13 @@
-"""Attackers that know the defense: what they gain who have defended users of their own in the same way.
+"""What attackers gain who know the defense and have defended users of their own in the same way.
 
     python -m benchmarks.shadow --model BPR
 
-Trains the undefended twin, or takes that which is there, and defends it: with ``calibrated`` as a run does, in training
-or after it; with ``means``, which takes all classes to exactly the same mean, and is what a defense should not do; or
-with ``nothing``. One JSON line for each attribute, attacker and what it has learned from, and one for the worst case.
-The shadow users' undefended vectors are the twin's own: no attacker's recommender has users nearer to the released.
+Trains or reuses the undefended twin, and defends it: with ``calibrated``, in training or after it, as a run does; with
+``means``, which gives all classes exactly the same mean, and which a defense should not do; or with ``nothing``. The
+attackers' own (shadow) users take their undefended vectors from the twin itself. No recommender that an attacker could
+train has users nearer to the released ones.
+
+Prints one JSON line for each attribute, attacker and source of its knowledge, and one for each worst case.
 """
 
 from __future__ import annotations
@@ -29,14 +31,15 @@ IntArray = NDArray[np.integer[Any]]
 
 
 def calibrated(embeddings: FloatArray, labels: IntArray) -> FloatArray:
-    """Aligns users ``[n, d]`` as ``calibrated`` does after training; labels ``[n, A]``."""
+    """Aligns users ``[n, d]`` with labels ``[n, A]`` as ``calibrated`` does after training."""
     return protect(embeddings, {str(a): column for a, column in enumerate(labels.T)})
 
 
 def means(embeddings: FloatArray, labels: IntArray) -> FloatArray:
-    """Takes the classes of each attribute to exactly the same mean, one attribute after the other until all are there.
+    """Moves the classes of each attribute to exactly the same mean, in 50 rounds over the attributes.
 
-    A random group of users has not that mean: those whom an attacker knows tell where the others are.
+    This leaks: a random part of a class does not have exactly that mean, so the part that an attacker knows tells on
+    which side the rest is.
     """
     moved, center = np.array(embeddings, dtype=np.float64), embeddings.mean(axis=0)
     for _ in range(50):

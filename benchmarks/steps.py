@@ -1,4 +1,4 @@
-"""One training step, loss, backward and Adam: our models against RecBole's."""
+"""Times one training step (loss, backward, Adam), our models against RecBole's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _trainer(model: nn.Module, batches: list[Any]) -> Callable[[], None]:
 
 
 def _gradient_errors(fast: nn.Module, stock: nn.Module, batch: Any) -> tuple[float, float]:
-    """Largest difference of a gradient; and the same relative to the largest entry of its parameter's gradient."""
+    """Largest difference between gradients: absolute, and relative to the largest entry of the parameter's gradient."""
     for model in (fast, stock):
         model.train()
         torch.manual_seed(0)

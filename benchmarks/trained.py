@@ -1,4 +1,4 @@
-"""A trained model, evaluated with users that are elsewhere."""
+"""Evaluates a trained model with other user vectors."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from recbole_aia.trainer import trainer_class, undefended_twin
 
 
 def settings(model: str, dataset: str, attributes: str, seed: int, rest: Sequence[str], **values: Any) -> AIAConfig:
-    """The configuration of a run of calibrated that prints nothing; ``rest`` are arguments of the command line."""
+    """The configuration of a silent run of calibrated; ``rest`` are ``--key=value`` arguments."""
     quiet = {"gpu_id": "", "show_progress": False, "state": "warning"}
     values = {**quiet, "seed": seed, "defense": "calibrated", **values}
     return AIAConfig(model, dataset, config_dict=values, argv=[f"--attributes=[{attributes}]", *rest])
 
 
-class Trained:
+class Twin:
     """The undefended twin of a run, trained or found in ``saved/``.
 
     Attributes:
-        config: of the run.
-        labels: of the users, by attribute.
-        users: the vectors that it serves, ``[n, d]``.
+        config: the run's configuration.
+        labels: the users' labels, by attribute.
+        users: the twin's served vectors, ``[n, d]``.
     """
 
     def __init__(self, model: str, dataset: str, attributes: str, seed: int, rest: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class Trained:
         data = create_dataset(self.config)
         self.labels = load_labels(self.config, data).columns()
         run = load_run(undefended_twin(self.config, data)[1])
-        init_seed(seed, True)  # a split at random is to be that of the training
+        init_seed(seed, True)  # a random split has to be the split of the training
         loaders = prepare_loaders(self.config, copy.deepcopy(run.dataset), scores_users=scores_users(self.config))
         self._trainer, self._parts = trainer_class(self.config)(self.config, run.model), loaders[1:]
         self._view = UserEmbeddingView(run.model)
@@ -47,7 +47,7 @@ class Trained:
 
     @torch.no_grad()
     def ndcg(self, users: Tensor) -> tuple[float, float]:
-        """NDCG@10 on validation and on test items, for users at ``[n, d]``."""
+        """NDCG@10 on validation items and on test items, with the user vectors ``users [n, d]``."""
         if self._released is None:
             self._view.write(users)
         else:

@@ -1,8 +1,9 @@
-"""AttrCloak's dynamic weight against fixed ones: what each protects and costs, as a table and a figure.
+"""AttrCloak's dynamic weight against fixed weights: what each protects and costs, as a table and a figure.
 
     python -m benchmarks.weights --out weights.jsonl --figure docs/figures/attrcloak_weights.svg
 
-Figure 5 of the slides. Each weight is a run for each seed; runs that stand in ``--out`` are not repeated.
+The figure corresponds to figure 5 of AttrCloak's slides. Each weight takes one run for each seed. Runs that are in
+``--out`` already are not repeated.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def table(lines: dict[str, dict[str, float]]) -> str:
-    """A line of Markdown for each weight."""
+    """A table in Markdown with a line for each weight."""
     columns = list(next(iter(lines.values())))
     head = [["weight", *columns], ["---"] * (len(columns) + 1)]
     rows = [[way, *(f"{line[column]:.3f}" for column in columns)] for way, line in lines.items()]
@@ -61,7 +62,7 @@ def table(lines: dict[str, dict[str, float]]) -> str:
 
 
 def draw(lines: dict[str, dict[str, float]], path: Path) -> None:
-    """A panel for each attribute: NDCG@10 kept against the attacker's balanced accuracy, a point for each weight."""
+    """Draws a panel for each attribute: NDCG@10 kept against balanced accuracy, a point for each weight."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -29,11 +29,16 @@ def reference() -> str:
 def _lines() -> Iterator[str]:
     yield "# Reference of keys, defenses and attackers"
     yield ""
-    yield "`docs/generate.py` writes this page from the declarations in the code; `recbole-aia run --help` prints the same keys."
+    yield "`docs/generate.py` writes this page from the declarations in the code. `recbole-aia run --help` prints the keys."
     yield "Every key can be given as `--key=value` or in a YAML file. `~` is YAML's null."
     for heading, keys in common_keys().items():
         yield from _table(f"## {heading}", keys)
-    yield from ("", "## Defenses", "", "A defense reads the keys of every run and its own. Its first stage is its default.")
+    yield from (
+        "",
+        "## Defenses",
+        "",
+        "A defense reads the keys of every run and its own. Its first stage is its default.",
+    )
     for name, stages in defenses().items():
         yield from ("", f"### {name}", "", first_line(next(iter(stages.values()))))
         for stage, each in stages.items():

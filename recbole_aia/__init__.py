@@ -1,7 +1,7 @@
 """recbole-aia: what user embeddings give away, and how to stop it without hurting recommendations.
 
-Names are imported when they are first used (PEP 562), so that ``recbole-aia --help`` needs no torch; ``__init__.pyi`` lists
-them for editors and type checkers. Importing this package makes RecBole work on current NumPy, pandas and torch.
+Names are imported when they are first used (PEP 562), so that ``recbole-aia --help`` needs no torch. ``__init__.pyi``
+lists them for editors and type checkers. Importing this package makes RecBole work on current NumPy, pandas and torch.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Lets RecBole 1.2.1, last touched in 2025, run on today's NumPy, SciPy, pandas and torch.
+"""Lets RecBole 1.2.1, last changed in 2025, run on today's NumPy, SciPy, pandas and torch.
 
-Every shim detects the break it mends and does nothing where there is none; none replaces behaviour
-that works. :func:`apply` runs with the first import of RecBole after ``recbole_aia`` is imported, or at once where RecBole
-is there already, and may run any number of times.
-The numbers are threads in RecBole's tracker. What cannot be mended from here is said by
-``recbole-aia doctor``: Ray 2.6.3, which ``recbole.quick_start`` imports, wants setuptools < 82
+Every shim first looks for the break that it mends. Without the break, the shim does nothing. :func:`apply` runs at
+once if RecBole is imported already, and otherwise with the first import of RecBole. It may run any number of times.
+
+Numbers such as #2215 are threads in RecBole's issue tracker. One break cannot be mended from here, and
+``recbole-aia doctor`` reports it: ``recbole.quick_start`` imports Ray 2.6.3, and Ray 2.6.3 needs setuptools < 82
 (#1820, #1518) and Python < 3.12.
 """
 
@@ -25,7 +25,7 @@ _NUMPY_ALIASES = {
     "float_": "float64",
     "complex_": "complex128",
     "unicode_": "str_",
-    "bool8": "bool_",  # Ray 2.6.3
+    "bool8": "bool_",  # Ray 2.6.3 reads this one
 }
 
 
@@ -33,7 +33,7 @@ def restore_numpy_aliases() -> list[str]:
     """Gives NumPy 2 back the names that ``Config.compatibility_settings`` and Ray read (#2215, #2174, #2162).
 
     Returns:
-        The names that were missing and are now there.
+        The names that were missing and have been added.
     """
     import numpy as np
 
@@ -51,7 +51,7 @@ def restore_dok_update() -> bool:
         return False
 
     def _update(self: Any, data: dict[tuple[int, int], Any]) -> None:
-        # The graph models hand over int32 coordinates by the hundred thousand; __setitem__ checks each one.
+        # The graph models pass hundreds of thousands of int32 coordinates, and __setitem__ would check each of them.
         self._dict.update(data)
 
     dok_matrix._update = _update
@@ -59,9 +59,9 @@ def restore_dok_update() -> bool:
 
 
 def fill_missing_in_place() -> bool:
-    """Makes ``Dataset._fill_nan`` fill under pandas 3, where copy-on-write turns it into a silent no-op.
+    """Makes ``Dataset._fill_nan`` work under pandas 3, whose copy-on-write makes RecBole's version do nothing.
 
-    Without it a missing token becomes a huge negative id.
+    Without this shim a missing token becomes a huge negative id.
     """
     import numpy as np
     import pandas as pd
@@ -69,7 +69,7 @@ def fill_missing_in_place() -> bool:
     frame = pd.DataFrame({"x": [np.nan]})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        frame["x"].fillna(value=0.0, inplace=True)  # noqa: PD002 - this is the call RecBole makes
+        frame["x"].fillna(value=0.0, inplace=True)  # noqa: PD002 - RecBole makes this call
     if frame["x"].notna().all():
         return False
 
@@ -95,10 +95,10 @@ def fill_missing_in_place() -> bool:
 
 
 def save_plain_checkpoints() -> bool:
-    """Lets stock trainers reload what they saved under torch >= 2.6, whose loader takes plain data only.
+    """Lets RecBole's trainers reload their checkpoints under torch >= 2.6, whose loader takes plain data only.
 
-    RecBole pickles its ``Config`` object into every checkpoint (#2215, #2212, #2155), in a pickle protocol
-    that the strict loader cannot read either.
+    RecBole pickles its ``Config`` object into every checkpoint (#2215, #2212, #2155). The strict loader reads neither
+    that object nor that pickle protocol.
     """
     if not _strict_torch_load():
         return False
@@ -111,10 +111,10 @@ def save_plain_checkpoints() -> bool:
 
 
 def save_plain_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-    """``Trainer._save_checkpoint`` with the same keys as RecBole's, all of them tensors and plain data.
+    """Replaces ``Trainer._save_checkpoint``: the same keys, but only tensors and plain data as values.
 
-    The configuration becomes a dict, so the file loads with ``weights_only=True``; it is written aside
-    and renamed, so a file of that name is always whole.
+    The configuration becomes a dict, so that the file loads with ``weights_only=True``. The file is written under
+    another name and then renamed, so that a reader never finds half a file.
     """
     import torch
     from recbole.utils import set_color
@@ -132,7 +132,7 @@ def save_plain_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwar
 
 
 def checkpoint_state(trainer: Any, epoch: int) -> dict[str, Any]:
-    """What a checkpoint holds, RecBole's keys and what a trainer of ours keeps besides."""
+    """The content of a checkpoint: RecBole's keys, ``defense``, and the trainer's ``kept_state`` if it has one."""
     from recbole_aia.storage.plain import plain
 
     return {
@@ -149,7 +149,7 @@ def checkpoint_state(trainer: Any, epoch: int) -> dict[str, Any]:
 
 
 def download_without_a_process_group() -> bool:
-    """Lets a single process download a dataset, which RecBole ends at a barrier of no group (#1989, #2050)."""
+    """Lets a single process download a dataset, in spite of RecBole's barrier for process groups (#1989, #2050)."""
     import torch.distributed
     from recbole.data.dataset import Dataset
 
@@ -172,7 +172,7 @@ def download_without_a_process_group() -> bool:
 
 
 def _strict_torch_load() -> bool:
-    """Whether ``torch.load`` refuses arbitrary objects unless told otherwise."""
+    """Whether ``torch.load`` refuses arbitrary objects by default."""
     import torch
 
     buffer = io.BytesIO()
@@ -188,7 +188,7 @@ def _strict_torch_load() -> bool:
 
 
 class _Probe:
-    """Something that is not plain data."""
+    """An object that is not plain data."""
 
 
 def apply() -> None:
@@ -201,9 +201,9 @@ def apply() -> None:
 
 
 def apply_with_recbole() -> None:
-    """Applies every shim as soon as RecBole is imported: now, or with its first import.
+    """Applies every shim now if RecBole is imported already, and otherwise with its first import.
 
-    Shims need torch and pandas, which a command line that only prints its help does not.
+    The shims import torch and pandas. Waiting for RecBole keeps both out of a command that only prints its help.
     """
     if "recbole" in sys.modules:
         apply()
@@ -212,7 +212,7 @@ def apply_with_recbole() -> None:
 
 
 class _RecBoleFinder(importlib.abc.MetaPathFinder):
-    """Finds RecBole where Python does, and lets its import end with the shims."""
+    """Finds RecBole as Python does, and gives it a loader that applies the shims."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -226,7 +226,7 @@ class _RecBoleFinder(importlib.abc.MetaPathFinder):
 
 
 class _RecBoleLoader(importlib.machinery.SourceFileLoader):
-    """Python's own loader, and the shims after it."""
+    """Python's own loader; applies the shims after it has loaded RecBole."""
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)

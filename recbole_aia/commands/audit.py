@@ -14,19 +14,19 @@ from recbole_aia.errors import ConfigValueError
 
 _AUDIT_HELP = """\
 Measures what user embeddings give away. Attackers learn from some users' embeddings and labels (gender, age, ...)
-and then guess the labels of users they have not seen. Nothing is trained but the attackers, nothing is changed.
+and then guess the labels of other users. Only the attackers are trained, and nothing is changed.
 
   any system's embeddings:   recbole-aia audit --embeddings users.npy --labels users.csv
   a run of recbole-aia:      recbole-aia audit runs/BPR-ml-100k-raid-seed2020-1a2b3c
   a trained checkpoint:      recbole-aia audit --checkpoint saved/model.pth
 
-The table shows, for each attribute and attacker, the advantage: 0 is no better than guessing, 1 is certainty. An
-advantage below the floor in its row is what chance alone reaches, and no evidence of a leak. The worst case over
-the attackers and views is what counts. The exit code is 0, with --fail_above 1 where a worst case exceeds it, and 2
-where something is wrong with the input; 3 means that the program failed, and nothing about the leak.
+The table shows the advantage of each attacker for each attribute: 0 is no better than guessing, 1 is certainty. Chance
+alone can reach the floor in the same row, so an advantage below it is no evidence of a leak. Read the worst case over
+all attackers and views. The exit code is 0 for a finished audit, 1 if --fail_above is given and a worst case exceeds
+it, and 2 for a mistake in the input. 3 means that the program failed; it says nothing about the leak.
 
-users.csv lists each user with the true class and how sure the strongest attacker is of it, so it is as confidential
-as the labels.
+users.csv lists each user's true class and how sure the strongest attacker is of it. Keep it as confidential as the
+labels.
 """
 
 _AUDIT_FILES = """\
@@ -34,18 +34,18 @@ embeddings:
   .npz      'embeddings' [users x dimensions], and 'user_tokens' with the users' names; recbole-aia's embeddings.npz
   .csv .tsv a header, a column of users (called user_id or user, or first and not numeric), and numbers
   .parquet  the same; needs pyarrow (pip install pyarrow)
-  .npy      rows only, no users: row i belongs to line i of the labels, and there must be as many
+  .npy      rows only, without users: row i belongs to line i of the labels, and both have equally many
 
 labels:
-  Commas, semicolons or tabs, a header, a column of users (called user_id or user, or the first) and one line a user,
-  such as RecBole's .user files. Without --attributes, every column that can be attacked is.
+  Commas, semicolons or tabs, a header, a column of users (called user_id or user, or the first) and one line for each
+  user, as in RecBole's .user files. Without --attributes, every column with usable classes is attacked.
 
 more settings, as --key=value (recbole-aia run --help lists them with their defaults):
-  '--attack_views=[served,top_k,scores,profile]' of a run or a checkpoint: vectors, recommendation lists, scores of
-  all items, and the interactions themselves, which are a ceiling and count in no worst case
+  '--attack_views=[served,top_k,scores,profile]' for a run or a checkpoint: vectors, recommendation lists, scores of
+  all items, and the interactions themselves. The interactions are a ceiling and count in no worst case
   '--attackers=[logistic,mlp]'  --attack_folds=5  --attack_repeats=2  --attack_permutations=200  --attack_jobs=1
   --seed=2020  --show_progress=False  '--attributes={age: {bins: [30, 50]}}'
-  of a run or a checkpoint also any key of its configuration, such as --data_path=DIR for data that have moved
+  for a run or a checkpoint also any key of its configuration, such as --data_path=DIR if the data have moved
 """
 
 
@@ -72,7 +72,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--trust_checkpoint",
         action="store_true",
-        help="load a checkpoint that RecBole pickled; such a file can run code, so know where it is from",
+        help="load a checkpoint that RecBole pickled; loading it can run code, so know where it is from",
     )
     parser.add_argument("--config_files", nargs="+", type=Path, metavar="FILE", help="YAML files with settings")
     parser.set_defaults(handle=_audit)

@@ -14,7 +14,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="check this installation",
-        description="Checks that RecBole and what it needs work here, and says what to do where they do not.",
+        description="Checks that RecBole and the packages that it needs work here. Says what to do if they do not.",
         allow_abbrev=False,
     )
     parser.set_defaults(handle=_doctor)

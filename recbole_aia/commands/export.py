@@ -10,16 +10,17 @@ from typing import Any
 from recbole_aia.config.text import refuse_arguments
 
 _HELP = """\
-Writes a trained or unlearned model for tools that know nothing of recbole-aia.
+Writes a trained or unlearned model for programs that use RecBole without recbole-aia.
 
   recbole-aia export safe --format recbole --out BPR-safe.pth
 
-The file is what RecBole saves itself: recbole.quick_start.load_data_and_model opens it. It holds pickled objects, so
-give it only to those who trust you. (From torch 2.6 on RecBole 1.2.1 opens no checkpoint, its own neither, unless
-TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 is set.) Vectors by user, for any system, are in embeddings.npz beside a checkpoint.
+The file has RecBole's own format: recbole.quick_start.load_data_and_model opens it. It holds pickled objects, so give
+it only to people who trust you. From torch 2.6 on, RecBole 1.2.1 opens checkpoints, even its own, only if
+TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 is set. For any other system, embeddings.npz beside a checkpoint has the users'
+vectors.
 
-RecBole has no place for released vectors, which LightGCN, NGCF and DMF serve after unlearning by default. Unlearn with
---target=table (LightGCN, NGCF) or --target=tower (DMF) to export them.
+After unlearning, LightGCN, NGCF and DMF by default serve released vectors, for which RecBole has no place. To export
+such a model, unlearn with --target=table (LightGCN, NGCF) or --target=tower (DMF).
 """
 
 

@@ -1,4 +1,4 @@
-"""The parser of every command, and options that are misspelt, which would otherwise be taken for settings."""
+"""The parser of every command, and the search for misspelt options, which would otherwise count as settings."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, NoReturn
 from recbole_aia.config.hints import closest
 from recbole_aia.errors import ConfigValueError
 
-_LIKE = 0.85  # likeness from which on an unknown key is an option misspelt
+_LIKE = 0.85  # least likeness (difflib's ratio) of an unknown key to an option that counts as a misspelling
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and that declares expensive arguments only when its command is used."""
+    """A parser with errors of one line. Arguments that need slow imports are declared when the command is used."""
 
-    #: Declares what needs an import; called once, before the first arguments are read.
+    #: Declares the arguments that need slow imports; called once, before the first arguments are read.
     fill: Callable[[], None] | None = None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -33,14 +33,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def refuse_misspelt_options(given: Mapping[str, Any], options: Sequence[str]) -> None:
-    """A gate that is misspelt would stand open, and a request for some users be one for all.
+    """Refuses keys that are almost an option of the command.
+
+    A misspelt ``--fail_above`` would let every leak pass. A misspelt ``--users`` would be a request of all users.
 
     Args:
-        given: ``--key=value`` arguments, read.
+        given: the parsed ``--key=value`` arguments.
         options: the options of the command.
 
     Raises:
-        ConfigValueError: a key that is almost an option, and none of ours.
+        ConfigValueError: a key is like an option, and no key of ours or RecBole's.
     """
     from recbole_aia.config.registry import known_keys, presentation_keys
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from recbole_aia.data.converters import Converter, Labels
 
 _SYNTHETIC_HELP = """\
-Generates interactions of two classes of users, a and b, who like different genres of items, and writes them
-as the dataset 'synthetic', whose attribute 'group' is the class. So the leak is known, and any size can be had.
+Generates interactions of two classes of users, a and b, who like different genres of items. Writes them as the
+dataset 'synthetic', whose attribute 'group' is the class. The leak is known, and the dataset can have any size.
 A user has from 5 interactions to half of the items; few users have many.
 
   recbole-aia prepare synthetic --users 6000 --items 3500 --interactions 500000
@@ -27,16 +27,16 @@ A user has from 5 interactions to half of the items; few users have many.
 _RAW_HELP = """\
 {title}.
 
-Makes the dataset '{name}' of the raw files that its authors distribute, plain or gzip, and prints what was read, what
-was dropped and why, and the classes; the same as JSON stands beside the data in {name}.prepared.json.
+Makes the dataset '{name}' from the raw files that its authors distribute, plain or gzip. Prints what was read, what
+was dropped and why, and the classes; {name}.prepared.json beside the data says the same.
 {source}
 
   recbole-aia prepare {name} --raw DIR
 """
 
 _CSV_HELP = """\
-Makes a dataset of any table of interactions and any table of users, each with a header, plain or gzip. Without --users
-the interactions hold the attributes. Everything is kept, unless --core or --labels says otherwise.
+Makes a dataset from any table of interactions and any table of users, both with a header, plain or gzip. Without
+--users the table of interactions holds the attributes. Every row is kept, unless --core or --labels is given.
 
   recbole-aia prepare csv --name shop --raw DIR --interactions orders.csv --users customers.csv \\
     --user customer --item product --time ordered_at '--attributes={gender: , age: {bins: [30, 50], range: [5, 100]}}'
@@ -44,7 +44,7 @@ the interactions hold the attributes. Everything is kept, unless --core or --lab
 
 
 def add_parser(commands: Any) -> None:
-    """Declares the command, with one of its own for each dataset."""
+    """Declares the command, with a subcommand for each dataset."""
     parser = commands.add_parser(
         "prepare",
         help="make a dataset",
@@ -92,20 +92,20 @@ def _add_csv(sources: argparse._SubParsersAction[Any]) -> None:
         allow_abbrev=False,
     )
     for option, metavar, required, meaning in (
-        ("--name", "NAME", True, "what the dataset is to be called"),
+        ("--name", "NAME", True, "the name that the dataset gets"),
         ("--interactions", "FILE", True, "the table of interactions, in the folder --raw"),
         ("--users", "FILE", False, "the table of users, in the folder --raw"),
         ("--user", "COLUMN", True, "the column of users, in both tables"),
         ("--item", "COLUMN", True, "the column of items"),
         ("--time", "COLUMN", False, "the column of times: numbers or dates"),
-        ("--rating", "COLUMN", False, "the column of ratings; of a repeated pair the last counts"),
+        ("--rating", "COLUMN", False, "the column of ratings; if a pair is repeated, its last rating counts"),
         ("--attributes", "LIST", True, "columns such as [gender,age], or a mapping of names to specifications"),
     ):
         parser.add_argument(option, metavar=metavar, required=required, help=meaning)
     parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="the folder with the files")
     separators = ("comma", "semicolon", "tab")
     parser.add_argument("--separator", choices=separators, default="comma", help="between values (default: comma)")
-    parser.add_argument("--encoding", default="utf-8", metavar="NAME", help="of the files (default: utf-8)")
+    parser.add_argument("--encoding", default="utf-8", metavar="NAME", help="encoding of the files (default: utf-8)")
     _add_options(parser, "NAME", 1, "none")
 
 
@@ -129,7 +129,7 @@ def _add_options(parser: argparse.ArgumentParser, name: str, core: int, labels: 
         "--conflicts",
         choices=CONFLICTS,
         default="majority",
-        help="what counts where rows give a user several values; drop: no value (default: majority)",
+        help="which value counts if rows give a user several; drop: none (default: majority)",
     )
     _add_out(parser, name)
 
@@ -159,7 +159,7 @@ def _prepare_raw(arguments: argparse.Namespace) -> int:
 
 
 def _csv_converter(arguments: argparse.Namespace) -> tuple[Converter, str]:
-    """The converter, and what a run needs to know besides, for there is no property file."""
+    """The converter, and the arguments that a run needs in place of a property file."""
     from recbole_aia.data.converters import csv_tables
 
     columns = {name: getattr(arguments, name) for name in ("user", "item", "time", "rating")}
@@ -196,7 +196,7 @@ def _add_synthetic(sources: argparse._SubParsersAction[Any]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--users", type=int, required=True, metavar="N", help="number of users, at least 20")
-    parser.add_argument("--items", type=int, required=True, metavar="N", help="number of items, each with a taker")
+    parser.add_argument("--items", type=int, required=True, metavar="N", help="number of items; each is used")
     parser.add_argument(
         "--interactions", type=int, required=True, metavar="N", help="number of different user-item pairs"
     )
@@ -205,7 +205,7 @@ def _add_synthetic(sources: argparse._SubParsersAction[Any]) -> None:
         type=float,
         default=1.0,
         metavar="X",
-        help="0 to 10, how far apart the classes' tastes are: 0 plants nothing, 3 is plain to see (default: 1.0)",
+        help="distance of the classes' tastes, 0 to 10: 0 is no leak, 3 is easy to see (default: 1.0)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default: 0)")
     _add_out(parser, "synthetic")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 _RUN_HELP = """\
-Trains a recommender twice with the same seed and data, without and with a defense, lets attackers infer
-user attributes from the user embeddings of both, and prints what they gain. Every RecBole key and every
+Trains a recommender twice with the same seed and data, without and with a defense. Attackers then infer user
+attributes from the user embeddings of both, and a table shows what they gain. Every RecBole key and every
 key below can be given as --key=value or in a YAML file. Results go to --output_dir.
 
   recbole-aia run --model=LightGCN --dataset=ml-100k --defense=calibrated '--attributes=[gender,age]'
@@ -41,7 +41,7 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.Ar
         return 0
     from recbole_aia.quick_start import run_recbole_aia
 
-    # RecBole takes several names in one quoted word.
+    # RecBole accepts several file names in one quoted word, so we do too.
     files = [f for word in arguments.config_files or [] for f in ([word] if Path(word).is_file() else word.split())]
     named = {key: getattr(arguments, key) for key in ("model", "dataset") if getattr(arguments, key)}
     run_recbole_aia(config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *rest])

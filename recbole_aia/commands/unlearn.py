@@ -13,33 +13,34 @@ from recbole_aia.config.text import parse_arguments
 from recbole_aia.errors import ConfigValueError
 
 _HELP = """\
-Takes a trained checkpoint and writes another, whose users no longer give away the requested attributes. The first
-checkpoint is left as it is. Attackers measure both.
+Reads a trained checkpoint and writes another, whose users no longer give away the requested attributes. The first
+checkpoint stays as it is. Attackers measure both.
 
   recbole-aia unlearn --checkpoint runs/BPR-.../checkpoint.pth --attributes=[gender] --output_dir safe
   recbole-aia unlearn --checkpoint model.pth --attributes=[gender] --users ids.txt --mode data_free --output_dir safe
 
-Requests are kept in a ledger, and the protected model is made from the first checkpoint and all requests that stand:
+A ledger keeps the requests. The protected model is made from the first checkpoint and all requests that stand:
 
   recbole-aia unlearn --output_dir safe --add --attributes=[age] --users ids.txt
   recbole-aia unlearn --output_dir safe --withdraw 1
   recbole-aia unlearn --output_dir safe --list
 
-A withdrawn request leaves nothing behind: the model is bit by bit the one that never had it, on a CPU and with the
-same versions of recbole-aia and torch, which the ledger names; otherwise up to rounding.
+Withdrawing a request gives bit for bit the model that never had it, on a CPU with the same versions of recbole-aia and
+torch (the ledger names them). Otherwise, and always on CUDA, it matches up to rounding.
 
-LightGCN, NGCF and DMF serve released vectors then, for which vanilla RecBole has no place. To have a model that
-'recbole-aia export' writes, begin with --target=table (LightGCN, NGCF) or --target=tower (DMF).
+After unlearning, LightGCN, NGCF and DMF serve released vectors, for which RecBole itself has no place. To get a model
+that 'recbole-aia export' can write, begin with --target=table (LightGCN, NGCF) or --target=tower (DMF).
 """
 
 _FILES = """\
-users:   a text file with a user in each line, or core:0.1, edge:0.1, random:0.1: a tenth of all, by activity
-output:  embeddings.npz (vectors by user, to be served elsewhere), results.json, config.yaml, run.log;
-         checkpoint.pth (ours: plain data), ledger.json: who asked for what is in both, so keep them to yourself;
-         base.pth: a --trust_checkpoint as plain data, and so the unprotected model: keep it to yourself too.
-         Any other checkpoint is named in the ledger by its absolute path, so leave it there
-more settings, as --key=value: those of the defense and of the attack, see recbole-aia run --help; those of the attack
-are the checkpoint's own otherwise, and so is what is attacked: '--attack_views=[served,table]', say
+users:   a text file with a user in each line; or a tenth of all users: core:0.1 (most active), edge:0.1 (least
+         active), random:0.1
+output:  embeddings.npz (the users' vectors, for any system), results.json, config.yaml, run.log;
+         checkpoint.pth (plain data) and ledger.json: both say who asked for what, so keep them to yourself;
+         base.pth: a --trust_checkpoint as plain data. It is the unprotected model, so keep it to yourself too.
+         The ledger names any other checkpoint by its absolute path, so do not move it
+more settings, as --key=value: settings of the defense and of the attack, see recbole-aia run --help. The attack's
+defaults are the checkpoint's own settings; '--attack_views=[served,table]' for example changes what is attacked
 """
 
 
@@ -67,7 +68,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--mode",
         choices=["data_dependent", "data_free"],
-        help="of calibrated and attrcloak: with interactions, or without (default: the defense's own)",
+        help="for calibrated and attrcloak: with interactions, or without (default: the defense's own)",
     )
     parser.add_argument("--add", action="store_true", help="add a request to the ledger in DIR")
     parser.add_argument("--withdraw", type=int, metavar="N", help="withdraw request N")
@@ -75,7 +76,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--trust_checkpoint",
         action="store_true",
-        help="load a checkpoint that RecBole pickled; such a file can run code, so know where it is from",
+        help="load a checkpoint that RecBole pickled; loading it can run code, so know where it is from",
     )
     parser.set_defaults(handle=_unlearn)
     parser.fill = lambda: _list_defenses(parser)
@@ -127,7 +128,7 @@ def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _mode(defense: str, mode: str | None) -> list[str]:
-    """``--mode`` as the key of a defense."""
+    """Turns ``--mode`` into the defense's own key, such as ``--attrcloak_mode``."""
     from recbole_aia.config.registry import keys_of
     from recbole_aia.trainer import unlearners
 

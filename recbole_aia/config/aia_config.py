@@ -1,7 +1,7 @@
 """RecBole's configuration, read safely and extended by our property files.
 
-Precedence, weakest first: RecBole's properties, ours (overall, model, dataset, defense, preset), config
-files, ``config_dict``, command line. Values given as text are parsed as YAML and never evaluated.
+Sources from weakest to strongest: RecBole's properties, our properties (overall, model, dataset, defense, preset),
+config files, ``config_dict``, command line. Values given as text are parsed as YAML and never evaluated as code.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from recbole_aia.config.properties import check_preset, our_properties
 from recbole_aia.config.text import SafeLoader, own_arguments, parse_arguments, parse_texts, parse_value, read_yaml
 from recbole_aia.errors import ConfigValueError
 
-_SHORT = 6  # letters up to which the name of a key is an ordinary word, such as "fast", that others may use
-_LIKE = 0.8  # likeness from which on an unknown key is one of ours misspelt
-_LIKE_OURS = 0.5  # the same where the key begins as only ours do
-_LIKE_BEGINNING = 0.7  # the same where the key is how one of ours begins, as "holdout" is
+_SHORT = 6  # our keys of at most this many letters ("fast") are ordinary words, and no misspelling is sought for them
+# Least likeness (difflib's ratio) of an unknown key to one of our keys that counts as a misspelling:
+_LIKE = 0.8  # for any key
+_LIKE_OURS = 0.5  # for a key with a prefix that only our keys have, such as "raid_"
+_LIKE_BEGINNING = 0.7  # for a key with which one of our keys begins, such as "holdout"
 
 
 class AIAConfig(Config):  # type: ignore[misc]
@@ -33,14 +34,14 @@ class AIAConfig(Config):  # type: ignore[misc]
 
     Args:
         model: model name or class; ``None`` takes it from the other sources.
-        dataset: dataset name; ``None`` likewise, and ml-100k, which RecBole carries, where none says.
-        config_file_list: YAML files, later ones win.
+        dataset: dataset name; ``None`` takes it from the other sources, or ml-100k, which comes with RecBole.
+        config_file_list: YAML files; a later file wins.
         config_dict: values by key.
-        argv: ``--key=value`` arguments; ``None`` takes those of the command line and passes over others, as
-            RecBole does, because the command line may be somebody else's.
+        argv: ``--key=value`` arguments; ``None`` takes them from the process's command line. Arguments of any other
+            form there may belong to another program and are ignored, as RecBole does.
 
     Raises:
-        ConfigValueError: an unknown model, defense or value, or a misspelt key of ours.
+        ConfigValueError: a model, a defense or a value is unknown, or a key of ours is misspelt.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class AIAConfig(Config):  # type: ignore[misc]
         name = model if model is not None else external["model"]
         try:
             found: tuple[str, Any, str] = super()._get_model_and_dataset(model, dataset)
-        except (AttributeError, ImportError, ValueError) as error:  # ImportError: RecBole looks in all its folders
+        except (AttributeError, ImportError, ValueError) as error:  # ImportError: from RecBole's search
             offered = registry.models()
             if name in offered:
                 return name, offered[name], external["dataset"] if dataset is None else dataset
@@ -115,20 +116,20 @@ class AIAConfig(Config):  # type: ignore[misc]
                 raise ConfigValueError(f"there is no key '{key}'.{hint}")
 
     def _refuse_unread_keys(self) -> None:
-        """Refuses a key on the command line that the defense does not read, and says so of one elsewhere.
+        """Refuses a key on the command line that the defense does not read; warns of such a key in other sources.
 
-        A file may serve several defenses; whoever types a key expects it to count.
+        Whoever types a key expects it to count. A config file may serve several defenses.
         """
         unread = unread_keys(self["defense"], self["stage"], self.external_config_dict)
         for key, said in unread.items():
             if key in self.cmd_config_dict:
                 raise ConfigValueError(f"{said} Leave it out.")
             getLogger().warning(f"recbole-aia: {said}")
-        #: What of the configuration has no effect, a sentence each.
+        #: A sentence for each given key that has no effect.
         self.unread = list(unread.values())
 
     def _check_recbole_types(self) -> None:
-        """Refuses a value of another type than RecBole's default; RecBole would fail on it much later."""
+        """Refuses a value whose type differs from RecBole's default; RecBole would fail on it much later."""
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
             kind = next((kind for kind in _KINDS if isinstance(default, kind)), None)
@@ -158,15 +159,15 @@ class AIAConfig(Config):  # type: ignore[misc]
             )
 
 
-# bool before int, of which it is a kind
+# bool stands before int because it is a subclass of int.
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a mapping"}
 
 
 def misspelt(key: str) -> str | None:
-    """What to say of an unknown key that can only be one of ours misspelt; ``None`` where it may be a model's own.
+    """The end of the error message for an unknown key; ``None`` if the key may be a model's own.
 
-    Whatever begins like a defense's or an attack's keys, as ``raid_`` does, can only mean ours. A model's own
-    ``select_k`` goes on where our ``select`` ends, and is not ours.
+    A key with the prefix of a defense's or an attack's keys, such as ``raid_``, can only mean one of ours. A key such
+    as ``select_k``, which continues our key ``select``, counts as a model's own.
     """
     ours = registry.known_keys()
     begins = key.startswith(tuple(registry.beginnings()))
@@ -184,7 +185,7 @@ def misspelt(key: str) -> str | None:
 
 
 def _normalize(config: Config) -> None:
-    """Brings our keys into the form that the rest of the package reads, and checks them."""
+    """Brings the values of our keys into the form that the rest of the package reads, and checks them."""
     if isinstance(config["attributes"], str):
         parsed = parse_value(config["attributes"])
         config["attributes"] = [parsed] if isinstance(parsed, str) else parsed
@@ -196,9 +197,9 @@ def _normalize(config: Config) -> None:
 
 
 def unread_keys(defense: str, stage: str | None, values: Mapping[str, Any]) -> dict[str, str]:
-    """What to say of each key among ``values`` that other defenses read and this one does not.
+    """A sentence for each key among ``values`` that other defenses read and this one does not.
 
-    A value that is the key's default changes nothing and is passed over: ``config.yaml`` of a run lists them all.
+    Keys with their default value are left out: a run's ``config.yaml`` lists all keys, and a default changes nothing.
     """
     chosen, every = registry.defense_class(defense, stage), registry.defense_keys()
     own = registry.keys_of(chosen).keys()
@@ -214,10 +215,10 @@ def unread_keys(defense: str, stage: str | None, values: Mapping[str, Any]) -> d
 def with_our_defaults(config: Any, defense: str) -> Any:
     """Completes a plain RecBole ``Config`` in place with our keys, so that our trainers run in any project.
 
-    Only keys of ours that the project has not set are added; its training settings stay its own.
+    Only our keys that the project has not set are added. Its own settings stay.
 
     Raises:
-        ConfigValueError: a value of ours that is not allowed.
+        ConfigValueError: a key of ours has a value that is not allowed.
     """
     if isinstance(config, AIAConfig):
         return config

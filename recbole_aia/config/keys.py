@@ -1,8 +1,8 @@
-"""What a configuration key accepts: one declaration holds its type, range, default and text.
+"""Declarations of configuration keys: one declaration holds a key's type, range, default and text.
 
-A defense lists its keys in its class, and an attack setting stands beside the evaluator that reads it. Property files,
-``recbole-aia run --help``, the check of values, the search for misspelt keys and the reference in ``docs/`` are made
-from these declarations.
+A defense declares its keys in its class, and the evaluator declares the keys of the attack. Property files,
+``recbole-aia run --help``, the check of values, the search for misspelt keys and the reference in ``docs/`` come from
+these declarations.
 
 Example:
     >>> from recbole_aia import keys
@@ -25,13 +25,13 @@ from recbole_aia.errors import ConfigValueError
 
 @dataclass(frozen=True)
 class Key(ABC):
-    """A declaration. Its name is the name under which a class or a module lists it.
+    """The declaration of a key. The mapping that lists the declaration holds the key's name.
 
     Attributes:
-        default: the value where nothing is given. ``None`` (``~`` in YAML) is accepted where it is the default.
-        text: what the key does, in a sentence or two; the text says what ``~`` means where that is the default.
-        decides: ``defense``: the defended model or the attack; ``training``: the undefended model too;
-            ``presentation``: only how a run is shown, stored or placed, and no number.
+        default: the value if none is given. A key accepts ``None`` (``~`` in YAML) only if that is its default.
+        text: what the key does, in a sentence or two; if the default is ``~``, the text says what ``~`` means.
+        decides: the numbers on which the key has an effect. ``defense``: the defended model or the attack;
+            ``training``: the undefended model too; ``presentation``: no number, only how a run is shown or stored.
     """
 
     default: Any
@@ -41,12 +41,12 @@ class Key(ABC):
     @property
     @abstractmethod
     def kind(self) -> str:
-        """The type and the range as property files have them, such as ``int >= 1``."""
+        """The type and the range for property files, such as ``int >= 1``."""
 
     @property
     @abstractmethod
     def expected(self) -> str:
-        """The words for what is accepted, after "It must be"."""
+        """The accepted values in words, such as "a whole number >= 1"; messages put "It must be" before it."""
 
     @abstractmethod
     def _accepts(self, value: Any) -> bool:
@@ -57,7 +57,7 @@ class Key(ABC):
         return self.default is None if value is None else self._accepts(value)
 
     def check(self, name: str, value: Any) -> None:
-        """Raises :class:`ConfigValueError` where a value is not allowed."""
+        """Raises :class:`ConfigValueError` if a value is not allowed; ``name`` is the key's name."""
         if not self.accepts(value):
             null = ", or null" if self.default is None else ""
             raise ConfigValueError(f"{name} is {value!r}. It must be {self.expected}{null}.")
@@ -65,7 +65,7 @@ class Key(ABC):
 
 @dataclass(frozen=True)
 class Number(Key):
-    """A finite number from ``low`` to ``high``; more than ``low`` where ``above`` is set."""
+    """A finite number from ``low`` to ``high``; with ``above``, ``low`` itself is not allowed."""
 
     low: float = -inf
     high: float = inf
@@ -112,7 +112,7 @@ class Share(Key):
 
 @dataclass(frozen=True)
 class Shares(Share):
-    """A share or a list of them."""
+    """A number between 0 and 1, or a list of such numbers."""
 
     @property
     def kind(self) -> str:
@@ -189,7 +189,7 @@ class Choice(Key):
 
 @dataclass(frozen=True)
 class Text(Key):
-    """A text that something else checks; ``what`` names it in messages."""
+    """A text whose content is checked where it is used; ``what`` names it in messages."""
 
     what: str = "a text"
 
@@ -227,7 +227,7 @@ class Path(Key):
 
 @dataclass(frozen=True)
 class Names(Key):
-    """A name or a list of names; ``what`` says of what, in messages."""
+    """A name or a list of names; ``what`` stands for one name in messages."""
 
     what: str = "a name"
 
@@ -286,7 +286,7 @@ def _is_list_of_names(value: Any) -> bool:
 
 
 def check_values(values: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
-    """Raises :class:`ConfigValueError` for a value that its key does not accept; other values are passed over."""
+    """Raises :class:`ConfigValueError` if a key does not accept its value; ignores values without a declared key."""
     for name, key in keys.items():
         if name in values:
             key.check(name, values[name])

@@ -1,4 +1,4 @@
-"""The order in which people expect texts that hold numbers."""
+"""Natural order: sorts texts that hold numbers by the values of the numbers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
 def natural_key(text: str) -> tuple[list[str | float], str]:
     """A key for :func:`sorted` by which ``5-9`` comes before ``10-19``.
 
-    A text is cut into words and numbers in turn; numbers compare by their value and words as Python compares texts. A
-    text that is one number as a whole compares by its value, sign and exponent included. Texts without digits keep the
-    order that they have without this key.
+    The key cuts a text into words and numbers in turn. Numbers compare by value, and words compare as Python compares
+    texts. If the whole text is one number, its sign and exponent count too. Texts without digits sort as they do
+    without this key.
 
     Args:
         text: any text.
 
     Returns:
-        Keys of different texts are different, and any two can be compared.
+        The key. Different texts have different keys, and any two keys can be compared.
     """
     parts: list[str | float] = list(_NUMBER.split(text))
     parts[1::2] = map(float, parts[1::2])

@@ -1,4 +1,4 @@
-"""Defaults: from the declarations of keys, and from the property files of models and datasets."""
+"""The defaults of keys: from their declarations, and from the property files of models and datasets."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _STAGES = {"in": "during training", "post": "after training"}
 
 
 def properties_dir() -> Path:
-    """The folder of our property files: inside an installed package, beside it in a checkout."""
+    """The folder of our property files: inside an installed package, or beside the package in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "properties"
     return inside if inside.is_dir() else package.parent / "properties"
 
 
 def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[str, Any]:
-    """The defaults of a run, the more particular over the more general.
+    """The defaults of a run; a more particular source goes over a more general one.
 
-    The property files of defenses are written from the declarations. They are read back over them, so an edit of a
-    file takes effect.
+    A defense's property file is written from its declarations. The file is read here too, so that an edit of it takes
+    effect.
 
     Args:
         model: a model's name.
         dataset: a dataset's name.
-        defense: a registered defense; one that is not registered has no keys.
-        preset: one of the defense's, or ``default``.
+        defense: a defense's name; a defense that is not registered has no keys.
+        preset: the name of one of the defense's presets, or ``default``.
     """
     merged = {name: key.default for keys in common_keys().values() for name, key in keys.items()} | RECBOLE_DEFAULTS
     for name in ("overall", f"model/{model}", f"dataset/{dataset}"):
@@ -50,7 +50,7 @@ def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[
 
 
 def presets(defense: str) -> dict[str, dict[str, Any]]:
-    """The presets of a defense by name, of all its stages."""
+    """The presets of a defense by name; the values of all its stages are merged."""
     merged: dict[str, dict[str, Any]] = {}
     for each in defenses().get(defense, {}).values():
         for name, values in each.presets.items():
@@ -59,7 +59,7 @@ def presets(defense: str) -> dict[str, dict[str, Any]]:
 
 
 def check_preset(defense: str, preset: Any) -> None:
-    """Raises :class:`ConfigValueError` where the defense has no such preset."""
+    """Raises :class:`ConfigValueError` if the defense has no such preset."""
     offered = ["default", *presets(defense)]
     if preset not in offered:
         choose = f"Choose one of {', '.join(offered)}" if len(offered) > 1 else "Leave preset out"
@@ -67,7 +67,7 @@ def check_preset(defense: str, preset: Any) -> None:
 
 
 def property_files() -> dict[str, str]:
-    """The property files that are written from declarations: text by name, such as ``defense/raid``."""
+    """The texts of the property files that are written from declarations, by name such as ``defense/raid``."""
     sections = [f"# {heading}\n{keys_text(keys)}" for heading, keys in common_keys().items()]
     recbole = f"# RecBole keys with other defaults than RecBole's\n{_values_text(RECBOLE_DEFAULTS)}"
     files = {"overall": f"# {_OVERALL}\n\n" + "\n".join([*sections, recbole])}
@@ -80,7 +80,7 @@ def property_files() -> dict[str, str]:
 
 
 def keys_text(keys: Mapping[str, Key]) -> str:
-    """Keys as YAML: the default of each, its type and range, and what it means, as RecBole's property files have it."""
+    """Keys as YAML in the form of RecBole's property files: default, type and range, and meaning of each key."""
     lines = []
     for name, key in keys.items():
         lines.append(f"{to_yaml_line(name, key.default):<29} # ({key.kind}) {key.text}\n")
@@ -92,7 +92,7 @@ def _values_text(values: Mapping[str, Any]) -> str:
 
 
 def _defense_file(stages: Mapping[str, type[Any]]) -> str:
-    """A defense's keys; those of a stage under its own heading where the defense has two that differ."""
+    """The keys of a defense. Keys that only one of its two stages reads stand under a heading of that stage."""
     default = next(iter(stages))
     parts, shown = [f"# {first_line(stages[default])}\n"], set[str]()
     for stage, each in stages.items():
@@ -111,7 +111,7 @@ def first_line(described: Any) -> str:
 
 
 def help_text(names: Iterable[str] | None = None) -> str:
-    """The keys and their defaults, for ``recbole-aia run --help``: those of every run, then each defense's."""
+    """The keys with their defaults for ``recbole-aia run --help``: first the keys of every run, then each defense's."""
     files = property_files()
     wanted = defenses() if names is None else names
     return "\n".join([files["overall"], *(f"# --defense={name}\n{files[f'defense/{name}']}" for name in wanted)])

@@ -1,7 +1,7 @@
-"""The defenses on offer and every key that is declared, ours and those of other packages alike.
+"""The registry of defenses and keys, ours and other packages' alike.
 
-A module adds its defenses when it is imported. Ours and those of installed packages (entry point group
-``recbole_aia.plugins``) are imported when somebody first asks for a defense or a key.
+A module registers its defenses when it is imported. Our own modules, and those of installed packages (entry point
+group ``recbole_aia.plugins``), are imported when a defense or a key is first asked for.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from recbole_aia.errors import ConfigValueError
 ENTRY_POINTS = "recbole_aia.plugins"
 #: The heading of the keys that the evaluator declares.
 ATTACK = "The attack"
-# Named, and not imported above: these rooms stand on this one.
+# Modules that register keys or defenses. They import this module, so it imports them late and by name.
 _OURS = ("recbole_aia.evaluator.settings", "recbole_aia.trainer")
 
 
 class DefenseClass(Protocol):
-    """What the registry has to know of a defense."""
+    """The attributes of a defense that the registry reads."""
 
     defense: ClassVar[str]
     stage: ClassVar[str]
@@ -41,15 +41,15 @@ _COMMON: dict[str, dict[str, Key]] = {"What is protected and attacked": SUBJECT,
 
 
 def add_keys(group: str, keys: Mapping[str, Key]) -> None:
-    """Declares keys that every run reads; ``group`` is their heading in property files and help."""
+    """Registers keys that every run reads; ``group`` is their heading in property files and help."""
     _COMMON[group] = dict(keys)
 
 
 def add_defense(defense: type[Any], *, replace: bool = False) -> None:
-    """Offers a defense under its name and stage.
+    """Registers a defense under its name and stage.
 
     Raises:
-        ConfigValueError: the name has this stage already, or a key is declared otherwise elsewhere.
+        ConfigValueError: another class has this name and stage, or another declaration gives a key another range.
     """
     stages = _DEFENSES.get(defense.defense, {})
     taken = stages.get(defense.stage)
@@ -81,7 +81,7 @@ def models() -> dict[str, type[Any]]:
 
 
 def remove_defense(name: str, stage: str) -> None:
-    """Takes a defense off the list, for tests and notebooks."""
+    """Removes a defense from the registry; for tests and notebooks."""
     _DEFENSES[name].pop(stage)
     if not _DEFENSES[name]:
         del _DEFENSES[name]
@@ -89,7 +89,7 @@ def remove_defense(name: str, stage: str) -> None:
 
 @functools.cache
 def load_plugins() -> None:
-    """Imports our own rooms that declare keys, then the plugins of installed packages, once a process."""
+    """Imports our modules that register keys, then the plugins of installed packages; runs once in a process."""
     for module in _OURS:
         importlib.import_module(module)
     load_guests()
@@ -101,7 +101,7 @@ def load_guests() -> None:
     for point in entry_points(group=ENTRY_POINTS):
         try:
             point.load()
-        except Exception as error:  # somebody else's code can raise anything
+        except Exception as error:  # another package's code can raise any error
             getLogger().warning(
                 f"recbole-aia: the plugin '{point.name}' ({point.value}) cannot be loaded "
                 f"({type(error).__name__}: {error}). What it offers is missing; mend or uninstall its package."
@@ -109,7 +109,7 @@ def load_guests() -> None:
 
 
 def defenses() -> dict[str, dict[str, type[Any]]]:
-    """The class of each defense by name and stage; the first stage is the default."""
+    """The class of each defense by name and stage; the first stage of a name is its default."""
     load_plugins()
     return {name: dict(stages) for name, stages in _DEFENSES.items()}
 
@@ -118,8 +118,8 @@ def defense_class(name: Any, stage: str | None = None) -> type[Any]:
     """The class of a defense at a stage.
 
     Args:
-        name: of the defense.
-        stage: ``in`` or ``post``; ``None`` takes the defense's own.
+        name: the name of the defense.
+        stage: ``in`` or ``post``; ``None`` takes the defense's default stage.
 
     Raises:
         ConfigValueError: there is no such defense, or it has no such stage.
@@ -134,7 +134,7 @@ def defense_class(name: Any, stage: str | None = None) -> type[Any]:
 
 
 def keys_of(defense: type[DefenseClass]) -> dict[str, Key]:
-    """The keys that a defense reads: those that it shares with its kind, and its own."""
+    """The keys that a defense reads: the keys that all defenses of its kind share, and its own."""
     return {**defense.shared_keys, **defense.keys}
 
 
@@ -145,7 +145,7 @@ def common_keys() -> dict[str, dict[str, Key]]:
 
 
 def defense_keys() -> dict[str, Key]:
-    """Every key that some defense reads and others may not."""
+    """The keys that at least one defense reads, by name."""
     merged: dict[str, Key] = {}
     for stages in defenses().values():
         for defense in stages.values():
@@ -154,20 +154,20 @@ def defense_keys() -> dict[str, Key]:
 
 
 def known_keys() -> dict[str, Key]:
-    """Every key of ours and of other packages. Where several declare one, the defaults differ and the range does not."""
+    """All registered keys by name. Several declarations of one key can differ in their defaults, not in their range."""
     merged = {name: key for keys in common_keys().values() for name, key in keys.items()}
     return defense_keys() | merged
 
 
 def beginnings() -> set[str]:
-    """How the keys of attacks and of single defenses begin, such as ``raid_``: what begins so can only mean ours."""
+    """The prefixes of the keys of the attack and of single defenses, such as ``raid_``; only our keys have them."""
     own = [each.keys for stages in defenses().values() for each in stages.values()]
     names = {name for keys in (*own, common_keys()[ATTACK]) for name in keys}
     return {f"{name.split('_')[0]}_" for name in names if "_" in name}
 
 
 def readers(name: str) -> list[str]:
-    """The defenses that read a key, with the stage where not all of a defense's stages do."""
+    """The defenses that read a key; a stage is named if the defense's other stage does not read it."""
     found = []
     for defense, stages in defenses().items():
         reading = [stage for stage, each in stages.items() if name in keys_of(each)]
@@ -177,12 +177,12 @@ def readers(name: str) -> list[str]:
 
 
 def presentation_keys() -> set[str]:
-    """Keys of RecBole and ours that change how a run is shown, stored or placed, and not its numbers."""
+    """RecBole's keys and ours that decide how a run is shown or stored, and none of its numbers."""
     return {name for name, key in known_keys().items() if key.decides == "presentation"} | RECBOLE_PRESENTATION
 
 
 def _declarations(name: str) -> list[tuple[Any, Key]]:
-    """Who declares a key so far, and how; nothing is imported for it."""
+    """The declarations of a key so far, each with its owner; unlike :func:`known_keys` this imports nothing."""
     owners: list[tuple[Any, Mapping[str, Key]]] = [(group, keys) for group, keys in _COMMON.items()]
     owners += [(each, keys_of(each)) for stages in _DEFENSES.values() for each in stages.values()]
     return [(owner, keys[name]) for owner, keys in owners if name in keys]

@@ -11,19 +11,19 @@ SUBJECT: dict[str, Key] = {
     "defense": Text("none", "none, or a defense; each has its own keys.", what="a defense"),
     "stage": Choice(
         None,
-        "When the defense works, during training or on the trained undefended twin. ~: the defense's own.",
+        "When the defense works: in training, or post, on the trained undefended twin. ~: the defense's default.",
         choices=("in", "post"),
     ),
-    "preset": Text("default", "default, or paper: the values of the defense's paper, where it has them."),
+    "preset": Text("default", "default, or paper: the values of the defense's paper, if it offers them."),
     "attributes": Attributes(
-        None, "Attributes to protect and attack. ~: those that the dataset's property file names."
+        None, "Attributes to protect and attack. ~: the attributes that the dataset's property file names."
     ),
     "attribute_specs": Specifications(
-        None, "The attributes a dataset offers, each with field, bins, names, classes, missing and other rules."
+        None, "Attributes that the dataset offers, each with field, bins, names, classes, missing and other rules."
     ),
 }
 
-#: How a run trains, and where it leaves what it made.
+#: How a run trains, and where it writes its results.
 TRAINING: dict[str, Key] = {
     "fast": Flag(True, "Whether to use our versions of models and loaders: RecBole's numbers, faster.", "training"),
     "init_std": Number(
@@ -56,7 +56,7 @@ RECBOLE_DEFAULTS: dict[str, Any] = {
     "save_dataset": False,
 }
 
-#: RecBole's keys that change how a run is shown, stored or placed, and not its numbers.
+#: RecBole's keys that decide how a run is shown or stored, and none of its numbers.
 RECBOLE_PRESENTATION = frozenset(
     {
         "checkpoint_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "use_gpu", "device",
@@ -65,7 +65,7 @@ RECBOLE_PRESENTATION = frozenset(
     }
 )  # fmt: skip
 
-#: What can be attacked of a model, in the order in which it is; see :mod:`recbole_aia.model.exposures`.
+#: The views of a model that can be attacked, in the order of attack; see :mod:`recbole_aia.model.exposures`.
 VIEWS = ("served", "table", "both", "top_k", "scores", "profile")
-#: The view that no defense of a model changes. It says how much there is to infer, and is no leak of the model.
+#: The view that no defense changes: the interactions. It shows how much there is to infer, and is no leak of the model.
 CEILING = "profile"

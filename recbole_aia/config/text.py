@@ -1,4 +1,4 @@
-"""Configuration as text: YAML that builds no objects, ``--key=value`` arguments, and nothing that is evaluated."""
+"""Parses configuration from text: YAML without objects, and ``--key=value`` arguments. No text is run as code."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from recbole_aia.errors import ConfigValueError
 
 
 class SafeLoader(yaml.SafeLoader):
-    """YAML without object construction, reading ``1e-3`` as a number, as RecBole does."""
+    """Reads YAML without building objects; reads ``1e-3`` as a number, as RecBole does."""
 
 
 class _SafeDumper(yaml.SafeDumper):
-    """Writes what :class:`SafeLoader` reads back: the text ``1e3`` is quoted."""
+    """Writes YAML that :class:`SafeLoader` reads back unchanged; the text ``1e3``, for example, is quoted."""
 
 
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$")
@@ -41,12 +41,12 @@ def to_yaml_line(name: str, value: Any) -> str:
 
 
 def parse_value(text: str) -> Any:
-    """Reads a value given as text: YAML, ``None`` as null, and anything that is not YAML as itself."""
+    """Reads a value given as text: YAML, ``None`` as null; a text that is not YAML stays as it is."""
     if text.strip() in ("None", ""):
         return None
     try:
         return yaml.load(text, Loader=SafeLoader)
-    except (ValueError, yaml.YAMLError):  # ValueError: what looks like a date or a number and is none
+    except (ValueError, yaml.YAMLError):  # ValueError: the text looks like a date or a number and is none
         return text
 
 
@@ -54,7 +54,7 @@ _ARGUMENT = re.compile(r"--([A-Za-z_][\w-]*)=(.*)", flags=re.DOTALL)
 
 
 def own_arguments() -> list[str]:
-    """The command line's ``--key=value`` arguments; others, which may be somebody else's, are passed over."""
+    """The ``--key=value`` arguments of the process. Other arguments may be another program's and are left out."""
     arguments = [] if sys.argv and "ipykernel_launcher" in sys.argv[0] else sys.argv[1:]
     foreign = [argument for argument in arguments if not _ARGUMENT.fullmatch(argument)]
     if foreign:
@@ -66,7 +66,7 @@ def parse_arguments(arguments: Iterable[str]) -> dict[str, Any]:
     """Reads ``--key=value`` arguments.
 
     Raises:
-        ConfigValueError: an argument of another form, or a key given twice with different values.
+        ConfigValueError: an argument has another form, or a key is given twice with different values.
     """
     values: dict[str, str] = {}
     for argument in arguments:
@@ -81,18 +81,18 @@ def parse_arguments(arguments: Iterable[str]) -> dict[str, Any]:
 
 
 def refuse_arguments(command: str, arguments: Sequence[str]) -> None:
-    """Raises :class:`ConfigValueError` where a command is given arguments that it does not know."""
+    """Raises :class:`ConfigValueError` if a command gets arguments that it does not know."""
     if arguments:
         raise ConfigValueError(f"unknown argument '{arguments[0]}'. See 'recbole-aia {command} --help'.")
 
 
-# Names and paths: a dataset called 1 and a folder called 2024 are no numbers.
+# Keys whose values are names or paths. A dataset called 1 and a folder called 2024 must stay texts.
 _TEXT_KEYS = {"model", "dataset", "defense", "preset", "output_dir", "init_checkpoint", "data_path", "checkpoint_dir"}
 
 
 def parse_texts(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads those values that are text, by :func:`parse_value`, unless their key takes text."""
-    # "[5,inf]" is an interval to RecBole, which reads it itself, and a list to YAML.
+    """Parses the values that are texts with :func:`parse_value`, except for keys that take a text."""
+    # RecBole parses intervals such as "[5,inf]" itself, and YAML would make a list of them.
     return {
         key: value
         if not isinstance(value, str) or key in _TEXT_KEYS or key.endswith("num_interval")
@@ -105,7 +105,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Reads a YAML file of keys and values.
 
     Raises:
-        ConfigValueError: it is not there, or it is something else.
+        ConfigValueError: the file is missing or unreadable, or holds something else.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)

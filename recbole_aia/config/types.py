@@ -1,4 +1,4 @@
-"""Types of NumPy arrays that several rooms use; the shapes stand in the docstrings."""
+"""Types of NumPy arrays; the docstrings that use them say the shapes."""
 
 from __future__ import annotations
 

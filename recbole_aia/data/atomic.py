@@ -1,4 +1,4 @@
-"""Folders of RecBole's atomic files, which appear whole or not at all."""
+"""Writes folders of RecBole's atomic files, whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
     """Writes the files of a dataset into the folder ``out/name``, all or none.
 
     Args:
-        out: the folder of datasets, made where it is missing.
+        out: the folder of datasets; made if it is missing.
         name: the dataset.
-        fill: writes the files into the folder it is given, which is aside and renamed afterwards.
+        fill: writes the files into the folder that it is given. That folder is renamed to ``out/name`` afterwards.
 
     Returns:
-        ``out/name``. Where it has the same files with the same content, they stay as they are.
+        ``out/name``. If it has the same files with the same content already, they stay as they are.
 
     Raises:
-        ConfigValueError: the place holds something else, or cannot be written to.
+        ConfigValueError: ``out/name`` holds other files, or ``out`` cannot be written to.
     """
     place = out / name
     try:
@@ -35,7 +35,7 @@ def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
             files = sorted(path.name for path in aside.iterdir())
             if not place.exists():
                 os.replace(aside, place)
-            # The same files keep their time, by which a trained twin knows them.
+            # Equal files keep their modification time: the undefended twin is reused only while that time is the same.
             elif len(filecmp.cmpfiles(place, aside, files, shallow=False)[0]) < len(files):
                 raise ConfigValueError(f"'{place}' holds something else. Remove it, or give another --out.")
     except OSError as error:

@@ -1,8 +1,8 @@
 """The labels of a dataset's users.
 
-Labels are read from the dataset's ``.user`` file and never pass through RecBole's user features, because
-loading those drops users who are absent from the file, invents users who only stand there, and imputes
-what is missing. So every run, defended or not, sees exactly the interactions that stock RecBole sees.
+Labels are read from the dataset's ``.user`` file and not through RecBole's user features. Loading user features drops
+users without a line in that file, adds users who have a line there and no interaction, and imputes missing values.
+Reading the file apart keeps every run, defended or not, on exactly the interactions that stock RecBole sees.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from recbole_aia.config.hints import closest
 from recbole_aia.data.specs import MISSING, AttributeSpec
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
-_SMALLEST_CLASS = 5
+_SMALLEST_CLASS = 5  # users that a class needs to count as usable; ours: one test user in each of five folds
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class LabelTable:
         labels: ``[n_users, n_attributes]``, long; -1 where missing, and in row 0, the padding user.
         names: the attributes, in column order.
         classes: class names by attribute.
-        absent: users of the file who are not among these users.
-        affected: how many users a rule of an attribute affected, by attribute and rule; see ``Encoded``. Also
-            ``conflicting_users``, whose rows contradict each other; and of data that were prepared of raw files
-            ``raw_missing`` and other ``raw_`` counts. Conflicts and raw counts are of before any filter.
+        absent: number of users in the file who are not users of the dataset.
+        affected: how many users each rule of an attribute affected, by attribute and rule; see ``Encoded``. Two counts
+            from before any filter stand beside the rules: ``conflicting_users``, whose lines contradict each other,
+            and, if ``recbole-aia prepare`` made the data, its ``raw_`` counts such as ``raw_missing``.
     """
 
     labels: Tensor
@@ -54,17 +54,17 @@ class LabelTable:
         return {name: self.column(name)[1:].numpy() for name in self.names}
 
     def counts(self, name: str) -> dict[str, int]:
-        """Number of users by class."""
+        """Number of users in each class."""
         column = self.column(name)
         sizes = torch.bincount(column[column >= 0], minlength=len(self.classes[name]))
         return dict(zip(self.classes[name], sizes.tolist(), strict=True))
 
     def missing(self, name: str) -> int:
-        """Number of users, the padding user aside, whose label is not known."""
+        """Number of users without a label; the padding user does not count."""
         return int((self.column(name)[1:] < 0).sum())
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Classes with their sizes, and who is missing or affected, by attribute: ``data`` of results.json."""
+        """Class sizes, missing users and affected users of each attribute, as ``data`` in results.json has them."""
         return {
             name: {"classes": self.counts(name), "missing": self.missing(name)}
             | ({"affected": dict(self.affected[name])} if self.affected.get(name) else {})
@@ -75,10 +75,10 @@ class LabelTable:
 def attribute_specs(config: Any, columns: Sequence[str]) -> list[AttributeSpec]:
     """The specifications of the attributes that ``config['attributes']`` asks for.
 
-    A name that the dataset's property file does not define is taken as a column of the ``.user`` file.
+    A name that the dataset's property file does not define stands for the column of that name in the ``.user`` file.
 
     Raises:
-        ConfigValueError: an attribute that is neither defined nor a column.
+        ConfigValueError: an attribute is neither defined nor a column.
     """
     defined: dict[str, Any] = config["attribute_specs"] or {}
     wanted = config["attributes"]
@@ -107,15 +107,15 @@ def load_labels(config: Any, dataset: Any) -> LabelTable:
 
     Args:
         config: a configuration with ``attributes`` and ``attribute_specs``.
-        dataset: RecBole's dataset, for its ids and its folder.
+        dataset: RecBole's dataset, which has the users' ids and the folder.
 
     Returns:
-        The label table of the users in ``dataset``. Users of the file who have no interaction are not in it,
-        users who are not in the file have missing labels.
+        The labels of the users in ``dataset``. Users without an interaction are not in the table. Users without a line
+        in the file have missing labels.
 
     Raises:
-        AttributeDataError: no ``.user`` file, or an attribute without usable classes.
-        ConfigValueError: an attribute that the dataset does not have.
+        AttributeDataError: there is no ``.user`` file, or an attribute has no usable classes.
+        ConfigValueError: the dataset does not have one of the attributes.
     """
     path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.user"
     return read_labels(config, path, dataset.field2token_id[dataset.uid_field], dataset.user_num)
@@ -125,10 +125,10 @@ def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -
     """Reads labels from a ``.user`` file for users with given ids; see :func:`load_labels`.
 
     Args:
-        config: a configuration, for the attributes and for how the file is written.
+        config: a configuration with the attributes, and with the separator and the encoding of the file.
         path: the file.
         ids: internal ids by user token, in ``1..n_users-1`` (0 is the padding user).
-        n_users: the padding user included.
+        n_users: number of users, the padding user included.
     """
     frame = _read_user_file(path, config)
     specs = attribute_specs(config, list(frame.columns))
@@ -142,7 +142,7 @@ def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -
 
 
 def _conflicts(frame: pd.DataFrame, user: str) -> dict[str, dict[str, int]]:
-    """How many users have lines with different values, by column."""
+    """For each column, the number of users whose lines have different values."""
     repeated = frame[frame.duplicated(user, keep=False)]
     counts = {}
     for column in frame.columns.drop(user):
@@ -152,7 +152,7 @@ def _conflicts(frame: pd.DataFrame, user: str) -> dict[str, dict[str, int]]:
 
 
 def _prepared_counts(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
-    """What ``recbole-aia prepare`` counted of the raw data: conflicts by column, and the rules by attribute."""
+    """The counts that ``recbole-aia prepare`` wrote beside the data: conflicts by column, raw counts by attribute."""
     account = path.with_suffix(".prepared.json")
     try:
         counted = json.loads(account.read_text("utf-8")) if account.is_file() else {"conflicts": {}, "raw": {}}
@@ -178,15 +178,15 @@ def label_table(
     """Makes the labels of users from columns of texts.
 
     Args:
-        frame: a line a user of the file, columns of strings.
-        rows: the internal id of each line's user, ``[len(frame)]``; 0 for a user who is not asked for.
-        n_users: the padding user included.
-        specs: the attributes, whose fields are columns of ``frame``.
-        source: what the data are called in messages.
-        defined: attributes that the dataset's property file offers.
+        frame: one line for each user of the file, columns of strings.
+        rows: the internal id of each line's user, ``[len(frame)]``; 0 if the user gets no labels.
+        n_users: number of users, the padding user included.
+        specs: the attributes; their fields are columns of ``frame``.
+        source: the name of the data in messages.
+        defined: the attributes that the dataset's property file offers.
 
     Raises:
-        AttributeDataError: an attribute without usable classes.
+        AttributeDataError: an attribute has no usable classes.
     """
     asked = rows > 0
     labels = torch.full((n_users, len(specs)), MISSING, dtype=torch.long)
@@ -227,7 +227,7 @@ def _read_user_file(path: Path, config: Any) -> pd.DataFrame:
 
 
 def _check_column(frame: pd.DataFrame, spec: AttributeSpec, table: LabelTable, dataset: str) -> None:
-    """Refuses a column whose values are not what the attribute expects, and names one whose values are."""
+    """Refuses a column without a single value that fits the attribute, and names a column that has some."""
     if not (spec.classes or spec.numeric) or any(table.counts(spec.name).values()):
         return
     others = [name for name in frame.columns if name != spec.field and (spec.encode(frame[name]).codes >= 0).any()]

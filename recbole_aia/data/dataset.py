@@ -18,13 +18,13 @@ from recbole_aia.storage.files import sha256_of
 
 
 def create_dataset(config: Any) -> Dataset:
-    """Loads the dataset of a configuration from its atomic files; see ``obtain`` for files that are not there.
+    """Loads the dataset of a configuration from its atomic files; ``obtain`` downloads them if they are missing.
 
-    RecBole's own factory would load a pickle left in ``checkpoint_dir``, which can run code and does not
-    notice changed settings.
+    RecBole's own factory would load a pickle that lies in ``checkpoint_dir``. Such a pickle can run code, and it does
+    not follow changed settings.
 
     Raises:
-        AttributeDataError: the dataset's files are not there, or hold no interactions after filtering.
+        AttributeDataError: the dataset's files are missing, or hold no interactions after filtering.
         ConfigValueError: the configuration does not fit the files.
     """
     folder = Path(config["data_path"])
@@ -46,13 +46,13 @@ def create_dataset(config: Any) -> Dataset:
 def prepare_loaders(config: Any, dataset: Dataset, *, scores_users: bool = False) -> tuple[Any, Any, Any]:
     """Splits a dataset and builds RecBole's training, validation and test loaders.
 
-    ``recbole.data.data_preparation`` without its loading of pickled loaders; the order of the steps is the
-    same, and with it every random number. Unless ``fast`` is false, loaders are ours where that gives the
-    same numbers.
+    The function repeats ``recbole.data.data_preparation`` without its pickled loaders. The steps come in the same
+    order, so that every random number is the same. Unless ``fast`` is false, our faster loaders replace RecBole's
+    wherever they give the same numbers.
 
     Args:
         config: the run's configuration.
-        dataset: the dataset as created; splitting changes it.
+        dataset: the dataset as created; this function changes it.
         scores_users: whether the model scores all items for many users at once, rather than pair by pair.
     """
     parts = dataset.build()
@@ -74,13 +74,13 @@ def _loader_class(config: Any, phase: str, scores_users: bool) -> Any:
 
 
 def interactions_by_user(dataset: Any) -> np.ndarray:
-    """How many interactions each user has, ``[n_users - 1]``, without RecBole's padding user."""
+    """Number of interactions of each user, ``[n_users - 1]``, without RecBole's padding user."""
     users = np.asarray(dataset.inter_feat[dataset.uid_field])
     return np.bincount(users, minlength=dataset.user_num)[1:]
 
 
 def files_digest(config: Any) -> str:
-    """A hash of the files of a dataset that hold interactions and labels."""
+    """SHA-256 over the names and the digests of a dataset's ``.inter`` and ``.user`` files."""
     files = sorted(Path(config["data_path"]).glob("*"))
     digest = hashlib.sha256()
     for file in files:
@@ -90,7 +90,7 @@ def files_digest(config: Any) -> str:
 
 
 def interactions_digest(train_data: Any) -> str:
-    """A hash of the training interactions, by which two runs prove that they saw the same ones."""
+    """The first 16 digits of SHA-256 over the training interactions. Equal digests show equal training data."""
     dataset = train_data.dataset
     features = dataset.inter_feat
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""What the readers of matrices and of labels share: headers, columns of users, and errors."""
+"""Helpers of the readers of matrices and labels: headers, columns of users, and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _USER_COLUMNS = ("user", "userid", "uid", "usertoken", "id")
 
 
 def header(path: Path) -> tuple[list[str], str]:
-    """The names in the first line, types such as ``:token`` taken off, and what separates them."""
+    """The names in the first line, without types such as ``:token``, and the separator between them."""
     with path.open(encoding="utf-8-sig") as file:
         line = file.readline().rstrip("\r\n")
     separator = max("\t,;", key=line.count)
@@ -22,13 +22,13 @@ def header(path: Path) -> tuple[list[str], str]:
 
 
 def user_column(names: list[str]) -> str | None:
-    """The name of the column that by its name holds users."""
+    """The column whose name, such as ``user_id``, says that it holds users; ``None`` if there is no such column."""
     plain = [re.sub(r"[^a-z]", "", name.lower()) for name in names]
     return next((names[plain.index(known)] for known in _USER_COLUMNS if known in plain), None)
 
 
 def refuse_repeated(path: Path, tokens: np.ndarray | None) -> None:
-    """Raises :class:`AttributeDataError` when a user stands twice in a file."""
+    """Raises :class:`AttributeDataError` if a user occurs twice in a file."""
     if tokens is None:
         return
     repeated = tokens[pd.Series(tokens).duplicated()]
@@ -37,7 +37,7 @@ def refuse_repeated(path: Path, tokens: np.ndarray | None) -> None:
 
 
 def unreadable(path: Path, error: Exception) -> AttributeDataError:
-    """One line for whatever came up while reading a file."""
+    """Turns any error from reading a file into an error of one line."""
     if isinstance(error, OSError) and error.strerror:
         return AttributeDataError(f"'{path}' cannot be read: {error.strerror}. Check the path.")
     reason = (str(error).strip().splitlines() or ["damaged"])[0]

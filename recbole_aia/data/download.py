@@ -1,4 +1,4 @@
-"""Datasets that are not there: RecBole's download where there is one and a network, and otherwise what to do."""
+"""Gets a dataset whose files are missing: downloads it if RecBole offers it, and otherwise says how to get it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recbole.utils.url import download_url, extract_zip, rename_atomic_files
 from recbole_aia.config.text import read_yaml
 from recbole_aia.errors import AttributeDataError
 
-# RecBole's conversions of other datasets have other columns than those that our property files name.
+# Datasets that RecBole offers with the columns that our property files name; its other conversions have other columns.
 _DOWNLOADED = ("ml-1m",)
 
 
@@ -24,10 +24,10 @@ def obtain(name: str, folder: Path) -> None:
 
     Args:
         name: the dataset.
-        folder: where its files are missing.
+        folder: the folder that lacks the files.
 
     Raises:
-        AttributeDataError: that cannot be done; it says how to get the data.
+        AttributeDataError: the dataset cannot be downloaded; the message says how to get the data.
     """
     from recbole_aia.data.converters import CONVERTERS
 
@@ -42,13 +42,16 @@ def obtain(name: str, folder: Path) -> None:
         raise AttributeDataError(f"{missing}. {by_hand}")
     try:
         _download(name, folder)
-    except (OSError, RuntimeError, TypeError, zipfile.BadZipFile) as error:  # TypeError: RecBole wants a length
+    except (OSError, RuntimeError, TypeError, zipfile.BadZipFile) as error:  # TypeError: the server sent no length
         reason = getattr(error, "reason", None) or error
         raise AttributeDataError(f"{missing}, and it cannot be downloaded ({reason}). {by_hand}") from error
 
 
 def _download(name: str, folder: Path) -> None:
-    """RecBole's own download, but aside, and without its barrier, which needs a group of processes (#1989)."""
+    """Downloads as RecBole does, into a temporary folder and without RecBole's barrier, which fails in one process.
+
+    The barrier needs a group of processes (RecBole's issue #1989).
+    """
     url = read_yaml(Path(recbole.__file__).parent / "properties/dataset/url.yaml")[name]
     getLogger().info(f"The dataset {name} is not in '{folder}': downloading {url}")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +68,7 @@ def _download(name: str, folder: Path) -> None:
 
 
 def _mend_header(path: Path) -> None:
-    """RecBole's conversion of MovieLens-1M calls the gender age and the age gender: the values tell."""
+    """Swaps the names of age and gender if the values show that RecBole's MovieLens-1M has them in the wrong place."""
     header, _, rows = path.read_text(encoding="utf-8").partition("\n")
     names = header.split("\t")
     plain = [column.split(":")[0] for column in names]

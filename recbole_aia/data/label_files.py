@@ -1,6 +1,6 @@
-"""Labels of any system, read from a file and brought together with embeddings.
+"""Reads labels of any system from a file and matches them with embeddings.
 
-By user tokens where both files have them, and otherwise line by line; nothing is guessed beyond that.
+User tokens match the two files if both files have them. Otherwise line i of one file belongs to line i of the other.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from recbole_aia.errors import AttributeDataError
 
 @dataclass(frozen=True)
 class LabelFile:
-    """Attributes as a file holds them.
+    """The attributes in a file.
 
     Attributes:
-        frame: a line a user, columns of strings, the users aside.
-        tokens: the users' names, one a line, all different; ``None`` where the file has none.
+        frame: one line for each user, columns of strings, without the column of users.
+        tokens: the user of each line, all different; ``None`` if the file does not name a column of users.
     """
 
     frame: pd.DataFrame
@@ -34,13 +34,12 @@ class LabelFile:
 
 
 def read_label_file(path: Path) -> LabelFile:
-    """Reads attributes of users: text with commas, semicolons or tabs, a header, and one line a user.
+    """Reads users' attributes from text with commas, semicolons or tabs, a header, and one line for each user.
 
-    RecBole's ``.user`` files are such files. Users stand in the column ``user_id``, ``user`` or the like, else in the
-    first.
+    RecBole's ``.user`` files have this form. A column called ``user_id``, ``user`` or the like holds the users.
 
     Raises:
-        AttributeDataError: the file is not there, or is not such a file.
+        AttributeDataError: the file is missing, or has another form.
     """
     try:
         names, separator = header(path)
@@ -65,14 +64,14 @@ def match_rows(matrix: Matrix, labels: LabelFile, names: tuple[str, str]) -> tup
 
     Args:
         matrix: the embeddings.
-        labels: the labels. Where they do not name a user column and the matrix has tokens, the first one is it.
-        names: what the two files are called in messages.
+        labels: the labels. If they name no column of users and the matrix has tokens, their first column holds users.
+        names: the names of the two files in messages.
 
     Returns:
-        For each line 1 + the row of its user in the matrix, or 0 where the user is not there; and the attributes.
+        For each line of labels, 1 + the row of its user in the matrix, or 0 if the user has no row; and the attributes.
 
     Raises:
-        AttributeDataError: no user is in both, or there are no tokens and the numbers of rows differ.
+        AttributeDataError: no user is in both files, or there are no tokens and the numbers of rows differ.
     """
     n_users = len(next(iter(matrix.views.values())))
     frame, tokens = labels.frame, labels.tokens
@@ -101,20 +100,20 @@ def match_rows(matrix: Matrix, labels: LabelFile, names: tuple[str, str]) -> tup
 def tabled_labels(
     frame: pd.DataFrame, rows: np.ndarray, n_users: int, asked: Mapping[str, Any]
 ) -> tuple[LabelTable, list[tuple[str, str]]]:
-    """Makes the labels that are asked for, or else all that can be made.
+    """Makes the labels of the attributes that the caller names, or of every column that has usable classes.
 
     Args:
         frame: attributes, columns of strings.
-        rows: the internal id of each line's user, 0 for one who is not there, as of :func:`match_rows`.
-        n_users: the padding user included.
+        rows: the internal id of each line's user, or 0, as :func:`match_rows` returns them.
+        n_users: number of users, the padding user included.
         asked: ``attributes`` and ``attribute_specs`` as in a configuration, and ``dataset``, a name for messages.
 
     Returns:
-        The labels; and the columns that were passed over because they cannot be attacked, with the reasons.
+        The labels; and each column without usable classes, with the reason why it is passed over.
 
     Raises:
-        AttributeDataError: an attribute that is asked for, or every column, has no usable classes.
-        ConfigValueError: an attribute that is not there.
+        AttributeDataError: a named attribute, or every column, has no usable classes.
+        ConfigValueError: the file does not have a named attribute.
     """
     source, defined = asked["dataset"], asked["attribute_specs"] or {}
     if asked["attributes"] or defined:

@@ -1,4 +1,4 @@
-"""RecBole's loaders, faster: the same training batches bit by bit, the same evaluation in larger ones."""
+"""Faster versions of RecBole's loaders: bit for bit the same training batches, and larger evaluation batches."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from torch import Tensor
 from torch.utils.data import RandomSampler
 
 _Ids = NDArray[np.int64]
-_MOST_PAIRS = 2**33
-# Scores that an evaluation computes at a time, as long as a user's fit: four megabytes.
-_SCORES = 2**20
+_MOST_PAIRS = 2**33  # most pairs of user and item for which we keep a bit each: one gigabyte
+_SCORES = 2**20  # scores of an evaluation batch, at least: four megabytes in single precision
 
 
 class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
-    """RecBole's ``TrainDataLoader``; random numbers are drawn in its order, so batches are equal bit by bit.
+    """Draws random numbers in the order of RecBole's ``TrainDataLoader``, so that batches are bit for bit equal.
 
     Args:
         config: the run's configuration.
         dataset: the training split.
-        sampler: RecBole's sampler of the training phase, or ``None`` where no negatives are drawn.
-        shuffle: whether every epoch has an order of its own.
+        sampler: RecBole's sampler of the training phase; ``None`` if no negatives are drawn.
+        shuffle: whether every epoch is shuffled.
     """
 
     def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = False) -> None:
-        # Other samplers (one that lets items repeat, one over entities) keep their own ways.
+        # RecBole's other samplers (with repeated items, over entities) stay as they are.
         sampler = VectorizedSampler(sampler) if VectorizedSampler.takes(sampler) else sampler
         super().__init__(config, dataset, sampler, shuffle=shuffle)
 
@@ -43,13 +42,13 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
         return self._batches()
 
     def _batches(self) -> Iterator[Interaction]:
-        # torch draws a seed for workers before the order, even where there are no workers, ...
+        # torch's loader draws a seed for its workers before the order, even if there are no workers, ...
         torch.empty((), dtype=torch.int64).random_(generator=self.generator)
         shuffled = isinstance(self.sampler, RandomSampler)
         for rows in (self._permutation() if shuffled else self._sampled()).split(self.step):
             yield self.collate_fn(rows)
         if shuffled:
-            self._permutation()  # ... and after the last batch a second order, of which it takes nothing.
+            self._permutation()  # ... and draws a second order after the last batch, which it does not use.
 
     def _permutation(self) -> Tensor:
         return torch.randperm(self.sample_size, generator=self.generator)
@@ -58,7 +57,7 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
         return torch.from_numpy(np.fromiter(self.sampler, dtype=np.int64))
 
     def collate_fn(self, index: Any) -> Interaction:
-        """The interactions of some rows ``[n]`` with their negatives."""
+        """The interactions at the indices ``[n]``, with their negatives."""
         rows = torch.as_tensor(index)
         features = self._dataset.inter_feat
         picked = Interaction({name: features[name][rows] for name in features.columns})
@@ -66,9 +65,10 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
 
 
 class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
-    """RecBole's full-sort loader for models that score users at once, which RecBole often hands out one by one.
+    """RecBole's full-sort loader with larger batches, for models that score many users at once.
 
-    An ``eval_batch_size`` of fewer than a million scores is raised to that.
+    With many items RecBole's batches often hold a single user. This loader raises an ``eval_batch_size`` below a
+    million scores to a million.
     """
 
     step: int
@@ -81,9 +81,9 @@ class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
 
 
 class VectorizedSampler:
-    """Negatives as RecBole's ``Sampler`` draws them, checked against what users have all at once.
+    """Draws the negatives that RecBole's ``Sampler`` draws, and checks all of them against the users' items at once.
 
-    Keeps a bit for every pair of a user and an item. Everything else is the wrapped sampler's.
+    Keeps a bit for every pair of user and item. All other attributes are the wrapped sampler's.
 
     Args:
         sampler: RecBole's sampler of one phase.
@@ -103,12 +103,12 @@ class VectorizedSampler:
 
     @staticmethod
     def takes(sampler: Any) -> bool:
-        """Whether a sampler is of the kind whose draws are repeated here, and its bits fit into a gigabyte."""
+        """Whether the sampler is RecBole's plain ``Sampler`` and its bits fit into a gigabyte."""
         return type(sampler) is Sampler and sampler.user_num * sampler.item_num <= _MOST_PAIRS
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_sampler" not in self.__dict__:
-            raise AttributeError(name)  # asked for while it is being copied
+            raise AttributeError(name)  # copy and pickle ask for attributes before there is a wrapped sampler
         return getattr(self._sampler, name)
 
     def sample_by_user_ids(self, user_ids: _Ids, item_ids: object, num: int) -> Tensor:
@@ -120,7 +120,7 @@ class VectorizedSampler:
             num: negatives for each user.
 
         Returns:
-            ``[num * n]``; user by user, ``num`` times over.
+            ``[num * n]``: one negative for each of the ``n`` users, then the next for each, and so on.
         """
         users = np.tile(user_ids, num)
         negatives = np.zeros(len(users), dtype=np.int64)

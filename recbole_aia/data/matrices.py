@@ -1,4 +1,4 @@
-"""User embeddings of any system, read from files."""
+"""Reads user embeddings of any system from files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from recbole_aia.errors import AttributeDataError
 
 @dataclass(frozen=True)
 class Matrix:
-    """User embeddings as a file holds them.
+    """The user embeddings in a file.
 
     Attributes:
-        views: by name, ``[n_users, d]`` each: ``served`` and ``table`` of recbole-aia's own files, else ``given``.
-        tokens: the users' names ``[n_users]``, all different; ``None`` where the file has none.
-        activity: interactions of each user ``[n_users]``; ``None`` where the file has none.
+        views: matrices ``[n_users, d]`` by name: ``served`` and ``table`` in recbole-aia's own files, else ``given``.
+        tokens: the users' names ``[n_users]``, all different; ``None`` if the file has no names.
+        activity: number of interactions of each user, ``[n_users]``; ``None`` if the file does not have it.
     """
 
     views: dict[str, np.ndarray]
@@ -33,12 +33,13 @@ class Matrix:
 def read_matrix(path: Path) -> Matrix:
     """Reads user embeddings.
 
-    ``.npz`` takes ``embeddings`` (or the only array), ``user_tokens``, ``table`` and ``interactions`` as in
-    recbole-aia's own embeddings.npz; ``.npy`` has rows only; ``.csv``, ``.tsv`` and ``.parquet`` have a column of
-    users (named ``user_id``, ``user`` or the like, or the first if it is not numeric) and columns of numbers.
+    ``.npz`` holds ``embeddings`` (or a single array of any name), and may hold ``user_tokens``, ``table`` and
+    ``interactions`` as recbole-aia's own embeddings.npz does. ``.npy`` holds the rows only. ``.csv``, ``.tsv`` and
+    ``.parquet`` hold columns of numbers and may hold a column of users: the one called ``user_id``, ``user`` or the
+    like, or else the first column if it is not numeric.
 
     Raises:
-        AttributeDataError: the file is not there, or is not such a file.
+        AttributeDataError: the file is missing, or has another form.
     """
     kind = path.suffix.lower()
     readers = {".npy": _read_npy, ".npz": _read_npz, ".parquet": _read_parquet, ".csv": _read_csv, ".tsv": _read_csv}
@@ -120,7 +121,7 @@ def _read_parquet(path: Path) -> Matrix:
 
 
 def _split(path: Path, frame: pd.DataFrame, users: str | None) -> Matrix:
-    """A table as its numbers and, where a column holds users, their tokens."""
+    """Splits a table into its numbers and, if a column holds users, their tokens."""
     numbers = frame if users is None else frame.drop(columns=users)
     wrong = [name for name, kind in numbers.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
     if wrong or numbers.empty:

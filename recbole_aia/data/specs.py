@@ -1,4 +1,4 @@
-"""What an attribute is: how a column of values becomes classes."""
+"""Specifications of attributes: how a column of values becomes classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pandas as pd
 from recbole_aia.config.natural import natural_key
 from recbole_aia.errors import ConfigValueError
 
+#: The class index of a user without a label.
 MISSING = -1
+#: Texts that mean "not known" in every column.
 MISSING_MARKERS = ("", "nan", "NaN", "NULL", "null", "None", "-1")
 _ENTRIES = ("field", "bins", "quantiles", "names", "classes", "merge", "range", "min_class", "missing")
 
@@ -22,10 +24,10 @@ class Encoded(NamedTuple):
     """Values as classes.
 
     Attributes:
-        codes: ``[n]`` indices from 0, -1 where the value is missing or of no class.
+        codes: ``[n]`` class indices from 0; -1 if the value is missing or belongs to no class.
         classes: the class names, in order.
-        affected: how many values a rule changed, by rule, none of them 0: ``unknown`` (no class, or not a number),
-            ``impossible`` (outside the range), ``merged`` (now another class), ``small_class`` (of too small a class).
+        affected: number of values that each rule changed, without zeros: ``unknown`` (no class, or not a number),
+            ``impossible`` (outside the range), ``merged`` (now in another class), ``small_class`` (class too small).
     """
 
     codes: np.ndarray
@@ -35,22 +37,23 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class AttributeSpec:
-    """How an attribute is made of a column of the ``.user`` file.
+    """The rules that turn a column of the ``.user`` file into an attribute.
 
-    The rules are applied in this order: missing markers, range, bins or quantiles or merge and classes, smallest class.
+    The rules apply in this order: ``missing``; ``range``; ``bins``, ``quantiles``, or ``merge`` and ``classes``;
+    ``min_class``.
 
     Args:
-        name: what the attribute is called in configurations and results.
+        name: the attribute's name in configurations and results.
         field: the column.
         bins: ascending edges that cut a numeric column; class k holds ``bins[k-1] <= value < bins[k]``.
-        quantiles: the number of classes, at least 2, of about equal size, into which a numeric column is cut.
-        names: names of the ``len(bins) + 1`` classes; made from the edges where absent.
-        classes: the values that are classes, in order; ``None`` takes the values found, numbers in them
-            by value: ``5-9`` before ``10-19``.
-        merge: the values that make up a class, by the class's name.
-        range: the lowest and the highest number that are possible; what lies outside is missing.
-        min_class: users of a class with fewer users count as missing; 0 keeps every class.
-        missing: values that mean "not known", besides the usual ones.
+        quantiles: number of classes, at least 2, of about equal size, into which a numeric column is cut.
+        names: names of the ``len(bins) + 1`` classes; ``None`` makes them from the edges.
+        classes: the values that are classes, in order. ``None`` takes all values of the column in natural order, which
+            puts ``5-9`` before ``10-19``.
+        merge: the values that form one class, by the name of that class.
+        range: the lowest and the highest possible number. Numbers outside the range count as missing.
+        min_class: users of a class with fewer users than this count as missing; 0 keeps every class.
+        missing: values that mean "not known", besides :data:`MISSING_MARKERS`.
     """
 
     name: str
@@ -69,8 +72,8 @@ class AttributeSpec:
         """Builds a specification from a property file's entry.
 
         Raises:
-            ConfigValueError: an unknown entry, edges that do not ascend, a wrong number of names, or entries that
-                exclude each other.
+            ConfigValueError: the entry has an unknown key, edges that do not ascend, a wrong number of names, or two
+                keys that exclude each other.
         """
         if not isinstance(mapping, Mapping):
             raise ConfigValueError(f"attributes.{name} is {mapping!r}. It must be like {{bins: [35, 46]}}.")
@@ -111,7 +114,7 @@ class AttributeSpec:
         return self.bins is not None or self.quantiles is not None
 
     def encode(self, values: pd.Series) -> Encoded:
-        """Turns a column of strings, ``NaN`` where there is none, into class indices; see :class:`Encoded`."""
+        """Turns a column of strings, or ``NaN`` for no string, into class indices; see :class:`Encoded`."""
         text = values.astype("string").str.strip()
         text = text.mask(text.isin([*MISSING_MARKERS, *self.missing]))
         given = text.notna().to_numpy(bool)
@@ -136,7 +139,7 @@ class AttributeSpec:
         return Encoded(codes, classes, {rule: int(mask.sum()) for rule, mask in masks.items() if mask.any()})
 
     def _without_small_classes(self, codes: np.ndarray, classes: list[str]) -> tuple[np.ndarray, list[str], np.ndarray]:
-        """Indices and classes without those below ``min_class``, and a mask of the values that were of one."""
+        """Indices and classes without the classes below ``min_class``, and a mask of the values in such classes."""
         sizes = np.bincount(codes[codes >= 0], minlength=len(classes))
         small = np.isin(codes, np.flatnonzero(sizes < self.min_class))
         if not small.any():
@@ -152,7 +155,7 @@ class AttributeSpec:
         if self.quantiles is not None:
             known = numbers[~np.isnan(numbers)]
             shares = np.arange(1, self.quantiles) / self.quantiles
-            # Numbers that many users share can be several quantiles at once: fewer classes then.
+            # A number that many users share can be several quantiles at once. There are fewer classes then.
             edges = tuple(np.unique(np.quantile(known, shares, method="higher"))) if known.size else ()
             edges = tuple(edge for edge in edges if edge > known.min())
         codes = np.searchsorted(np.asarray(edges), numbers, side="right")
@@ -173,7 +176,7 @@ def _texts(name: str, entry: str, mapping: Mapping[str, Any]) -> tuple[str, ...]
         return None
     values = values if isinstance(values, list | tuple) else [values]
     texts = tuple(str(value) for value in values)
-    # YAML reads no, yes, on and off as truth values, whose text is none of the data's.
+    # YAML reads no, yes, on and off as truth values, and str(True) is not the text in the data.
     if len(set(texts)) < len(texts) or any(isinstance(value, bool | list | dict) for value in values):
         raise ConfigValueError(
             f'attributes.{name}.{entry} is {values!r}. It must be different texts; quote "yes", "no".'

@@ -1,7 +1,10 @@
-"""Synthetic interactions with a planted attribute: the truth about the leak is known, and any size can be had.
+r"""Synthetic interactions of any size with a planted attribute, whose leak is known.
 
-A user's items are drawn without replacement, an item with a probability proportional to its popularity times
-exp(the user's taste for its genre). The attribute enters through the taste alone.
+A user's items are drawn without replacement. The probability of item i for user u is proportional to
+
+.. math:: \text{popularity}_i \cdot \exp(\text{taste}_{u, g(i)}), \qquad g(i) \text{ the genre of item } i.
+
+The attribute enters through the taste alone.
 """
 
 from __future__ import annotations
@@ -17,9 +20,9 @@ from recbole_aia.errors import ConfigValueError
 
 NAME = "synthetic"
 CLASSES = ("a", "b")
-_SHARE_B = 0.3
-_GENRES = 16
-_CELLS = 2**22  # of a dense block of users times items: 32 MiB
+_SHARE_B = 0.3  # share of class b; about the share of women in MovieLens
+_GENRES = 16  # genres of a dataset with enough items; MovieLens has 18
+_CELLS = 2**22  # users times items in a block of dense scores: 32 MiB in double precision
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class SyntheticData:
 
 @dataclass(frozen=True)
 class _Market:
-    """What users choose from, ``popularity`` and ``genres`` [n_items], and their ``tastes`` [n_users, n_genres]."""
+    """``popularity`` and ``genres`` of the items, ``[n_items]`` each, and the users' ``tastes`` [n_users, n_genres]."""
 
     popularity: np.ndarray
     genres: np.ndarray
@@ -55,7 +58,7 @@ class _Market:
         by_genre = rng.multinomial(wanted[buyers], shares / shares.sum(axis=1, keepdims=True))
         users = np.repeat(buyers, wanted[buyers])
         genres = np.repeat(np.tile(np.arange(mass.size), buyers.size), by_genre.ravel())
-        # One table of cumulative popularity serves all genres: items stand genre by genre.
+        # Items sorted by genre: one table of cumulative popularity serves all genres.
         shelf = np.argsort(self.genres, kind="stable")
         upper = np.cumsum(self.popularity[shelf])
         last = np.cumsum(np.bincount(self.genres)) - 1
@@ -72,19 +75,20 @@ def generate(n_users: int, n_items: int, n_interactions: int, *, leak: float = 1
     .. math:: \text{taste}_u = 2 \, (\varepsilon_u \pm \text{leak} \cdot d),
         \qquad \varepsilon_u \sim N(0, I), \quad \lVert d \rVert = 1
 
-    with the sign of the user's class; three in ten are ``b``. The tastes themselves tell the classes apart with an
-    AUC of :math:`\Phi(\sqrt 2 \cdot \text{leak})`, 0.92 for 1.0; the interactions with less, and for 0 not at all.
+    The class of the user gives the sign. Three users in ten are of class ``b``. Whoever knew the tastes would tell the
+    classes apart with an AUC of :math:`\Phi(\sqrt 2 \cdot \text{leak})`, which is 0.92 for a leak of 1. The
+    interactions show the tastes with noise, so that their AUC is lower; for a leak of 0 it is 1/2.
 
     Args:
-        n_users: at least 20, of whom 6 are of the smaller class: fewer cannot be attacked.
+        n_users: at least 20; the smaller class then has 6 users, and fewer cannot be attacked.
         n_items: at least 2; every item occurs at least once.
-        n_interactions: at least one for every user and item, at most half of the items for every user. Activity
-            is log-normal, and nobody has fewer than 5, where the average allows it.
-        leak: 0 to 10, how far the classes are from the centre, in standard deviations of the individual taste.
-        seed: of the random numbers, 0 to 2**31 - 1. The same seed gives the same classes and popularity for every leak.
+        n_interactions: at least one for every user and every item, at most half of the items for every user. The
+            number of a user's interactions is log-normal, and at least 5 if the mean over users is.
+        leak: 0 to 10; distance of each class from the centre, in standard deviations of the individual taste.
+        seed: 0 to 2**31 - 1. The same seed gives the same classes and popularity for every leak.
 
     Raises:
-        ConfigValueError: numbers that are not allowed, or do not fit together.
+        ConfigValueError: a number is outside its range, or the numbers do not fit together.
     """
     _check(n_users, n_items, n_interactions, leak, seed)
     rng = np.random.default_rng(seed)
@@ -92,8 +96,8 @@ def generate(n_users: int, n_items: int, n_interactions: int, *, leak: float = 1
     direction = np.linspace(-1.0, 1.0, min(_GENRES, n_items))
     direction /= np.linalg.norm(direction)
     tastes = rng.standard_normal((n_users, direction.size)) + leak * np.outer(2.0 * labels - 1.0, direction)
-    tastes *= 2.0  # so that whoever knows them recommends two or three times as well as by popularity
-    # Zipf's law with Mandelbrot's offset, without which everybody would have the first few items.
+    tastes *= 2.0  # chosen so that recommending by tastes is two or three times as good as by popularity
+    # Zipf's law with Mandelbrot's offset. Without the offset every user would have the first few items.
     popularity = rng.permutation(1.0 / (np.arange(1, n_items + 1) + n_items / 200))
     genres = rng.permutation(np.arange(n_items) % direction.size)
     market = _Market(popularity / popularity.sum(), genres, tastes)
@@ -106,10 +110,10 @@ def generate(n_users: int, n_items: int, n_interactions: int, *, leak: float = 1
 def write(data: SyntheticData, folder: Path) -> None:
     """Writes RecBole's atomic files ``synthetic/synthetic.inter`` and ``.user`` into a folder, both or none.
 
-    Users and items are called by numbers from 1. Files with the same content stay as they are.
+    Users and items are numbered from 1. Files with the same content stay as they are.
 
     Raises:
-        ConfigValueError: the place holds another dataset, or cannot be written to.
+        ConfigValueError: the folder holds another dataset of this name, or cannot be written to.
     """
     users = {"user_id:token": np.arange(1, data.labels.size + 1), "group:token": np.take(CLASSES, data.labels)}
     inter = {"user_id:token": data.users + 1, "item_id:token": data.items + 1, "timestamp:float": data.timestamps}
@@ -136,9 +140,9 @@ def _check(n_users: int, n_items: int, n_interactions: int, leak: float, seed: i
 
 
 def _activity(rng: np.random.Generator, n_users: int, total: int, most: int) -> np.ndarray:
-    """Log-normal numbers of interactions ``[n_users]``, none above ``most``, that sum up to ``total``."""
+    """Log-normal numbers of interactions ``[n_users]``, each at most ``most``, with the sum ``total``."""
     fewest = min(5, total // n_users)
-    weights = rng.lognormal(sigma=1.2, size=n_users)  # about as uneven as MovieLens-1M
+    weights = rng.lognormal(sigma=1.2, size=n_users)  # makes activity about as uneven as in MovieLens-1M
     extra, room = total - fewest * n_users, most - fewest
     low, high = 0.0, room / weights.min()
     for _ in range(100):
@@ -146,25 +150,26 @@ def _activity(rng: np.random.Generator, n_users: int, total: int, most: int) -> 
         low, high = (middle, high) if np.minimum(room, middle * weights).sum() < extra else (low, middle)
     shares = np.minimum(room, high * weights)
     counts: np.ndarray = np.floor(shares).astype(np.int64)
-    # The largest remainders are rounded up; who has the most has none.
+    # The largest remainders are rounded up. Users who have ``most`` already have no remainder.
     counts[np.argsort(counts - shares, kind="stable")[: extra - counts.sum()]] += 1
     counts += fewest
     return counts
 
 
 def _pairs(rng: np.random.Generator, market: _Market, counts: np.ndarray) -> np.ndarray:
-    """Draws ``counts`` [n_users] different items for each user, as ascending keys user * n_items + item."""
+    """Draws ``counts`` [n_users] different items for each user; the pairs are ascending keys user * n_items + item."""
     n_items = market.genres.size
     keys: np.ndarray = np.empty(0, np.int64)
     missing = counts
     for _ in range(8):
-        # Never more than are missing, so that dropping repetitions is drawing without replacement.
+        # Each round draws exactly as many as are missing. Dropping repetitions then is drawing without replacement.
         keys = np.sort(np.concatenate([keys, market.draw(rng, missing)]))
         keys = keys[np.append(True, keys[1:] != keys[:-1])]  # np.unique of NumPy 2.4 takes ten times as long
         missing = counts - np.bincount(keys // n_items, minlength=counts.size)
         if not missing.any():
             return keys
-    # Users who have most of what they like: the largest Gumbel-perturbed utilities have the same distribution.
+    # The last users have nearly all items that they like. For them the largest Gumbel-perturbed log-probabilities are
+    # taken, which have the same distribution.
     waiting = np.flatnonzero(missing)
     for block in np.array_split(waiting, -(-waiting.size * n_items // _CELLS)):
         scores = np.log(market.popularity) + market.tastes[block][:, market.genres]
@@ -179,7 +184,7 @@ def _pairs(rng: np.random.Generator, market: _Market, counts: np.ndarray) -> np.
 
 
 def _place_missing(rng: np.random.Generator, items: np.ndarray, n_items: int) -> None:
-    """Lets items that nobody chose replace repetitions of others in ``items`` [n]."""
+    """Replaces, in ``items [n]``, random repetitions of items by the items that no user has."""
     kept = np.full(n_items, -1)
     kept[items] = np.arange(items.size)
     missing = np.flatnonzero(kept < 0)

@@ -1,4 +1,4 @@
-"""Users whose labels a defense does not get to see, so that one can tell what it does for those who never told."""
+"""Hides the labels of some users from a defense, to measure what the defense does for users without a label."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from recbole_aia.errors import ConfigValueError
 
 
 def defense_labels(config: Any, dataset: Any) -> LabelTable:
-    """The labels that a defense is given: those of :func:`load_labels`, less those that ``holdout_users`` keeps back.
+    """The labels that a defense sees: those of :func:`load_labels`, without the users that ``holdout_users`` draws.
 
     Raises:
         AttributeDataError: the dataset's users have no usable labels.
-        ConfigValueError: a share that cannot be held out.
+        ConfigValueError: the share of ``holdout_users`` cannot be held out.
     """
     table = load_labels(config, dataset)
     unseen = unseen_users(table, config["holdout_users"], config["seed"])
@@ -26,20 +26,21 @@ def defense_labels(config: Any, dataset: Any) -> LabelTable:
 
 
 def unseen_users(table: LabelTable, share: float | None, seed: int) -> Tensor:
-    """Draws the users whose labels are held out, the same share of each class of the first attribute.
+    """Draws the users whose labels are held out: the same share of each class of the first attribute.
 
-    Who has no label of the first attribute is drawn like one class more, and counts where another label is known.
+    Users without a label of the first attribute form one more class. Of them, only users with another label count.
 
     Args:
         table: labels of all users.
-        share: in (0, 1), rounded in each class, which keeps at least one of its members; ``None`` for nobody.
-        seed: of the run.
+        share: in (0, 1); rounded to whole users in each class, and each class keeps at least one user. ``None`` holds
+            nobody out.
+        seed: the run's seed.
 
     Returns:
-        ``[n_users]``, boolean; False for the padding user and for all without any label.
+        ``[n_users]``, boolean; False for the padding user and for users without any label.
 
     Raises:
-        ConfigValueError: the share is nobody, or leaves an attribute without two classes.
+        ConfigValueError: the share is too small to hold anybody out, or leaves an attribute without two classes.
     """
     unseen = torch.zeros(len(table.labels), dtype=torch.bool)
     if share is None:
@@ -51,7 +52,7 @@ def unseen_users(table: LabelTable, share: float | None, seed: int) -> Tensor:
         unseen[members[torch.randperm(len(members), generator=generator)[:count]]] = True
     unseen &= (table.labels >= 0).any(1)
     if not unseen.any():
-        raise ConfigValueError(f"holdout_users is {share}, which is none of the users. Give a larger share.")
+        raise ConfigValueError(f"holdout_users is {share}: none of the users are held out. Give a larger share.")
     for name in table.names:
         seen = table.column(name)[~unseen]
         if len(seen[seen >= 0].unique()) < 2:

@@ -1,5 +1,6 @@
-"""One module for each thing that a user asks for: run, audit, unlearn, export, protect, doctor.
+"""The jobs that a user can ask for, one module each: run, audit, unlearn, export, protect, doctor.
 
-``loading`` brings a trained model back, ``results`` makes results.json of it, ``subjects`` reads what is audited, ``hook``
-attacks during training, and ``comparison`` measures a model before and after requests.
+Helpers: ``loading`` brings a trained model back, ``results`` makes results.json, ``subjects`` reads what an audit
+attacks, ``hook`` attacks during training, ``ledger_base`` brings the base of a ledger back, and ``comparison`` measures
+a model before and after requests.
 """

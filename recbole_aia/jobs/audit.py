@@ -1,4 +1,4 @@
-"""Audits of what is already there: attacked, printed and kept."""
+"""The job ``audit``: attacks an existing model or existing embeddings, prints the table and keeps the results."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
 
     Args:
         subject: what to audit.
-        output_dir: where they go; ``runs/audit-<name>-<hash>`` where ``None``. Only an earlier audit of the
-            same file is overwritten there.
-        fail_above: the limit of a gate, kept with the results; :func:`failures` reads them against it.
+        output_dir: the folder for both files; ``None`` means ``runs/audit-<name>-<hash>``. An earlier audit of the same
+            file is overwritten there; other files are not.
+        fail_above: the limit of a gate. It is kept with the results; :func:`failures` compares them with it.
 
     Returns:
         The content of results.json.
 
     Raises:
-        ConfigValueError: a limit outside of 0 to 1, a folder that holds something else, or a gate that would not
+        ConfigValueError: the limit is outside of 0 to 1, the folder holds another audit or run, or the gate could not
             guard every column.
-        AttributeDataError: embeddings or labels that cannot be attacked.
+        AttributeDataError: the embeddings or labels cannot be attacked.
     """
     if fail_above is not None and not 0 <= fail_above < 1:
         raise ConfigValueError(f"--fail_above is {fail_above:g}. It must be from 0 to below 1, such as 0.1.")
@@ -90,7 +90,7 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
 
 
 def failures(results: dict[str, Any], limit: float) -> list[str]:
-    """What exceeds a limit on the worst-case advantage, an attribute each; empty where nothing does."""
+    """A text for each attribute and state whose worst-case advantage exceeds a limit; empty if none does."""
     return [
         f"{attribute} {worst['advantage']:.3f} ({worst['attacker']} on {worst['view']})"
         for attribute, states in results["worst_case"].items()
@@ -100,7 +100,7 @@ def failures(results: dict[str, Any], limit: float) -> list[str]:
 
 
 def _without_hopeless_attributes(subject: Subject) -> Subject:
-    """An attribute without two classes of a usable size is noted, and the others are audited."""
+    """The subject without attributes that have fewer than two usable classes; a note says which and why."""
     labels = subject.labels
     _, skipped = subject.evaluator.attacked_attributes(labels.columns(), subject.n_users, labels.classes)
     notes = tuple(f"{name} is not audited: {reason}" for name, reason in skipped.items())
@@ -108,7 +108,7 @@ def _without_hopeless_attributes(subject: Subject) -> Subject:
 
 
 def _refuse_non_finite(name: str, vectors: Any) -> None:
-    """Before anything is written; the evaluator says the same, later."""
+    """Raises if vectors are not finite, before anything is written; the evaluator would raise later."""
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         raise AttributeDataError(
@@ -131,7 +131,7 @@ def _heading(subject: Subject) -> str:
 
 
 def _folder(subject: Subject, sha256: str, output_dir: str | Path | None) -> Path:
-    """The folder for the results, made and writable; one that holds something else is refused."""
+    """Makes the folder for the results; refuses a folder that holds an audit of another file, or a run."""
     settings = asdict(subject.evaluator.settings)
     shown = presentation_keys()
     kept = {key: value for key, value in settings.items() if key not in shown}

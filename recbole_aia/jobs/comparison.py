@@ -1,4 +1,4 @@
-"""A model before and after the requests of a ledger: attacked, evaluated, and who asked told apart."""
+"""Attacks and evaluates a model before and after the requests of a ledger; reports users who asked apart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from recbole_aia.trainer import Trained, Unlearner
 from recbole_aia.trainer.run import snapshot
 from recbole_aia.unlearning.requests import Request, who_asked
 
-_FEW = 100  # users of a class who ask, below which what is hidden of them is little more than a guess
+_FEW = 100  # below this many asking users of a class, a note says that the result for them is uncertain; ours
 
 
 def serve_and_compare(
@@ -33,7 +33,7 @@ def serve_and_compare(
     labels: LabelTable,
     evaluator: AttributeInferenceEvaluator,
 ) -> tuple[dict[str, Any], Trained]:
-    """Serves the requests; the content of results.json, and the model as it is then."""
+    """Serves the requests; returns the content of results.json, and the model after the requests."""
     config, dataset = run.config, run.dataset
     init_seed(config["seed"], config["reproducibility"])
     train_data, _, test_data = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
@@ -58,14 +58,15 @@ def serve_and_compare(
     notes += _few(asked, labels)
     results = run_results(config, dataset, labels, states, report, seconds, list(dict.fromkeys(notes)))
     results["groups"] = _groups(asked, report, views["undefended"].keys() & views["defended"].keys())
-    # Who asked is for the ledger and the checkpoint, which later requests need, and for nobody else.
+    # results.json gets the number of users who asked. Their names stay in the ledger and the checkpoint, which later
+    # requests need.
     unlearned = ({**record, "users": record["users"] and len(record["users"])} for record in trainer.history)
     results["unlearned"] = plain(list(unlearned))
     return results, after
 
 
 def _views(run: LoadedRun, now: Trained, notes: list[str]) -> dict[str, FloatArray]:
-    """What is attacked of the model as it is now, by the key ``attack_views``; what is to be said of it is noted."""
+    """The views of the present model that the key ``attack_views`` names; appends notes on them to ``notes``."""
     names = exposure_names(run.config["attack_views"])
     table = None if now.table is None else now.table.numpy()
     views, said = exposures(names, run.config, now.served.numpy(), table, lambda: (run.model, run.training))
@@ -74,7 +75,7 @@ def _views(run: LoadedRun, now: Trained, notes: list[str]) -> dict[str, FloatArr
 
 
 def _groups(asked: Mapping[str, np.ndarray], report: AttackReport, views: Collection[str]) -> list[dict[str, Any]]:
-    """What attackers gain among those who asked for an attribute and those who did not, where there are both."""
+    """What attackers gain on users who asked to hide an attribute, and on the others, if there are both."""
     return [
         {"users": users, **row}
         for name, mask in asked.items()
@@ -86,7 +87,7 @@ def _groups(asked: Mapping[str, np.ndarray], report: AttackReport, views: Collec
 
 
 def _few(asked: Mapping[str, np.ndarray], labels: LabelTable) -> list[str]:
-    """A note on each attribute of which few of a class ask to be hidden."""
+    """A note on each attribute of which few users of some class ask."""
     notes = []
     for name, column in labels.columns().items():
         own, names = column[asked[name] & (column >= 0)], labels.classes[name]

@@ -1,4 +1,4 @@
-"""``recbole-aia doctor``: does this installation work, and if not, what to do."""
+"""The job ``doctor``: checks whether this installation works, and says what to do if it does not."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def doctor() -> int:
     """Prints versions and the outcome of each check.
 
     Returns:
-        0 when everything that a run needs is in order, 1 otherwise. Ray is needed for RecBole's own
-        ``quick_start`` only, so its absence is said and does not count.
+        0 if all that a run needs works, otherwise 1. Only RecBole's own ``quick_start`` needs Ray, so a missing Ray is
+        printed and does not count.
     """
     print(f"python {platform.python_version()} on {platform.platform()}")
     for package in _PACKAGES:

@@ -1,4 +1,4 @@
-"""A model of ours as a checkpoint of RecBole's own, for tools that know nothing of this package."""
+"""The job ``export``: writes a model of ours as a checkpoint of RecBole, for programs without this package."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from recbole_aia.storage.run_folder import kept_values
 
 
 def export_recbole(path: Path, out: Path) -> None:
-    """Writes the checkpoint that ``recbole.quick_start.load_data_and_model`` opens.
+    """Writes a checkpoint that ``recbole.quick_start.load_data_and_model`` opens.
 
-    It holds a pickled ``recbole.config.Config`` without a key of ours. From torch 2.6 on, RecBole 1.2.1 opens no
-    pickle, its own neither, unless ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1`` is set.
+    The checkpoint holds a pickled ``recbole.config.Config`` without our keys. From torch 2.6 on, RecBole 1.2.1 opens
+    pickles, even its own, only if ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1`` is set.
 
     Args:
         path: a run's folder, or a checkpoint of recbole-aia.
         out: the file to write.
 
     Raises:
-        ConfigValueError: there is such a file already, or it cannot be written.
-        CheckpointError: it cannot be read, or holds released users, for which RecBole's models have no place.
+        ConfigValueError: ``out`` exists already, or cannot be written.
+        CheckpointError: ``path`` cannot be read, or holds released users, for which RecBole's models have no place.
     """
     if out.exists():
         raise ConfigValueError(f"'{out}' exists already. Give another --out, or remove it.")
@@ -48,18 +48,18 @@ def export_recbole(path: Path, out: Path) -> None:
         )
     stock = {
         "config": _stock_config(run.config),
-        # The base of an unlearning has nothing of its training.
+        # The base of an unlearning may have been kept without these values of its training.
         "epoch": state.get("epoch", 0),
         "cur_step": state.get("cur_step", 0),
         "best_valid_score": state.get("best_valid_score", float("-inf")),
         "state_dict": state["state_dict"],
-        # What its models cache of earlier scores, they compute when they are asked.
+        # RecBole's models keep caches of scores here, and compute them again when they are missing.
         "other_parameter": None,
         "optimizer": state.get("optimizer") or torch.optim.Adam(run.model.parameters()).state_dict(),
     }
     try:
         write_whole(out, lambda aside: torch.save(stock, aside, pickle_protocol=4))
-    except (OSError, RuntimeError) as error:  # RuntimeError: torch's, where it cannot open the file or the disk is full
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError if it cannot open the file or the disk is full
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise ConfigValueError(f"cannot write '{out}': {reason}. Give another --out.") from error
 
@@ -68,7 +68,7 @@ def _stock_config(config: Any) -> Config:
     ours = known_keys()
     values = {key: value for key, value in kept_values(config.final_config_dict).items() if key not in ours}
     with tempfile.TemporaryDirectory() as folder:
-        # A file, because RecBole evaluates texts in a config_dict.
+        # The values go through a file, because RecBole runs texts in a config_dict through eval.
         file = Path(folder) / "config.yaml"
         file.write_text(to_yaml(values), encoding="utf-8")
         with _without_command_line():
@@ -77,7 +77,7 @@ def _stock_config(config: Any) -> Config:
 
 @contextmanager
 def _without_command_line() -> Iterator[None]:
-    """Inside, RecBole's ``Config``, which reads the arguments of the process, finds none."""
+    """Inside, the process has no command-line arguments, which RecBole's ``Config`` would read."""
     arguments = sys.argv
     sys.argv = arguments[:1]
     try:

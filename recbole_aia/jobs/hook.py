@@ -1,4 +1,4 @@
-"""Attacks during training, so that one can watch what the embeddings give away."""
+"""Attacks during training, to watch what the embeddings give away."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from recbole_aia.trainer import DefenseTrainer
 
 
 class AttackHook:
-    """Attacks the served vectors every few epochs and logs the advantage, to the log and to TensorBoard.
+    """Attacks the served vectors every few epochs; writes the advantage to the log and to TensorBoard.
 
-    It reads and never writes: the numbers of the training are the same with and without it. In training on
-    several machines only rank 0 attacks. Attackers are those of the configuration, cross-validated once and not
-    repeated, so that an attack stays short beside the epochs.
+    The hook only reads the model, so that training gives the same numbers with it and without it. In a training of
+    several processes only rank 0 attacks. The configuration names the attackers; their cross-validation is not
+    repeated, which keeps an attack short.
 
     Example:
         .. code-block:: python
@@ -28,22 +28,22 @@ class AttackHook:
             trainer.fit(train_data, valid_data)
 
     Args:
-        trainer: one of ours.
-        labels: what is attacked.
-        every: epochs from one attack to the next, >= 1.
+        trainer: a trainer of ours.
+        labels: the labels to infer.
+        every: number of epochs from one attack to the next, >= 1.
     """
 
     def __init__(self, trainer: DefenseTrainer, labels: LabelTable, every: int) -> None:
         self.trainer, self.labels, self.every = trainer, labels, every
-        #: What the attacks have taken so far.
+        #: Seconds that the attacks have taken so far.
         self.seconds = 0.0
         self.evaluator = AttributeInferenceEvaluator(trainer.config, attack_repeats=1, show_progress=False)
 
     def __call__(self, epoch: int) -> None:
-        """Attacks after every N-th epoch.
+        """Attacks if :attr:`every` epochs have passed since the last attack.
 
         Args:
-            epoch: number of the epoch that has just ended, from 0.
+            epoch: the number of the epoch that has just ended, from 0.
         """
         if (epoch + 1) % self.every or _rank():
             return
@@ -73,6 +73,6 @@ class AttackHook:
 
 
 def _rank() -> int:
-    """The number of this process among all on all machines; 0 where there is one."""
+    """The rank of this process in a distributed training; 0 if the training is not distributed."""
     spread = torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_rank() if spread else 0

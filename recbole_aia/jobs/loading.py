@@ -1,4 +1,4 @@
-"""A trained model brought back from its checkpoint, and what an attacker sees of it."""
+"""Brings a trained model back from its checkpoint, and gives the views that an attacker sees of it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from recbole_aia.storage.run_folder import kept_values
 
 
 class LoadedRun(NamedTuple):
-    """A run brought back.
+    """A run that has been brought back.
 
     Attributes:
-        config: its configuration.
-        dataset: its dataset as created, all interactions; splitting it needs a copy.
+        config: the run's configuration.
+        dataset: the dataset as created, with all interactions; copy it before splitting.
         model: the trained model, in evaluation mode; ``model.unlearned`` records what was unlearnt in it.
-        training: the dataset of its training split.
+        training: the dataset of the training split.
     """
 
     config: AIAConfig
@@ -46,10 +46,10 @@ class LoadedRun(NamedTuple):
     training: Any
 
     def predictions(self, k: int = 10) -> Predictions:
-        """What the model recommends to every user; what a user was trained on is not recommended again.
+        """The items that the model recommends to every user, without the user's training items.
 
         Args:
-            k: items of a list, >= 1.
+            k: number of items in a list, >= 1.
 
         Raises:
             AttributeDataError: the model's scores are not finite.
@@ -66,8 +66,8 @@ class Predictions(NamedTuple):
 
     Attributes:
         users: original ids, ``[n]``.
-        items: original ids, ``[n, k]``; empty where there is nothing left to recommend.
-        scores: logits, ``[n, k]``; ``-inf`` where there is nothing left.
+        items: original ids, ``[n, k]``; empty texts after the last item that can be recommended.
+        scores: logits, ``[n, k]``; ``-inf`` for empty items.
     """
 
     users: NDArray[np.str_]
@@ -82,17 +82,17 @@ def load_run(
     config_file_list: Sequence[str | Path] = (),
     argv: Sequence[str] = (),
 ) -> LoadedRun:
-    """Brings back the configuration, the dataset and the model of a run, which then gives its predictions.
+    """Brings back the configuration, the dataset and the model of a run.
 
     Args:
-        path: a run's folder, or a checkpoint: recbole-aia's, or RecBole's own with ``trust_checkpoint``.
-        trust_checkpoint: whether a checkpoint may hold pickled objects, which can run any code when they are loaded.
-        config_file_list: YAML files that win over the configuration in the checkpoint; for data that have moved, say.
+        path: a run's folder, or a checkpoint of recbole-aia; with ``trust_checkpoint`` also a checkpoint of RecBole.
+        trust_checkpoint: whether the checkpoint may hold pickled objects. Loading these can run any code.
+        config_file_list: YAML files that win over the configuration in the checkpoint, for example if data have moved.
         argv: ``--key=value`` arguments that win over both.
 
     Raises:
-        CheckpointError: a checkpoint that cannot be read, is not trusted, or does not fit its configuration.
-        AIAError: the dataset is not there, or the model has no view.
+        CheckpointError: the checkpoint cannot be read, is not trusted, or does not fit its configuration.
+        AIAError: the dataset is missing, or the model has no view.
     """
     path = checkpoint_file(Path(path))
     state = read_state(path, trust_checkpoint)
@@ -106,31 +106,32 @@ def saved_config(
     argv: Sequence[str] = (),
     without: Collection[str] = (),
 ) -> AIAConfig:
-    """The configuration in a checkpoint, but for the keys ``without``; see :func:`load_run`."""
+    """The configuration in a checkpoint, except for the keys ``without``; see :func:`load_run`."""
     values = {key: value for key, value in kept_values(saved_values(state, path)).items() if key not in without}
     with tempfile.TemporaryDirectory() as folder:
-        # A file, because texts in a config_dict are parsed, and a tab is a separator that must stay.
+        # The values go through a file, because texts in a config_dict are parsed, and a tab as a separator would get
+        # lost.
         file = Path(folder) / "config.yaml"
         file.write_text(to_yaml(values), encoding="utf-8")
         return AIAConfig(config_file_list=[file, *config_file_list], argv=argv)
 
 
 def bring_back(state: Mapping[str, Any], path: Path, config: AIAConfig) -> LoadedRun:
-    """The run of a checkpoint and its configuration; see :func:`load_run`."""
+    """The run of a checkpoint ``state`` under a configuration; see :func:`load_run`."""
     view_class(config.model_class)
     dataset = create_dataset(config)
-    # The run's own seed: another one, given for an attack, would split the data elsewhere.
+    # The split takes the run's own seed. A seed that is given for the attack would split the data differently.
     training = training_split(config, dataset, saved_values(state, path).get("seed", config["seed"]))
     return LoadedRun(config, dataset, restored_model(config, training, state, path), training)
 
 
 def training_split(config: Any, dataset: Any, seed: int) -> Any:
-    """The training interactions of a run, as its training has seen them.
+    """The training split that a run was trained on.
 
     Args:
         config: the run's configuration.
-        dataset: the dataset as created; it is copied, because splitting it changes it.
-        seed: of the training.
+        dataset: the dataset as created; it is copied, because splitting changes it.
+        seed: the seed of the training.
     """
     init_seed(seed, config["reproducibility"])
     return copy.deepcopy(dataset).build()[0]
@@ -140,13 +141,13 @@ def restored_model(config: Any, training: Any, state: Mapping[str, Any], path: P
     """The model of a checkpoint, in evaluation mode.
 
     Args:
-        config: its configuration.
+        config: the checkpoint's configuration.
         training: the training split.
-        state: the checkpoint, read.
-        path: where it was read from, for the error.
+        state: the content of the checkpoint.
+        path: the checkpoint's file, for messages.
 
     Raises:
-        CheckpointError: it does not fit.
+        CheckpointError: the checkpoint does not fit the configuration.
     """
     model = build_model(config, training)
     restore(model, state, path)
@@ -160,16 +161,16 @@ def exposures(
     table: FloatArray | None,
     model: Callable[[], tuple[nn.Module, Any]],
 ) -> tuple[dict[str, FloatArray], list[str]]:
-    """What an attacker sees of all users, by view, and what has to be said of it.
+    """The views of all users that an attacker sees, by name, and notes on them.
 
-    Recommendation lists are as long as the longest that is evaluated (``topk``).
+    Recommendation lists have the largest length in ``topk``.
 
     Args:
-        names: of :data:`~recbole_aia.config.run_keys.VIEWS`.
+        names: names from :data:`~recbole_aia.config.run_keys.VIEWS`.
         config: the model's configuration.
         served: the vectors that produce the scores, ``[n, d]``.
-        table: the raw parameters, ``[n, d']``; ``None`` where there are none.
-        model: gives the model and the dataset of its training split; called where a view is more than vectors.
+        table: the raw parameters, ``[n, d']``; ``None`` if there are none.
+        model: returns the model and its training split; called only if a view needs more than vectors.
     """
     views, notes = vector_exposures(names, served, table)
     if needs_model(names):

@@ -1,4 +1,4 @@
-"""Embeddings without a model: arrays in, arrays out."""
+"""The job ``protect``: aligns user embeddings given as an array, without a model."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from recbole_aia.config.types import FloatArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
 from recbole_aia.losses import EXACT_USERS, FEW_USERS, align_vectors, steps_for, transport
-from recbole_aia.trainer.chance import statistics
+from recbole_aia.trainer.chance import checked_discrepancy
 
-_STEPS = 100  # of the descent for few users
-_LEAST_STEPS = 1
-_STEP_USERS = 120_000  # users times steps, where there are more than few: one to two seconds on two cores
-_TRANSPORT_USERS = 10_000  # from which on classes are transported first: their moments are then nearly free of noise
-_SILENT = 0.01  # share of zeros from which on they are a tower's silent units, which an affine map would wake
+_STEPS = 100  # steps of the descent for up to FEW_USERS users
+_LEAST_STEPS = 1  # least steps of the descent for more users
+_STEP_USERS = 120_000  # users times steps for more users; this takes one to two seconds on two cores
+_TRANSPORT_USERS = 10_000  # above this many users classes are transported first: moments then have little noise
+_SILENT = 0.01  # from this share on, zeros are a tower's silent units: there is no transport, which would fill them
 
 
 def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed: int = 0) -> FloatArray:
     """Moves user embeddings until the statistics of :class:`~recbole_aia.losses.ClassDiscrepancy` are at chance.
 
-    Needs no model and no interactions. For few users it is a descent alone (:func:`~recbole_aia.losses.align`); classes
-    of many are first transported in closed form (:func:`~recbole_aia.losses.transport`).
+    The function needs no model and no interactions. Few users are moved by a descent alone
+    (:func:`~recbole_aia.losses.align`). For many users a transport in closed form moves the classes first
+    (:func:`~recbole_aia.losses.transport`).
 
     Example:
         >>> import numpy as np
@@ -37,23 +38,25 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
 
     Args:
         embeddings: ``[n_users, d]``, finite numbers.
-        labels: one value a user: an array, list or Series, a mapping from attribute to such, or a DataFrame. -1, None,
-            NaN and "" mean not known: such users do not move for that attribute. Where there are four and more
-            classes, their order is hidden too. Text is ordered by the numbers in it ("5-9" before "10-19"), then as
-            Python orders text; give the numbers 0, 1, 2, ... for another order.
-        max_steps: of the descent, >= 0. Where ``None``, what takes one to two seconds for 64 dimensions: 100 steps for
-            up to 2,048 users; above that fewer, down to one for a million, by random features; in proportion more for
-            more dimensions. Where given, up to 10,000 users are compared pair by pair; as many as
-            ``--defense=calibrated`` takes, 100 for 64 dimensions, come closer to chance in some minutes.
-        seed: >= 0; of random features and groups.
+        labels: one value for each user: an array, list or Series; or several attributes: a mapping from names to
+            these, or a DataFrame. -1, None, NaN and "" mean "not known", and such users do not move for the attribute.
+            If an attribute has four or more classes, their order is hidden too. Text is in natural order ("5-9" before
+            "10-19"); give the numbers 0, 1, 2, ... for another order.
+        max_steps: most steps of the descent, >= 0. ``None`` takes one to two seconds for 64 dimensions: 100 steps for
+            up to 2,048 users, and fewer for more users (one for a million), who are compared by random features. More
+            dimensions take more steps in proportion. If ``max_steps`` is given, up to 10,000 users are compared pair
+            by pair: 100 steps for 64 dimensions, as ``--defense=calibrated`` takes, come closer to chance in some
+            minutes.
+        seed: the seed of random features and random groups, >= 0.
 
     Returns:
-        ``[n_users, d]``, of the type of ``embeddings`` (float64 where that is no floating type).
+        The protected embeddings, ``[n_users, d]``, with the type of ``embeddings`` if it is a floating type, otherwise
+        float64.
 
     Raises:
-        AttributeDataError: embeddings or labels that cannot be used, or an attribute of which no class has two members
-            and two users outside it.
-        ConfigValueError: ``max_steps`` or ``seed`` that is no whole number >= 0.
+        AttributeDataError: embeddings or labels cannot be used, or no class of an attribute has two members and two
+            users outside it.
+        ConfigValueError: ``max_steps`` or ``seed`` is no whole number >= 0.
     """
     for name, value in (("max_steps", 0 if max_steps is None else max_steps), ("seed", seed)):
         if not isinstance(value, int) or value < 0:
@@ -71,13 +74,14 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
             f"the embeddings of all {len(points)} users are the same vector. Give embeddings that differ between users."
         )
     users, known = torch.from_numpy(points), torch.from_numpy(codes)
-    # Single precision about the mean of each dimension, and of the difference alone: who does not move stays exactly.
+    # The alignment runs in single precision around the mean. Only the moves are added back, in double precision, so
+    # that users who do not move stay exactly the same.
     center, silent = users.mean(0), users == 0
     near = (users - center).float()
     many = len(users) > _TRANSPORT_USERS and float(silent.float().mean()) < _SILENT
     start = transport(near, known, seed) if many else near
     exact_users = FEW_USERS if max_steps is None else EXACT_USERS
-    discrepancy = statistics(near, known, list(columns), seed=seed, exact_users=exact_users)
+    discrepancy = checked_discrepancy(near, known, list(columns), seed=seed, exact_users=exact_users)
     if max_steps is None:
         few = len(users) <= FEW_USERS
         max_steps = steps_for(users.shape[1], _STEPS if few else max(_LEAST_STEPS, _STEP_USERS // len(users)))

@@ -1,4 +1,4 @@
-"""results.json of the states of a model, and what is printed of it."""
+"""Makes the content of results.json, and the text that is printed of it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def run_results(
         config: the run's configuration.
         data: RecBole's dataset as created.
         labels: the users' labels.
-        states: the model without and with its defense.
+        states: the trained model by state, ``undefended`` and ``defended``.
         report: what attackers gain.
-        seconds: what each part has taken.
-        notes: what whoever reads the results has to know, a line each.
+        seconds: seconds that each part has taken.
+        notes: lines that a reader of the results has to know.
     """
     return {
         "schema": SCHEMA,
@@ -61,17 +61,17 @@ def run_results(
 
 
 def findings(report: AttackReport, activity: np.ndarray | None) -> dict[str, Any]:
-    """What a report says beyond its rows: a part of results.json.
+    """The parts of results.json that come from a report besides its rows: comparisons, and which users leak.
 
     Args:
-        report: of one state, or of both.
-        activity: interactions of each user, ``[n_users]``; ``None`` where they are not known.
+        report: the attacks on one state or on both.
+        activity: number of interactions of each user, ``[n_users]``; ``None`` if unknown.
     """
     return {"comparisons": report.comparisons(), "who_leaks": report.who_leaks(activity)}
 
 
 def tables(results: Mapping[str, Any]) -> str:
-    """What is printed of a results.json."""
+    """The text that is printed of a results.json: tables, verdict and notes."""
     attributes = [[row for row in results["attacks"] if row["attribute"] == name] for name in results["worst_case"]]
     said = [*results["run"]["notes"], *(line for rows in attributes for line in coverage(rows))]
     notes = "".join(f"note: {note}\n" for note in said)

@@ -1,4 +1,4 @@
-"""The main job: train, defend, attack, report."""
+"""The job ``run``: trains with and without a defense, attacks both, and writes the results."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run(config: AIAConfig) -> dict[str, Any]:
 
 
 def _unseen(config: AIAConfig, labels: LabelTable) -> NDArray[np.bool_] | None:
-    """Whose labels are held out of the defense, ``[n_users - 1]``; ``None`` where nobody's are."""
+    """Whether each user's labels are held out of the defense, ``[n_users - 1]``; ``None`` without ``holdout_users``."""
     share = config["holdout_users"]
     if share is not None and config["defense"] == "none":
         raise ConfigValueError("holdout_users is about labels that a defense has not seen. Choose a --defense.")
@@ -140,7 +140,7 @@ def _run(
 def _views(
     config: AIAConfig, data: Any, state: str, trained: Trained, checkpoint: Path
 ) -> tuple[dict[str, FloatArray], list[str]]:
-    """What is attacked of a state; profiles only once, because both states have learned from the same."""
+    """The attacked views of a state, and notes. Profiles are attacked once, because both states have the same."""
 
     def model() -> tuple[nn.Module, Any]:
         training = training_split(config, data, config["seed"])
@@ -152,7 +152,7 @@ def _views(
 
 
 def _output_dir(config: AIAConfig) -> Path:
-    """The run's folder, made and writable; one that holds another run is refused."""
+    """Makes the run's folder; refuses a folder that holds another run."""
     digest = config_digest(config_text(config))
     name = f"{config['model']}-{config['dataset']}-{config['defense']}-seed{config['seed']}-{digest}"
     folder = Path(config["output_dir"] or Path("runs") / name)

@@ -1,4 +1,4 @@
-"""What is audited: any system's embeddings, a run of ours, or a checkpoint, read and checked."""
+"""Reads and checks the subject of an audit: embeddings of any system, a run of ours, or a checkpoint."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from recbole_aia.trainer import stage_of
 
 @dataclass(frozen=True)
 class Subject:
-    """What is audited, read and checked.
+    """The subject of an audit, read and checked.
 
     Attributes:
         kind: ``embeddings``, ``run`` or ``checkpoint``.
         path: the file that holds the embeddings.
-        name: what results folders are called after.
+        name: the name that the results folder gets.
         views: embeddings by view, ``[n_users, d]`` each.
         labels: the users' labels, in the same order.
-        evaluator: the attackers.
+        evaluator: the evaluator with its attackers.
         run: model, dataset, defense, stage, seed and device, as in results.json.
-        data: what is known of the data besides users and attributes.
-        source: where the labels are from.
-        notes: what whoever reads the table has to know.
-        passed_over: columns of labels that cannot be attacked as they are, and why.
-        tokens: the users' names, ``[n_users]``; ``None`` where they are not known.
-        activity: the users' interactions, ``[n_users]``; ``None`` where they are not known.
+        data: facts about the data besides users and attributes, as in results.json.
+        source: the name of the file of labels.
+        notes: lines that a reader of the table has to know.
+        passed_over: each column of labels that cannot be attacked, with the reason.
+        tokens: the users' names, ``[n_users]``; ``None`` if unknown.
+        activity: number of interactions of each user, ``[n_users]``; ``None`` if unknown.
     """
 
     kind: str
@@ -57,27 +57,27 @@ class Subject:
 
     @property
     def state(self) -> str:
-        """``defended`` where a defense is known of, else ``undefended``."""
+        """``defended`` if the subject is known to have a defense, else ``undefended``."""
         return "undefended" if self.run["defense"] == "none" else "defended"
 
     @property
     def n_users(self) -> int:
-        """Rows of every view."""
+        """Number of users, which are the rows of every view."""
         return len(next(iter(self.views.values())))
 
 
 def embeddings_subject(
     path: Path, label_path: Path, config_files: Sequence[str | Path] = (), argv: Sequence[str] = ()
 ) -> Subject:
-    """Any system's embeddings with labels from a file.
+    """The subject of embeddings from any system, with labels from a file.
 
-    Without ``attributes``, every column of labels that can be attacked is; the others are noted.
+    Without ``attributes``, every column of labels with usable classes is attacked, and notes name the others.
 
     Args:
-        path: see :func:`~recbole_aia.data.matrices.read_matrix`.
-        label_path: see :func:`~recbole_aia.data.label_files.read_label_file`.
-        config_files: YAML files with attributes, attribute_specs and attack settings; other keys are left alone.
-        argv: the same as ``--key=value``, which win.
+        path: the embeddings, see :func:`~recbole_aia.data.matrices.read_matrix`.
+        label_path: the labels, see :func:`~recbole_aia.data.label_files.read_label_file`.
+        config_files: YAML files with attributes, attribute_specs and attack settings; other keys are ignored.
+        argv: the same settings as ``--key=value`` arguments, which win over the files.
     """
     filed: dict[str, Any] = {}
     for file in config_files:
@@ -107,9 +107,9 @@ def embeddings_subject(
 
 
 def run_subject(folder: Path, config_files: Sequence[str | Path] = (), argv: Sequence[str] = ()) -> Subject:
-    """A run's folder: the vectors in its embeddings.npz, labels by its config.yaml.
+    """The subject of a run's folder: vectors from embeddings.npz, labels as config.yaml says.
 
-    Where ``attack_views`` asks for more than vectors, the run's checkpoint is audited in their place.
+    If ``attack_views`` asks for more than vectors, the run's checkpoint is audited instead.
     """
     path, written = folder / "embeddings.npz", folder / "config.yaml"
     missing = next((file for file in (path, written) if not file.is_file()), None)
@@ -135,7 +135,7 @@ def run_subject(folder: Path, config_files: Sequence[str | Path] = (), argv: Seq
 def checkpoint_subject(
     path: Path, trust_checkpoint: bool = False, config_files: Sequence[str | Path] = (), argv: Sequence[str] = ()
 ) -> Subject:
-    """A checkpoint: its model is built again, and gives the views; see :func:`~recbole_aia.jobs.loading.load_run`."""
+    """The subject of a checkpoint, whose model gives the views; see :func:`~recbole_aia.jobs.loading.load_run`."""
     loaded = load_run(path, trust_checkpoint=trust_checkpoint, config_file_list=config_files, argv=argv)
     config, dataset, model, training = loaded
     names, labels = exposure_names(config["attack_views"], ("served", "table")), load_labels(config, dataset)
@@ -151,7 +151,7 @@ def _configured(
     kind: str, path: Path, name: str, views: dict[str, Any], labels: LabelTable, config: AIAConfig,
     data: dict[str, Any], notes: Sequence[str],
 ) -> Subject:  # fmt: skip
-    """A subject that has a configuration of ours."""
+    """Makes a subject that has a configuration of ours."""
     defense = config["defense"]
     run = {"model": config["model"], "dataset": config["dataset"], "defense": defense, "seed": config["seed"]}
     run |= {"stage": stage_of(config), "device": str(config["device"])}
@@ -160,7 +160,7 @@ def _configured(
 
 
 def _file_views(path: Path, matrix: Matrix, asked: Any) -> tuple[dict[str, Any], list[str]]:
-    """The views of a file of embeddings that are asked for, and notes."""
+    """The views of a file of embeddings that ``asked`` names, and notes."""
     if asked is None and "served" not in matrix.views:
         return matrix.views, []
     names = exposure_names(asked, tuple(matrix.views))

@@ -1,4 +1,4 @@
-"""Unlearning on a checkpoint: requests go into a ledger, and the protected model is made from the base again."""
+"""The job ``unlearn``: keeps requests in a ledger, and makes the protected model from the base and the ledger."""
 
 from __future__ import annotations
 
@@ -14,49 +14,50 @@ import numpy as np
 import torch
 
 from recbole_aia.compat import checkpoint_state
-from recbole_aia.config.aia_config import AIAConfig
-from recbole_aia.config.registry import defense_keys, defenses
 from recbole_aia.config.text import parse_arguments, parse_value
 from recbole_aia.data import LabelTable, files_digest, interactions_by_user
 from recbole_aia.errors import AIAError, AttributeDataError, CheckpointError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.jobs.comparison import serve_and_compare
-from recbole_aia.jobs.loading import LoadedRun, bring_back, saved_config
+from recbole_aia.jobs.ledger_base import base_model, base_state, served_requests
+from recbole_aia.jobs.loading import LoadedRun
 from recbole_aia.jobs.results import tables
 from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import write_results
 from recbole_aia.storage.checkpoints import checkpoint_file, load_checkpoint, plain_state, read_state
 from recbole_aia.storage.files import written_together
 from recbole_aia.storage.run_folder import check_free, make_folder, run_log, write_config, write_embeddings
-from recbole_aia.trainer import Unlearner, unlearners
+from recbole_aia.trainer import Unlearner
 from recbole_aia.unlearning.askers import find_users
-from recbole_aia.unlearning.ledger import FILE, Ledger, sha256
+from recbole_aia.unlearning.ledger import FILE, Ledger, checkpoint_sha256
 from recbole_aia.unlearning.requests import Request
 from recbole_aia.version import __version__
 
 _BASE = "base.pth"
 _FILES = (FILE, "checkpoint.pth", "results.json", "embeddings.npz", "config.yaml", "run.log", _BASE)
-# Besides the keys of defenses, what of the base's configuration belongs to its own run.
-_PARTICULAR = {"stage", "preset", "output_dir"}
 _HOW = "The settings of the protected model; what it hides of whom is in ledger.json"
 
 
 @dataclass(frozen=True)
 class RequestOptions:
-    """What a request names on the command line: attributes as YAML, and users as a file or a kind and share."""
+    """A request as the command line gives it: attributes as YAML, and users as a file or as a kind and a share."""
 
     attributes: str
     users: str | None = None
 
     def specs(self) -> dict[str, Any]:
-        """Specifications by name."""
+        """The specifications of the attributes, by name.
+
+        Raises:
+            ConfigValueError: the text names no attributes, or holds values that JSON cannot.
+        """
         value = parse_value(self.attributes)
         names = [value] if isinstance(value, str) else value
         if not (names and isinstance(names, list | dict) and all(isinstance(name, str) for name in names)):
             raise ConfigValueError(f"--attributes={self.attributes} names nothing. Write '--attributes=[gender]', say.")
         specs = names if isinstance(names, dict) else dict.fromkeys(names)
         try:
-            return dict(json.loads(json.dumps(specs)))  # as the ledger gives them back
+            return dict(json.loads(json.dumps(specs)))  # JSON may change types, and the ledger keeps JSON
         except (TypeError, ValueError) as error:
             raise ConfigValueError(
                 f"--attributes={self.attributes} holds something else than texts and numbers, such as a date. "
@@ -72,22 +73,22 @@ def begin(
     trust_checkpoint: bool = False,
     argv: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Serves a first request on a checkpoint, and opens a ledger for it.
+    """Begins a ledger for a checkpoint, with a first request, and serves the request.
 
     Args:
-        checkpoint: of recbole-aia, or RecBole's own with ``trust_checkpoint``. It is never written to.
-        defense: one that works after training.
+        checkpoint: a checkpoint of recbole-aia, or of RecBole with ``trust_checkpoint``. It is only read.
+        defense: the name of a defense after training.
         options: the request.
-        folder: for the files.
-        trust_checkpoint: whether the checkpoint may hold pickled objects, which can run code. It is read once and
-            kept as plain data, ``base.pth``.
-        argv: ``--key=value`` arguments, kept in the ledger.
+        folder: the folder for all files.
+        trust_checkpoint: whether the checkpoint may hold pickled objects. Loading these can run any code. The
+            checkpoint is loaded once, and kept as plain data in ``base.pth``.
+        argv: ``--key=value`` arguments, which the ledger keeps.
 
     Returns:
         The content of results.json.
 
     Raises:
-        AIAError: whatever the user can mend; nothing is written then.
+        AIAError: the user has to mend something; nothing has been written then.
     """
     begun = (folder / FILE).exists()
     check_free(folder, _FILES, "Write --add to add a request to it" if begun else "Give another --output_dir")
@@ -103,31 +104,42 @@ def begin(
         state = plain_state(state, path)
         ledger = Ledger(_BASE, "", "", defense, tuple(argv))
     else:
-        ledger = Ledger(str(path.resolve()), sha256(path), "", defense, tuple(argv))
+        ledger = Ledger(str(path.resolve()), checkpoint_sha256(path), "", defense, tuple(argv))
     return _with_request(ledger, folder, state, options, new_base=trust_checkpoint)
 
 
 def add(folder: Path, options: RequestOptions) -> dict[str, Any]:
-    """Adds a request to the ledger in a folder; see :func:`begin`."""
+    """Adds a request to the ledger in a folder, and serves it; see :func:`begin`."""
     ledger = standing(folder)
-    return _with_request(ledger, folder, _base_state(ledger, folder), options)
+    return _with_request(ledger, folder, base_state(ledger, folder), options)
 
 
 def withdraw(folder: Path, number: int) -> dict[str, Any]:
-    """Withdraws a request: the model becomes bit by bit what it would be had the request never been made."""
+    """Withdraws a request, which gives the model that never had it.
+
+    The two models are equal bit for bit on a CPU with the same versions of recbole-aia and torch. Otherwise, and
+    always on CUDA, they are equal up to rounding.
+
+    Args:
+        folder: the ledger's folder.
+        number: the number of the request.
+
+    Returns:
+        The content of results.json.
+    """
     before = standing(folder)
     ledger = before.withdrawn(number)
-    state = _base_state(ledger, folder)
-    # Where no request is left, what was hidden before is attacked: something has to be.
-    run, trainer = _base_model(ledger, folder, state, ledger.attributes() or before.attributes())
+    state = base_state(ledger, folder)
+    # If no request is left, the attributes of the withdrawn request are attacked, because a run has to attack some.
+    run, trainer = base_model(ledger, folder, state, ledger.attributes() or before.attributes())
     return _make(ledger, folder, run, trainer, explain=_blocked)
 
 
 def standing(folder: Path) -> Ledger:
-    """The ledger in a folder. Where the model beside it was not made from it, a warning says so.
+    """The ledger in a folder; warns if the model beside it was made from another ledger or by other versions.
 
     Raises:
-        ConfigValueError: there is none.
+        ConfigValueError: the folder has no ledger.
     """
     ledger = Ledger.read(folder)
     try:
@@ -154,20 +166,14 @@ def _versions() -> dict[str, str]:
     return {"recbole-aia": __version__, "torch": str(torch.__version__)}
 
 
-def _base_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
-    """The base checkpoint of a ledger, read, and found to be what it was."""
-    ledger.check_base(folder / ledger.base)
-    return read_state(folder / ledger.base)
-
-
 def _with_request(
     ledger: Ledger, folder: Path, state: Mapping[str, Any], options: RequestOptions, new_base: bool = False
 ) -> dict[str, Any]:
-    """Makes the model of a ledger and one request more; ``new_base`` where the base is not a file in ``folder`` yet."""
+    """Makes the model of a ledger with one more request; ``new_base`` says that the base has to be written too."""
     attributes = options.specs()
     planned = ledger.added(attributes, None)
-    run, trainer = _base_model(planned, folder, state, planned.attributes())
-    # Users are found in the dataset that the base's configuration names.
+    run, trainer = base_model(planned, folder, state, planned.attributes())
+    # The base comes first, because users are looked up in the dataset that its configuration names.
     users = None if options.users is None else find_users(options.users, run.dataset, run.config["seed"])
     return _make(ledger.added(attributes, users), folder, run, trainer, base=state if new_base else None)
 
@@ -181,29 +187,29 @@ def _make(
     base: Mapping[str, Any] | None = None,
     explain: Callable[[Ledger, Sequence[Request], LabelTable, type[Unlearner], AIAError], str] | None = None,
 ) -> dict[str, Any]:
-    """Makes the protected model of a ledger and writes all that belongs to it.
+    """Makes the protected model of a ledger, and writes all files of it.
 
     Args:
-        ledger: with every request that stands.
-        folder: for the files.
+        ledger: the ledger with all requests that stand.
+        folder: the folder for the files.
         run: the base.
-        trainer: of the base's model, which serves the requests.
-        base: the base's checkpoint, where it has to be written.
-        explain: gives the message where a request cannot be served.
+        trainer: the trainer of the base's model; it serves the requests.
+        base: the base checkpoint if it has to be written, otherwise ``None``.
+        explain: makes the error message if a request cannot be served.
     """
-    # Now the dataset's files are there, also those of a dataset that downloads itself.
+    # The digest is taken here and not earlier, because bringing back the base may have downloaded the dataset.
     ledger = replace(ledger, versions=_versions(), data=ledger.data or files_digest(run.config))
     exposure_names(run.config["attack_views"])
     labels, evaluator = trainer.load_labels(run.dataset), AttributeInferenceEvaluator(run.config)
     trainer.check(run.config, labels.names)
-    requests = _requests(ledger, run.dataset)
+    requests = served_requests(ledger, run.dataset)
     for reason in evaluator.attacked_attributes(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     with _made(folder), written_together(folder, FILE) as aside:
         if base is not None:
             torch.save(base, aside / _BASE)
-            ledger = replace(ledger, sha256=sha256(aside / _BASE))
-        # The log too: a failure leaves what was there, and the caller says what it was.
+            ledger = replace(ledger, sha256=checkpoint_sha256(aside / _BASE))
+        # The log is also written aside, so that a failure leaves the folder as it was.
         with run_log(run.config, aside):
             try:
                 results, after = serve_and_compare(run, trainer, requests, labels, evaluator)
@@ -224,7 +230,7 @@ def _make(
 
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """A folder to write to; where that fails, it is gone again if it was not there."""
+    """Makes a folder for the block. If the block fails, folders that were made for it are removed."""
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     make_folder(folder)
     try:
@@ -239,7 +245,10 @@ def _made(folder: Path) -> Iterator[None]:
 def _blocked(
     ledger: Ledger, requests: Sequence[Request], labels: LabelTable, unlearner: type[Unlearner], error: AIAError
 ) -> str:
-    """Says which of the requests that would remain are of too few users, or of users too much alike."""
+    """The message for a withdrawal that fails: names the remaining requests that cannot be served without it.
+
+    Their users are too few, or all of one class.
+    """
     few = set()
     for name in {name for request in requests for name in request.attributes}:
         asked = torch.zeros(len(labels.labels), dtype=torch.bool)
@@ -254,58 +263,3 @@ def _blocked(
     ids = blocking or [filed.id for filed in ledger.requests]
     which = f"request {ids[0]}" if len(ids) == 1 else f"requests {', '.join(map(str, ids))}"
     return f"without it, {which} cannot be served; withdraw {'that' if len(ids) == 1 else 'those'} first. {error}"
-
-
-def _base_model(
-    ledger: Ledger, folder: Path, state: Mapping[str, Any], attributes: Mapping[str, Any]
-) -> tuple[LoadedRun, Unlearner]:
-    """The base of a ledger brought back, and the trainer of its model, configured for ``attributes``."""
-    unlearner, base = _unlearner(ledger), folder / ledger.base
-    config = _config(ledger, state, base, attributes)
-    if ledger.data:
-        ledger.check_data(files_digest(config))
-    run = bring_back(state, base, config)
-    return run, unlearner(config, run.model)
-
-
-def _config(ledger: Ledger, state: Mapping[str, Any], base: Path, names: Mapping[str, Any]) -> AIAConfig:
-    """The base's configuration, with the ledger's defense and its defaults in place of those of the base's."""
-    argv = [*ledger.arguments, f"--defense={ledger.defense}", "--stage=post"]
-    argv += [f"--attributes={json.dumps(names)}"] if names else []
-    return saved_config(state, base, argv=argv, without=_PARTICULAR | defense_keys().keys())
-
-
-def _unlearner(ledger: Ledger) -> type[Unlearner]:
-    """The class of the ledger's defense.
-
-    Raises:
-        ConfigValueError: there is none that unlearns, or it cannot serve another request.
-    """
-    stages, offered = defenses().get(ledger.defense), unlearners()
-    if stages is not None and ledger.defense not in offered:
-        why = "changes nothing" if ledger.defense == "none" else "trains items and all users anew"
-        raise ConfigValueError(
-            f"--defense={ledger.defense} {why}, so it does not unlearn on a checkpoint for those who ask. "
-            f"Choose one of {', '.join(sorted(offered))}."
-        )
-    if stages is None:
-        raise ConfigValueError(f"there is no defense '{ledger.defense}'. Choose one of {', '.join(sorted(offered))}.")
-    if ledger.defense == "dp" and ledger.next_id > 2:
-        raise ConfigValueError(
-            "dp draws fresh noise each time, which would undo its guarantee. Begin with a new folder."
-        )
-    return offered[ledger.defense]
-
-
-def _requests(ledger: Ledger, dataset: Any) -> list[Request]:
-    ids = dataset.field2token_id[dataset.uid_field]
-    requests = []
-    for filed in ledger.requests:
-        for name in filed.users or ():
-            if not ids.get(name):
-                raise ConfigValueError(
-                    f"request {filed.id} in {FILE} names '{name}', who is no user of the data. Restore the file."
-                )
-        users = None if filed.users is None else torch.tensor([int(ids[name]) for name in filed.users]).long()
-        requests.append(Request(list(filed.attributes), users, filed.when))
-    return requests

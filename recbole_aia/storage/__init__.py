@@ -1,5 +1,5 @@
-"""Files: written whole or not at all, checkpoints that hold plain data, and the folder that a job leaves.
+"""Files: written whole or not at all, checkpoints of plain data, and the folder that a job leaves.
 
-``files`` writes and fingerprints, ``checkpoints`` reads and checks, ``run_folder`` has what a run leaves, ``plain`` reduces
-values to numbers, texts, lists and mappings.
+``files`` writes and fingerprints files, ``checkpoints`` reads and checks checkpoints, ``run_folder`` writes the files
+of a run, and ``plain`` reduces values to numbers, texts, lists and mappings.
 """

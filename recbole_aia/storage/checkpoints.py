@@ -1,4 +1,4 @@
-"""Checkpoints hold tensors and plain data; anything else is refused, because loading it could run code."""
+"""Reads checkpoints of tensors and plain data; refuses any other checkpoint, because loading it could run code."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from recbole_aia.storage.plain import plain
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint, tensors on the CPU.
+    """Reads a checkpoint; its tensors are on the CPU.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, or it holds more than plain data, as those do that
-            RecBole writes by itself.
+        CheckpointError: there is no such file, it is damaged, or it holds pickled objects, as RecBole's own
+            checkpoints do.
     """
     try:
         with warnings.catch_warnings():
-            # That a pickle may not be readable is no news: it is refused below.
+            # torch warns of a pickle that it may not be able to read. The code below refuses it anyway.
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"the checkpoint '{path}' cannot be read: {error.strerror}. Check the path.") from error
-    except Exception as error:  # on a file of another kind, the unpickler stumbles over anything
+    except Exception as error:  # the unpickler can raise any error on a file of another kind
         raise CheckpointError(
             f"the checkpoint '{path}' is damaged, or a pickle that could run code. Use one of recbole-aia's."
         ) from error
@@ -40,20 +40,20 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def checkpoint_file(path: Path) -> Path:
-    """A checkpoint, or that in a run's folder."""
+    """The checkpoint at ``path``, or the one in the run's folder ``path``."""
     return path / "checkpoint.pth" if path.is_dir() else path
 
 
 def read_state(path: Path, trust_checkpoint: bool = False) -> dict[str, Any]:
-    """Reads a checkpoint; with ``trust_checkpoint`` it may hold pickled objects, which can run any code."""
+    """Reads a checkpoint. With ``trust_checkpoint`` it may hold pickled objects, and loading these can run any code."""
     return _trusted(path) if trust_checkpoint else _plain(path)
 
 
 def saved_values(state: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    """The values of the configuration in a checkpoint, ours or RecBole's.
+    """The values of the configuration in a checkpoint of ours or RecBole's.
 
     Raises:
-        CheckpointError: it has none.
+        CheckpointError: the checkpoint has no configuration.
     """
     saved = state.get("config")
     values = getattr(saved, "final_config_dict", saved)
@@ -63,7 +63,7 @@ def saved_values(state: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
 
 
 def plain_state(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What of a trusted checkpoint is needed to bring it back, without anything that could run code."""
+    """The parts of a trusted checkpoint that bring its model back, as plain data that cannot run code."""
     others = (state.get("other_parameter") or {}).items()
     return {
         "config": plain(dict(saved_values(state, path))),
@@ -90,7 +90,7 @@ def _trusted(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=False)
     except OSError as error:
         raise CheckpointError(f"the checkpoint '{path}' cannot be read: {error.strerror}. Check the path.") from error
-    except Exception as error:  # a pickle can raise anything
+    except Exception as error:  # a pickle can raise any error
         raise CheckpointError(f"the checkpoint '{path}' is damaged ({type(error).__name__}: {error}).") from error
     if not isinstance(state, dict) or "state_dict" not in state:
         raise CheckpointError(f"'{path}' is not a checkpoint: it has no 'state_dict'.")

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their fingerprints."""
+"""Writes files whole or not at all, and fingerprints files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets ``write`` fill a file beside ``path`` and renames it there, so ``path`` is never half written."""
+    """Lets ``write`` fill a file beside ``path``, then renames it to ``path``, which is never half written."""
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         write(aside)
@@ -23,9 +23,9 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 @contextmanager
 def written_together(folder: Path, last: str) -> Iterator[Path]:
-    """Gives an empty folder to write in, whose files are then moved to ``folder``, that called ``last`` at the end.
+    """Gives an empty folder, and moves the files in it to ``folder`` when the block ends.
 
-    Where anything fails inside, nothing is moved.
+    The file called ``last`` is moved last. If the block fails, no file is moved.
     """
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside:
         yield Path(aside)

@@ -1,4 +1,4 @@
-"""Values as plain data, which checkpoints, configurations and results hold."""
+"""Reduces values to plain data for checkpoints, configurations and results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """Reduces a value to numbers, strings, lists and dicts; enums, devices and the like become their names."""
+    """Reduces a value to numbers, strings, lists and dicts; any other object becomes its ``str``."""
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, bool | int | float | str):

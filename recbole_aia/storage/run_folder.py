@@ -1,4 +1,4 @@
-"""The folder that a job leaves: whose it is, and the files in it that are more than results."""
+"""The folder that a job leaves: checks whose it is, and writes configuration, embeddings and log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.plain import plain
 from recbole_aia.version import __version__
 
-# What RecBole derives from other keys; it is not read back.
+# Keys that RecBole derives from other keys; config.yaml leaves them out.
 _DERIVED = {
     "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank", "valid_metric_bigger",
     "valid_neg_sample_args", "test_neg_sample_args",
@@ -35,10 +35,14 @@ _VERSIONS = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "xg
 
 
 def make_folder(folder: Path, keys: str = "--output_dir") -> None:
-    """Makes a folder and sees that it can be written to.
+    """Makes a folder and tries to write in it.
+
+    Args:
+        folder: the folder.
+        keys: the keys or options that the message names as the cause.
 
     Raises:
-        ConfigValueError: it cannot; ``keys`` in the message say what to change.
+        ConfigValueError: the folder cannot be made or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +53,7 @@ def make_folder(folder: Path, keys: str = "--output_dir") -> None:
 
 
 def check_free(folder: Path, names: Sequence[str], way: str = "Give another --output_dir") -> None:
-    """Raises :class:`ConfigValueError` where a folder holds a file of one of these names; ``way`` says what to do."""
+    """Raises :class:`ConfigValueError` if a folder holds a file of one of these names; ``way`` says what to do."""
     held = next((name for name in names if (folder / name).exists()), None)
     if held is not None:
         raise ConfigValueError(f"'{folder}' holds another run's {held}. {way}, or remove it.")
@@ -59,13 +63,13 @@ def kept_values(config_dict: Mapping[str, Any]) -> dict[str, Any]:
     """The plain values of a configuration from which it can be built again.
 
     Args:
-        config_dict: a configuration's ``final_config_dict``, of ours or RecBole's.
+        config_dict: the ``final_config_dict`` of a configuration of ours or RecBole's.
     """
     values = {key: value for key, value in plain(dict(config_dict)).items() if key not in _DERIVED}
     if values["dataset"] == "ml-100k":
         values.pop("data_path", None)
     elif values.get("data_path"):
-        # RecBole appends the dataset's name when it reads the key.
+        # RecBole appends the dataset's name to data_path when it reads the key, so the name is taken off here.
         values["data_path"] = str(Path(values["data_path"]).parent)
     return values
 
@@ -76,16 +80,18 @@ def config_text(config: Any) -> str:
 
 
 def write_config(config: Any, folder: Path, comment: str) -> None:
-    """Writes config.yaml, whose first line says what it is for."""
+    """Writes config.yaml; its first line is ``comment``, which says what the file is for."""
     text = f"# {comment}\n{config_text(config)}"
     write_whole(folder / "config.yaml", lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
 def config_digest(text: str) -> str:
-    """Names what a configuration computes, however it is shown and wherever it is kept; six hexadecimal digits.
+    """Six hexadecimal digits of SHA-256 over the keys that decide a run's numbers.
+
+    Keys that decide only how a run is shown or where it is kept do not count.
 
     Args:
-        text: of :func:`config_text`, or of a config.yaml.
+        text: the result of :func:`config_text`, or the content of a config.yaml.
     """
     shown = presentation_keys()
     values = {key: value for key, value in parse_value(text).items() if key not in shown}
@@ -99,15 +105,15 @@ def write_embeddings(
     served: NDArray[np.floating[Any]],
     table: NDArray[np.floating[Any]] | None,
 ) -> None:
-    """Writes the vectors of a model by user, as an npz file without pickled objects.
+    """Writes the users' vectors to an npz file without pickled objects.
 
     Args:
         path: the file.
         tokens: the users' original ids, ``[n]``.
-        activity: their interactions, ``[n]``.
+        activity: number of interactions of each user, ``[n]``.
         served: the vectors that produce the scores, ``[n, d]``.
-        table: raw parameters, ``[n, d']``. ``None`` of a model that serves released vectors: a table beside them would
-            be the one that they replace.
+        table: the raw parameters, ``[n, d']``; ``None`` if the model has no table, or serves released vectors, which
+            replace it.
     """
     arrays = {"user_tokens": tokens, "embeddings": served.astype(np.float32), "interactions": activity}
     if table is not None:
@@ -117,7 +123,7 @@ def write_embeddings(
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python, of this package and of what it computes with: a part of results.json."""
+    """The versions of Python, of recbole-aia and of the packages that it computes with, for results.json."""
     return {
         "python": platform.python_version(),
         "recbole-aia": __version__,
@@ -126,13 +132,14 @@ def versions() -> dict[str, str]:
 
 
 def package_version(name: str) -> str | None:
-    """The version of a package; ``None`` where it is not installed.
+    """The version of a package; ``None`` if it is not installed.
 
-    A module that comes with a distribution of another name, as xgboost does with xgboost-cpu, has that one's.
+    A module can come with a distribution of another name, as xgboost does with xgboost-cpu. The version then is that
+    distribution's.
     """
     with suppress(PackageNotFoundError):
         return version(name)
-    # Looks through all that is installed: not for every package.
+    # packages_distributions reads the metadata of every installed package, so it comes last.
     for distribution in packages_distributions().get(name, ()):
         with suppress(PackageNotFoundError):
             return version(distribution)
@@ -141,9 +148,10 @@ def package_version(name: str) -> str | None:
 
 @contextmanager
 def run_log(config: Any, folder: Path) -> Iterator[None]:
-    """RecBole's logging and the run's own file, taken down at the end so that runs do not mix.
+    """Inside, RecBole's logging is set up and also writes a file in the run's folder.
 
-    The file is called run.log when the run is complete and failed.log when it has failed.
+    At the end all of it is removed, so that the logs of two runs do not mix. The file is called run.log if the block
+    succeeds, and failed.log if it fails.
     """
     root = logging.getLogger()
     before, level = list(root.handlers), root.level

@@ -1,4 +1,4 @@
-"""AttrCloak (Wu et al. 2025): classes of users are made Gaussians alike, without losing the recommendations."""
+"""AttrCloak (Wu et al. 2025): gives all classes of users the same Gaussian and keeps the recommendations."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from recbole_aia.unlearning.requests import UnlearningTask
 class AttrCloakUnlearner(Unlearner):
     r"""AttrCloak (Wu et al. 2025), algorithm 1: classes become Gaussians alike. Only users move.
 
-    Users move against :math:`\alpha\, g_{AU} + (1 - \alpha)\, g_R`, the min-norm point of two gradients.
+    Users move against a combination of two gradients,
 
-    :math:`L_{AU}` is the mean over attributes of the KL divergences of their classes from all users
-    (:class:`~recbole_aia.losses.ClassDivergence`); :math:`L_R` is the model's recommendation loss on interactions
-    (data-dependent) or the squared distance that users have moved (data-free).
+    .. math:: \alpha\, g_{AU} + (1 - \alpha)\, g_R, \qquad g_{AU} = \nabla L_{AU}, \quad g_R = \nabla L_R,
+
+    with the :math:`\alpha` of :class:`Weighting`. :math:`L_{AU}` is the mean over attributes of the KL divergences of
+    their classes from all users (:class:`~recbole_aia.losses.ClassDivergence`). :math:`L_R` is the model's
+    recommendation loss on interactions (data-dependent), or the squared distance that users have moved (data-free).
 
     Example:
         .. code-block:: python
@@ -42,25 +44,26 @@ class AttrCloakUnlearner(Unlearner):
         "calibrate": CALIBRATE,
         "attrcloak_mode": Choice(
             "data_dependent",
-            "What keeps the recommendations: data_dependent, their loss on interactions; data_free, the distance moved.",
+            "What keeps the recommendations: data_dependent, the loss on interactions; data_free, the distance moved.",
             choices=("data_dependent", "data_free"),
         ),
         "attrcloak_weighting": Choice(
             "auto",
-            "Weight of unlearning: mgda (min-norm point of the gradients), mgda_normalised (of gradients in units of "
-            "their first length), fixed. auto: mgda data-free; mgda_normalised with data, where the longer gradient of "
-            "unlearning would get no weight.",
+            "Weight of unlearning: mgda (min-norm point of the gradients), mgda_normalised (min-norm point of the "
+            "gradients in units of their first length), fixed. auto: mgda for data_free; mgda_normalised for "
+            "data_dependent, where mgda would give the longer gradient of unlearning no weight.",
             choices=("auto", "mgda", "mgda_normalised", "fixed"),
         ),
         "attrcloak_alpha": Number(0.5, "The weight for fixed.", low=0, high=1),
         "attrcloak_covariance": Choice(
             "ledoit_wolf",
-            "Covariances of classes: ledoit_wolf (shrunk as far as each needs), ridge (by 0.01), full (as they are).",
+            "Covariances of classes: ledoit_wolf (each shrunk by its own estimate), ridge (shrunk by 0.01), full "
+            "(not shrunk).",
             choices=("ledoit_wolf", "ridge", "full"),
         ),
         "attrcloak_displacement": Choice(
             "relative",
-            "data_free: distance relative to the users' variance; sum: the paper's, which stands still at once.",
+            "Distance for data_free: relative (to the users' variance), or sum (the paper's, which stops at once).",
             choices=("relative", "sum"),
         ),
         **descent_keys(rate=0.005, steps=90),
@@ -68,16 +71,16 @@ class AttrCloakUnlearner(Unlearner):
 
     @property
     def uses_interactions(self) -> bool:
-        """See :attr:`Unlearner.uses_interactions`; by the key ``attrcloak_mode``."""
+        """See :attr:`Unlearner.uses_interactions`; the key ``attrcloak_mode`` decides."""
         return bool(self.config["attrcloak_mode"] == "data_dependent")
 
     @classmethod
     def can_hide(cls, asked: Tensor, others: Tensor) -> bool:
-        """See :meth:`Unlearner.can_hide`: a class of a single user has no covariance."""
+        """See :meth:`Unlearner.can_hide`: some class needs two users who ask, since one user has no covariance."""
         return bool((asked > 1).any())
 
     def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
-        """See :meth:`Unlearner.edit`; with ``train_data`` data-dependent, without data-free."""
+        """See :meth:`Unlearner.edit`: data-dependent with ``train_data``, data-free without."""
         target = self.target(task)
         with torch.no_grad():
             others = self.view.served(task.others)
@@ -121,7 +124,7 @@ class AttrCloakUnlearner(Unlearner):
     def _divergence(self, target: Target, task: UnlearningTask, others: Tensor) -> ClassDivergence:
         for name, column in zip(task.names, task.labels.t(), strict=True):
             if column[column >= 0].bincount().max() < 2:
-                raise AttributeDataError(f"no two of those who asked are of one class of '{name}'. Ask for more users.")
+                raise AttributeDataError(f"no two users who ask are of one class of '{name}'. Ask for more users.")
         try:
             divergence = ClassDivergence(
                 target.initial, task.labels, self.config["attrcloak_covariance"], others, task.other_labels,
@@ -140,15 +143,23 @@ class AttrCloakUnlearner(Unlearner):
 
 
 class Weighting:
-    r"""What parameters move against: :math:`\alpha\, g_{AU} + (1 - \alpha)\, g_R`.
+    r"""Combines the gradients of unlearning and retention: :math:`\alpha\, g_{AU} + (1 - \alpha)\, g_R`.
 
-    ``mgda`` takes the gradients as they are. With data, that of unlearning is so much longer than that of a batch that
-    the min-norm point gives it no weight (0.005 on NeuMF). ``mgda_normalised`` measures each in units of its length at
-    the first step: they start as equals, and the weight follows how far each has come. Where a gradient has no length
-    at first, as that of retention without data, both stay as they are. ``fixed`` weighs the same units.
+    ``mgda`` takes the min-norm point of the two gradients. With data, the gradient of unlearning is much longer than
+    the gradient of a batch, and its weight in the min-norm point is nearly zero (0.005 on NeuMF).
+
+    ``mgda_normalised`` first divides each gradient by its length at the first step. The two start with equal lengths,
+    and later the weight follows how much each has shrunk. If one has no length at the first step, as retention without
+    data has none, neither is divided.
+
+    ``fixed`` divides in the same way and takes :math:`\alpha` from the key ``attrcloak_alpha``.
+
+    Source:
+        AttrCloak, slide "Dual-objective optimization", for ``mgda``; ``mgda_normalised`` is ours.
     """
 
-    # Without data, the retention gradient is zero at the start, and so would be the min-norm weight for ever.
+    # The smallest weight. Without data the retention gradient is zero at the start: the min-norm point would be that
+    # gradient, users would never move, and it would stay zero. 0.1 is AttrCloak's bound.
     LOWEST: ClassVar = {"data_dependent": 0.0, "data_free": 0.1}
     DEFAULT: ClassVar = {"data_dependent": "mgda_normalised", "data_free": "mgda"}
 
@@ -159,7 +170,12 @@ class Weighting:
         self.units: tuple[float, float] | None = None
 
     def __call__(self, privacy: list[Tensor], utility: list[Tensor]) -> list[Tensor]:
-        """The combination of two gradients, each a list of tensors."""
+        """The combined gradient, a tensor for each parameter.
+
+        Args:
+            privacy: the gradient of unlearning, a tensor for each parameter.
+            utility: the gradient of retention, of the same shapes.
+        """
         if self.units is None:
             self.units = self._units(privacy, utility)
         if self.units != (1.0, 1.0):
@@ -177,7 +193,7 @@ class Weighting:
         return (1.0, 1.0) if self.name == "mgda" or 0.0 in lengths else lengths
 
     def record(self) -> list[float]:
-        """The weight of unlearning at the first step, on average, and at the last; nothing where no step was taken."""
+        """The weight of unlearning at the first step, its mean, and at the last step; empty if there was no step."""
         if not self.weights:
             return []
         weights = torch.stack(self.weights)
@@ -185,11 +201,17 @@ class Weighting:
 
 
 class Displacement:
-    r"""Retention without data: :math:`\sum_i \lVert em_i - em'_i \rVert^2`, in units that do not depend on the model.
+    r"""Retention without data: the squared distance that users have moved.
 
-    ``relative`` divides by the users' sum of squares about their mean, which makes it a share of their variance. The
-    plain ``sum`` outgrows the unlearning loss, a mean over users, at the first step, and the min-norm point is reached
-    before anything has been unlearnt.
+    .. math:: L_R = \frac{1}{s} \sum_i \lVert em_i - em'_i \rVert^2, \qquad
+        s = \sum_i \lVert em_i - \overline{em} \rVert^2 \text{ (relative)}, \quad s = 1 \text{ (sum)}
+
+    The distance ``relative`` is a share of the users' variance and does not depend on their number or scale. The
+    distance ``sum`` is the paper's. It grows with the number of users, and the unlearning loss is a mean over users:
+    after the first step retention outweighs unlearning, and nothing is unlearnt.
+
+    Source:
+        AttrCloak, data-free retention loss; the division by :math:`s` is ours.
     """
 
     def __init__(self, target: Target, config: Any) -> None:
@@ -198,13 +220,13 @@ class Displacement:
         self.scale = 2.0 if config["attrcloak_displacement"] == "sum" else 2.0 / spread
 
     def gradient(self, embeddings: Tensor) -> list[Tensor]:
-        """The gradient where the users are now."""
+        """The gradient of the parameters for the users' present ``embeddings [n, d]``."""
         slope = (embeddings.detach() - self.target.initial).mul_(self.scale)
         return self.target.pull_back(embeddings, slope)
 
 
 def _value_and_slope(divergence: ClassDivergence, embeddings: Tensor, pulled: Tensor) -> tuple[Tensor, Tensor]:
-    """The unlearning loss (eq. 19), and its gradient at the embeddings with the attributes ``pulled [A]`` alone."""
+    """The unlearning loss (eq. 19), and the gradient ``[n, d]`` of its part from the attributes ``pulled [A]``."""
     here = embeddings.detach().requires_grad_()
     values = divergence(here)
     return values.mean().detach(), torch.autograd.grad(values[pulled].mean(), here)[0]

@@ -8,15 +8,15 @@ from torch.optim.swa_utils import get_swa_multi_avg_fn
 
 
 class WeightAverage:
-    r"""Where a model's weights were on average.
+    r"""The mean of a model's weights over steps of its training.
 
     .. math:: \bar\theta = \frac1T \sum_{t=1}^T \theta_t
 
-    An optimizer's last step is one of many around a good place; their mean is closer to it. Buffers stay what they
-    are: a model with batch normalization would have to take its statistics anew.
+    The last steps of an optimizer scatter around an optimum, and their mean is closer to it than any single step.
+    Buffers are not averaged: a model with batch normalization would have to compute its statistics again.
 
     Args:
-        model: whose parameters are averaged, in their own precision.
+        model: the model whose parameters are averaged, in their own precision.
 
     Source:
         Polyak and Juditsky (1992); Izmailov et al. (2018) for networks.
@@ -29,13 +29,13 @@ class WeightAverage:
 
     @torch.no_grad()
     def add(self) -> None:
-        """Takes the weights as they are now into the mean."""
+        """Adds the present weights to the mean."""
         self._update(self._means, [parameter.detach() for parameter in self._parameters], self._count)
         self._count += 1
 
     @torch.no_grad()
     def place(self) -> None:
-        """Sets the weights to their mean, with those that are there now in it."""
+        """Adds the present weights to the mean, and sets the model's weights to it."""
         self.add()
         for parameter, mean in zip(self._parameters, self._means, strict=True):
             parameter.copy_(mean)

@@ -1,4 +1,4 @@
-"""What every defense's trainer shares: views, labels, phases, losses by name, and which state is kept."""
+"""The base of every defense's trainer: views, labels, phases, losses by name, and which state is kept."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView
 from recbole_aia.storage.checkpoints import load_checkpoint
 
-#: What every defense reads.
+#: The keys that every defense reads.
 DEFENDED_KEYS: dict[str, Key] = {
     "init_checkpoint": Path(
         None,
-        "A checkpoint where the defended training starts; after training, what the defense starts from and is compared "
-        "with. ~: none; after training, the undefended twin.",
+        "A checkpoint from which the defended training starts. A defense after training starts from it and is compared "
+        "with it. ~: none; a defense after training takes the undefended twin.",
     ),
     "holdout_users": Share(
         None,
-        "Share of the labelled users, in (0, 1), whose labels the defense does not see; what they leak is reported "
-        "apart. ~: none.",
+        "Share of the labelled users, in (0, 1), whose labels the defense does not see. Their leak is reported apart. "
+        "~: none.",
     ),
 }
 SELECT = Choice(
@@ -50,7 +50,7 @@ class LossTerm(Protocol):
     name: str
 
     def start_epoch(self, epoch: int) -> None:
-        """Called before each epoch, outside the graph, with the epoch's number within its phase."""
+        """Prepares an epoch, whose number counts from the start of its phase; gradients are not recorded for it."""
 
     def __call__(self) -> Tensor:
         """The weighted term for one step, a scalar."""
@@ -58,7 +58,7 @@ class LossTerm(Protocol):
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training under the same loss."""
+    """Epochs of training under the same loss: the recommendation loss plus ``terms``."""
 
     epochs: int
     terms: tuple[LossTerm, ...] = ()
@@ -67,27 +67,26 @@ class Phase:
 class DefenseTrainer(Trainer):  # type: ignore[misc]
     """RecBole's trainer with terms added to the loss, phase by phase.
 
-    What is saved, and therefore what ``evaluate`` loads and what is attacked, is the state after the last
-    phase: the best validation score of a run is reached undefended or half defended, so selecting by it
-    would quietly return an unprotected model.
+    The trainer keeps the state after the last phase: it is saved, evaluated and attacked. RecBole would keep the state
+    with the best validation score. That state is undefended or half defended, so the model would be unprotected.
 
     Args:
-        config: an :class:`~recbole_aia.config.AIAConfig`, or a plain RecBole ``Config``, which is completed
-            with our defaults.
+        config: an :class:`~recbole_aia.config.AIAConfig`, or a plain RecBole ``Config``. A plain one is completed with
+            our defaults.
         model: a RecBole model that has a user embedding view.
     """
 
-    #: The name by which ``--defense`` calls it.
+    #: The defense's name, as ``--defense`` takes it.
     defense: ClassVar[str]
-    #: ``in`` training, or ``post``: on the trained undefended twin.
+    #: When the defense works: ``in`` training, or ``post``, on the trained undefended twin.
     stage: ClassVar[str] = "in"
     #: The keys that this defense reads, by name.
     keys: ClassVar[Mapping[str, Key]] = {}
     #: The keys that all defenses of its kind read.
     shared_keys: ClassVar[Mapping[str, Key]] = {**DEFENDED_KEYS, "select": SELECT}
-    #: Values by key, RecBole's keys too, for each name that ``--preset`` takes besides ``default``.
+    #: For each name that ``--preset`` takes besides ``default``: values by key, RecBole's keys included.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    #: Called with the number of each epoch that has ended, such as :class:`~recbole_aia.jobs.hook.AttackHook`.
+    #: A function such as :class:`~recbole_aia.jobs.hook.AttackHook`, called with the number of each epoch at its end.
     after_epoch: Callable[[int], None] | None = None
 
     def __init__(self, config: Any, model: Any) -> None:
@@ -100,14 +99,14 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         self._resumed: tuple[str, str | None] | None = None
         self.labels: LabelTable
         self.terms: Sequence[LossTerm] = ()
-        # RecBole names checkpoints by the second: runs side by side would overwrite each other.
+        # RecBole names checkpoints by the second. Runs side by side would overwrite each other's.
         file = pathlib.Path(self.saved_model_file)
         self.saved_model_file = str(file.with_stem(f"{file.stem}-{self.defense}-{os.getpid()}"))
 
     _save_checkpoint = save_plain_checkpoint
 
     def resume_checkpoint(self, resume_file: str | pathlib.Path) -> None:
-        """See ``Trainer.resume_checkpoint``; files that are not plain data are refused, whatever torch's default.
+        """See ``Trainer.resume_checkpoint``; refuses files that are not plain data, whatever torch's default is.
 
         Raises:
             CheckpointError: there is no such file, or it could run code.
@@ -120,7 +119,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     def evaluate(
         self, eval_data: Any, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False
     ) -> Any:
-        """See ``Trainer.evaluate``; files that are not plain data are refused.
+        """See ``Trainer.evaluate``; refuses files that are not plain data.
 
         Raises:
             CheckpointError: there is no such file, or it could run code.
@@ -131,10 +130,10 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
 
     @classmethod
     def check(cls, config: Any, attributes: Sequence[str]) -> None:
-        """Raises :class:`ConfigValueError` where the configuration cannot work; before anything is trained."""
+        """Raises :class:`ConfigValueError` if the configuration cannot work; called before anything is trained."""
 
     def phases(self) -> list[Phase]:
-        """The schedule; the last phase is the defended one. Called by :meth:`fit` when labels are there."""
+        """The phases of the training, the last one defended. :meth:`fit` calls it when :attr:`labels` are set."""
         raise NotImplementedError
 
     def fit(
@@ -153,7 +152,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
 
         Raises:
             AttributeDataError: the dataset's users have no usable labels.
-            ConfigValueError: a checkpoint was resumed that has missed epochs in which it should have been defended.
+            ConfigValueError: the resumed checkpoint was trained without this defense in epochs that need it.
         """
         self.labels = defense_labels(self.config, train_data.dataset)
         by_validation = self.config["select"] == "valid_after_phase1"
@@ -179,8 +178,13 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
                 self._save_checkpoint(self.epochs - 1, verbose=verbose)
         return self.best_valid_score, self.best_valid_result
 
+    def labeled_users(self) -> tuple[Tensor, Tensor]:
+        """The users with at least one label, ``[n]``, and their labels, ``[n, A]``."""
+        users = (self.labels.labels >= 0).any(1).nonzero().squeeze(1)
+        return users.to(self.device), self.labels.labels[users].to(self.device)
+
     def _check_resumed(self, undefended: int) -> None:
-        """Raises where a checkpoint of no defense, or of another, is already further than the undefended epochs."""
+        """Raises if another defense, or none, trained the resumed checkpoint beyond the ``undefended`` epochs."""
         file, defense = self._resumed or ("", self.defense)
         if defense not in (self.defense, None) and self.start_epoch > undefended:
             raise ConfigValueError(
@@ -200,19 +204,20 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         self.view.clear_caches()
         with self.view.shared_forward():
-            losses = (self._recommendation_loss(interaction), *(term() for term in self.terms))
+            losses = (self.recommendation_loss(interaction), *(term() for term in self.terms))
         return losses if self.terms else losses[0]
 
-    def _recommendation_loss(self, interaction: Any) -> Tensor:
+    def recommendation_loss(self, interaction: Any) -> Tensor:
+        """The loss of a batch by the key ``rec_loss``, a scalar: the model's own, or cross-entropy (RAID, eq. 5)."""
         pairwise = self.config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
         if self.config["rec_loss"] == "native" or not pairwise:
-            # The pointwise models that RecBole offers are trained with cross-entropy as it is.
+            # RecBole trains its pointwise models with cross-entropy already.
             loss = self.model.calculate_loss(interaction)
             return sum(loss) if isinstance(loss, tuple) else loss  # type: ignore[return-value]
         return self._pairwise_cross_entropy(interaction)
 
     def _pairwise_cross_entropy(self, interaction: Any) -> Tensor:
-        """RAID, eq. (5), on RecBole's pairwise batches, in which a positive stands once per negative."""
+        """The loss of RAID, eq. (5). RecBole's pairwise batches repeat a positive for each of its negatives."""
         users = interaction[self.model.USER_ID]
         positive = self.view.logits(users, interaction[self.model.ITEM_ID])
         negative = self.view.logits(users, interaction[self.model.NEG_ITEM_ID])
@@ -244,8 +249,8 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     def _epoch_ended(self, epoch_idx: int) -> None:
         """Calls :attr:`after_epoch`.
 
-        RecBole's ``fit`` has no hook for the end of an epoch. Logging the loss is the first thing that it does when the
-        epoch's time has been taken, so what is called from there is not counted as training.
+        RecBole's ``fit`` has no hook for the end of an epoch. Right after it has measured the epoch's time, it logs the
+        loss to TensorBoard. We call :attr:`after_epoch` from there, so that its time does not count as training.
         """
         if self.after_epoch is not None:
             self.after_epoch(epoch_idx)
@@ -256,7 +261,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
 
 
 def _check_device(device: Any, model: Any) -> None:
-    """Raises :class:`ConfigValueError` where a model is elsewhere than its batches will be."""
+    """Raises :class:`ConfigValueError` if the model is on another device than ``config['device']``, as batches are."""
     wanted, found = torch.device(device), next(model.parameters()).device
     same_index = None in (wanted.index, found.index) or wanted.index == found.index
     if wanted.type != found.type or not same_index:

@@ -1,4 +1,4 @@
-"""Calibrated alignment: classes of users are taken to where random groups of their sizes stand, and no further."""
+"""Calibrated alignment: moves classes of users until they look like random groups of their sizes, and no further."""
 
 from __future__ import annotations
 
@@ -11,46 +11,35 @@ from torch import Tensor
 
 from recbole_aia.config.keys import Choice, Count, Key
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import (
-    FEW_USERS,
-    Alignment,
-    ClassDiscrepancy,
-    align,
-    align_vectors,
-    gradient_length,
-    steps_for,
-)
+from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, align_vectors, steps_for
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer, Phase
-from recbole_aia.trainer.chance import statistics
+from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings
 from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target, only_moving
+from recbole_aia.trainer.tower_pull import TowerPull
 from recbole_aia.unlearning.requests import UnlearningTask
 
-_LEAST_EPOCHS = 4  # defended epochs at least, where training has as many
-_EPOCH_STEPS = 20  # alignment steps after an epoch that is not the last, for up to FEW_USERS users
-_MANY_STEPS = 3  # the same for more users: the next epoch's alignment goes on where this one ended
-_AVERAGED = 2  # last epochs over whose steps weights are averaged
-_TOWER_STEPS = 5  # a tower takes this many times the steps: its weights are shared by all users
-_CHANCE = 1.0  # a tower counts as aligned when its re-estimated statistics are all below this
-_PULLS = 50  # pulls of a tower in an epoch, about
-_PULL_USERS = 512  # users drawn for a pull, where there are more than twice as many
-_PULLS_A_DRAW = 20  # pulls after which other users are drawn
-_TINY = 1e-12  # keeps the ratio of two gradients finite where one is zero
+_LEAST_EPOCHS = 4  # least number of defended epochs by default, in a training of at least as many
+_EPOCH_STEPS = 20  # alignment steps after each epoch but the last, for up to FEW_USERS users
+_MANY_STEPS = 3  # alignment steps after each epoch but the last, for more users; the next alignment goes on
+_AVERAGED = 2  # number of last epochs over whose steps weights are averaged
+_TOWER_STEPS = 5  # factor on the steps of a tower, which needs more because all users share its weights
+_CHANCE = 1.0  # a tower counts as aligned when its re-estimated statistics are all below this, their spread at chance
 
 
 _ALIGNMENT_KEYS: dict[str, Key] = {
     "calibrated_steps": Count(
         100,
-        "Steps of an alignment at most; it ends before at chance. In proportion more for more than 64 dimensions; after "
-        "training, five times as many for a tower; between epochs 20, or 3 for more than 2,048 users.",
+        "Most steps of an alignment, which ends sooner at chance. Beyond 64 dimensions they grow in proportion. After "
+        "training, a tower takes five times as many. Between epochs there are 20, or 3 for more than 2,048 users.",
         low=1,
     ),
     "calibrated_exact_users": Count(
         10000,
-        "Up to this many, users are compared pair by pair; above, by random features (faster, coarser); between epochs "
-        "from 2,048 on.",
+        "Up to this many users are compared pair by pair, more by random features (faster, coarser). Between epochs "
+        "random features begin above 2,048 users.",
     ),
 }
 
@@ -58,23 +47,26 @@ _ALIGNMENT_KEYS: dict[str, Key] = {
 class CalibratedTrainer(DefenseTrainer):
     """Calibrated alignment (ours): classes become like random groups of their sizes, at chance and not below it.
 
-    Trains undefended, then in turns: an epoch of recommendation, and the alignment of users. The alignment (:func:`~recbole_aia.losses.align`) ends where all classes look like random groups of their sizes:
-    an attacker is at chance, and not below it, where answers can be read backwards. In between, items and layers
-    learn to recommend to aligned users. Weights swing between the two aims: after the last epoch they are set to their
-    mean over the steps of the last two defended ones (:class:`WeightAverage`), and users are aligned once more. Users
-    of a graph model move by its table. A tower has no user of its own to move, and is pulled in training
-    (:class:`TowerPull`).
+    The first epochs are undefended. Then two steps alternate: an epoch of recommendation, and an alignment of the
+    users (:func:`~recbole_aia.losses.align`). The alignment stops when all classes look like random groups of their
+    sizes. An attacker then is at chance. If the alignment went on, attackers would fall below chance, and their
+    answers could be read backwards. In the epochs between alignments, items and layers learn to recommend to aligned
+    users.
+
+    Weights swing between the two aims. After the last epoch they are set to their mean over the steps of the last two
+    epochs (:class:`WeightAverage`), and users are aligned once more. A graph model's users move by its table. A tower
+    has no parameters of single users; during training it is pulled instead (:class:`TowerPull`).
 
     Source:
-        Ours; :class:`~recbole_aia.losses.ClassDiscrepancy` says why chance is where it stops.
+        Ours; :class:`~recbole_aia.losses.ClassDiscrepancy` explains why the alignment stops at chance.
     """
 
     defense = "calibrated"
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrated_epochs": Count(
             None,
-            "Epochs at the end after which users are aligned. Weights end at their mean over the last two. ~: a fifth of "
-            "epochs, at least 4.",
+            "Number of last epochs after each of which users are aligned. Weights end at their mean over the last two. "
+            "~: a fifth of epochs, at least 4.",
             low=1,
         ),
         **_ALIGNMENT_KEYS,
@@ -86,7 +78,7 @@ class CalibratedTrainer(DefenseTrainer):
         defended_epochs(config)
 
     def phases(self) -> list[Phase]:
-        """Undefended epochs, then those after which users are aligned."""
+        """The undefended epochs, then the epochs that end with an alignment."""
         if self.view.released is not None:
             raise ConfigValueError("the users of this model are released, and training moves none. Write --stage=post.")
         self.total: int = self.config["epochs"]
@@ -94,7 +86,7 @@ class CalibratedTrainer(DefenseTrainer):
         self.average: WeightAverage | None = None
         defended = defended_epochs(self.config)
         self.first_defended = self.total - defended
-        self._statistics(self.view.served(self._labeled()[0]).detach(), last=False)
+        self.discrepancy(self.view.served(self.labeled_users()[0]).detach(), last=False)
         return [*([Phase(self.first_defended)] if self.first_defended else []), Phase(defended)]
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
@@ -110,35 +102,32 @@ class CalibratedTrainer(DefenseTrainer):
                 self.average.place()
                 self.average = None
                 self.view.clear_caches()
-            self._align(last)
+            self.align_users(last)
         return losses
 
-    def _align(self, last: bool) -> None:
+    def align_users(self, last: bool) -> None:
+        """Aligns the labelled users, with few steps between epochs and with all steps if this is the ``last`` time."""
         self.model.eval()
-        target = make_target(self.view, self._labeled()[0], "table")
+        target = make_target(self.view, self.labeled_users()[0], "table")
         steps = steps_for(target.initial.shape[1], self.config["calibrated_steps"])
         few = len(target.users) <= FEW_USERS
         if not last:
             steps = min(steps, _EPOCH_STEPS if few else _MANY_STEPS)
-        judged = last or few  # of many, the next alignment says where this one ended
+        judged = last or few  # for many users the statistics at the end cost much, and the next alignment shows them
         finite = bool(target.initial.isfinite().all())
-        outcome = move(target, self._statistics(target.initial, last), steps, judged) if finite else None
+        outcome = move(target, self.discrepancy(target.initial, last), steps, judged) if finite else None
         if outcome is None or (judged and not isfinite(outcome.after)):
             raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
         after = f" -> {outcome.after:.2f}" if judged else ""
         self.logger.info(f"calibrated: largest statistic {outcome.before:.1f}{after}, {outcome.steps} steps")
 
-    def _labeled(self) -> tuple[Tensor, Tensor]:
-        """Users of whom any label is known ``[n]``, and their labels ``[n, A]``."""
-        users = (self.labels.labels >= 0).any(1).nonzero().squeeze(1)
-        return users.to(self.device), self.labels.labels[users].to(self.device)
-
-    def _statistics(self, embeddings: Tensor, last: bool) -> ClassDiscrepancy:
-        settings = settings_of(self.config)
+    def discrepancy(self, embeddings: Tensor, last: bool) -> ClassDiscrepancy:
+        """The statistics of the labelled users at ``embeddings [n, d]``; finer if this is the ``last`` alignment."""
+        settings = discrepancy_settings(self.config)
         if not last:
-            # What is finer than random features comes at the end: epochs in between would take twice the time.
+            # Comparing many users pair by pair after each epoch would double its time.
             settings["exact_users"] = min(settings["exact_users"], FEW_USERS)
-        return statistics(embeddings, self._labeled()[1], self.labels.names, **settings)
+        return checked_discrepancy(embeddings, self.labeled_users()[1], self.labels.names, **settings)
 
     def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         if self.average is not None:
@@ -150,65 +139,14 @@ class CalibratedTrainer(DefenseTrainer):
         return ["rec", "calibrated"]
 
 
-class TowerPull:
-    """Adds to a tower's gradient that of the statistics: on average as long as its own, and shorter near chance.
-
-    The statistics are those of users drawn now and then, measured anew when the tower has outgrown them. Their gradient
-    is scaled to the length of that of the recommendation loss, times their root mean square, which is 1 under permuted
-    labels, where that is less than 1.
-    """
-
-    def __init__(self, trainer: CalibratedTrainer, n_steps: int) -> None:
-        self.trainer, self.every, self.step = trainer, max(1, n_steps // _PULLS), 0
-        self.known = trainer._labeled()[0].cpu()
-        columns = enumerate(trainer.labels.labels[self.known].t())
-        self.classes = [(a, k) for a, column in columns for k in column[column >= 0].unique().tolist()]
-        self.generator = torch.Generator().manual_seed(int(trainer.config["seed"]))
-
-    def __call__(self, recommendation: Tensor) -> Tensor:
-        """The statistics' root mean square, a scalar with that gradient; 0 in steps without a pull."""
-        self.step += 1
-        if self.step % self.every:
-            return torch.zeros_like(recommendation)
-        if (self.step // self.every - 1) % _PULLS_A_DRAW == 0:
-            self._draw()
-        parameters, served = self.trainer.view.tower(), self.trainer.view.served
-        embeddings = served(self.users)
-        # A unit that was silent for nearly all users can wake within a few steps.
-        if not self.discrepancy.fits(embeddings):
-            self._measure(embeddings.detach())
-        size = self.discrepancy(embeddings).square().mean().sqrt()
-        pulls = torch.autograd.grad(size, parameters)
-        own = torch.autograd.grad(recommendation, parameters, retain_graph=True)
-        lengths = gradient_length(own) / gradient_length(pulls).clamp_min(_TINY)
-        weight = self.every * size.detach().clamp_max(1) * lengths
-        linear = sum(((weight * pull) * p).sum() for pull, p in zip(pulls, parameters, strict=True))
-        return size.detach() + linear - linear.detach()  # type: ignore[union-attr]
-
-    @torch.no_grad()
-    def _draw(self) -> None:
-        trainer, labels, users = self.trainer, self.trainer.labels.labels, self.known
-        if len(users) > 2 * _PULL_USERS:
-            order = users[torch.randperm(len(users), generator=self.generator)]
-            # Two users of each class first, so that every draw can be judged.
-            first = [order[labels[order, a] == k][:2] for a, k in self.classes]
-            users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
-        self.users, self.labels = users.to(trainer.device), labels[users].to(trainer.device)
-        self._measure(trainer.view.served(self.users))
-
-    def _measure(self, embeddings: Tensor) -> None:
-        settings = {**settings_of(self.trainer.config), "seed": self.step}
-        try:
-            self.discrepancy = ClassDiscrepancy(embeddings, self.labels, **settings)
-        except ValueError as error:
-            raise ConfigValueError(f"calibrated: {error}. Lower the learning_rate.") from error
-
-
 class CalibratedUnlearner(Unlearner):
     """Calibrated alignment (ours): classes become like random groups of their sizes, at chance and not below it.
 
-    Aligns users of a trained model, without interactions or, epoch by epoch, with them. With interactions users learn between two alignments, and nothing else does. A tower is what moves by default:
-    moved one by one, users whom its units are silent for keep what the silence says.
+    Aligns users of a trained model, without interactions (``data_free``) or with them (``data_dependent``). With
+    interactions, users learn for an epoch between two alignments, and no other part of the model does.
+
+    If all users ask, the tower moves by default. Vectors moved one by one would leave a leak: many units of a tower
+    are zero for a user, and which units are zero depends on the class.
     """
 
     defense = "calibrated"
@@ -225,17 +163,17 @@ class CalibratedUnlearner(Unlearner):
 
     @property
     def uses_interactions(self) -> bool:
-        """See :attr:`Unlearner.uses_interactions`; by the key ``calibrated_mode``."""
+        """See :attr:`Unlearner.uses_interactions`; the key ``calibrated_mode`` decides."""
         return bool(self.config["calibrated_mode"] == "data_dependent")
 
     @classmethod
     def can_hide(cls, asked: Tensor, others: Tensor) -> bool:
-        """See :meth:`Unlearner.can_hide`: a class needs two members who move, and two users outside it."""
+        """See :meth:`Unlearner.can_hide`: some class needs two users who ask, and two users outside the class."""
         outside = (asked + others).sum() - asked
         return bool(((asked > 1) & (outside > 1)).any())
 
     def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
-        """See :meth:`Unlearner.edit`; with ``train_data`` data-dependent, without data-free."""
+        """See :meth:`Unlearner.edit`: data-dependent with ``train_data``, data-free without."""
         target, mode = self.target(task), "data_free"
         align = self._alignment(target, task)
         with only_moving(self.model, target):
@@ -249,37 +187,41 @@ class CalibratedUnlearner(Unlearner):
         return {"mode": mode, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
 
     def _alignment(self, target: Target, task: UnlearningTask) -> Callable[[], Alignment]:
-        """What aligns the target; a tower until statistics of what it computes then are at chance, or steps run out."""
+        """A function that aligns the target.
+
+        A tower is aligned in rounds, and each round estimates the statistics anew. It stops when the statistics are at
+        chance at the start of a round, or when the steps run out.
+        """
         steps = steps_for(target.initial.shape[1], self.config["calibrated_steps"])
         if not self._moves_tower(task):
-            discrepancy = self._statistics(target.initial, task)
+            discrepancy = self._discrepancy(target.initial, task)
             return lambda: move(target, discrepancy, steps)
 
         def rounds() -> Alignment:
             left, outcomes = _TOWER_STEPS * steps, list[Alignment]()
             while left and (not outcomes or (outcomes[-1].before > _CHANCE and outcomes[-1].steps)):
-                anew = self._statistics(target.embeddings().detach(), task)
+                anew = self._discrepancy(target.embeddings().detach(), task)
                 outcomes.append(move(target, anew, left))
                 left -= outcomes[-1].steps
             return Alignment(outcomes[0].before, outcomes[-1].after, _TOWER_STEPS * steps - left)
 
         return rounds
 
-    def _statistics(self, embeddings: Tensor, task: UnlearningTask) -> ClassDiscrepancy:
+    def _discrepancy(self, embeddings: Tensor, task: UnlearningTask) -> ClassDiscrepancy:
         with torch.no_grad():
             others = self.view.served(task.others)
-        return statistics(
+        return checked_discrepancy(
             embeddings,
             task.labels,
             task.names,
             others=others,
             other_labels=task.other_labels,
             known=task.known,
-            **settings_of(self.config),
+            **discrepancy_settings(self.config),
         )
 
     def target(self, task: UnlearningTask) -> Target:
-        """See :meth:`Unlearner.target`; a tower before released vectors, where everybody asks."""
+        """See :meth:`Unlearner.target`; by default the tower, if the model has one and all users ask."""
         return make_target(self.view, task.users, "tower" if self._moves_tower(task) else self.config["target"])
 
     def _moves_tower(self, task: UnlearningTask) -> bool:
@@ -288,7 +230,7 @@ class CalibratedUnlearner(Unlearner):
         return self.config["target"] == "tower" or (free and bool(self.view.tower()))
 
     def _recommend(self, target: Target, train_data: Any) -> None:
-        """An epoch of recommendation in which only the target moves."""
+        """Trains an epoch of recommendation in which only the target moves."""
         groups = zip(target.parameters, target.scales(), strict=True)
         rate = self.config["unlearn_learning_rate"]
         optimizer = torch.optim.Adam({"params": [parameter], "lr": rate * scale} for parameter, scale in groups)
@@ -302,8 +244,15 @@ class CalibratedUnlearner(Unlearner):
 
 
 def move(target: Target, discrepancy: ClassDiscrepancy, steps: int, judged: bool = True) -> Alignment:
-    """Aligns what a target moves, in the model; ``judged`` as in :func:`~recbole_aia.losses.align`."""
-    # RecBole's fit leaves anomaly detection on, which keeps a trace of every operation.
+    """Aligns the parameters of a target and writes them into the model.
+
+    Args:
+        target: what moves.
+        discrepancy: the statistics of the target's users.
+        steps: most steps of the alignment.
+        judged: see :func:`~recbole_aia.losses.align`.
+    """
+    # RecBole's fit leaves torch's anomaly detection on, which records a stack trace of every operation.
     with torch.autograd.set_detect_anomaly(False):
         if isinstance(target, (VectorTarget, GraphTarget)):
             embeddings, outcome = align_vectors(target.embeddings(), discrepancy, steps, judged=judged)
@@ -317,10 +266,10 @@ def move(target: Target, discrepancy: ClassDiscrepancy, steps: int, judged: bool
 
 
 def defended_epochs(config: Any) -> int:
-    """How many epochs at the end are defended: ``calibrated_epochs``, or a fifth of all and at least four.
+    """The number of last epochs that are defended: ``calibrated_epochs``, or a fifth of all but at least four.
 
     Raises:
-        ConfigValueError: there are more than ``epochs``.
+        ConfigValueError: ``calibrated_epochs`` is larger than ``epochs``.
     """
     total, asked = config["epochs"], config["calibrated_epochs"]
     if asked is None:
@@ -328,8 +277,3 @@ def defended_epochs(config: Any) -> int:
     if asked > total:
         raise ConfigValueError(f"calibrated_epochs is {asked}, more than epochs, {total}. Raise epochs or lower it.")
     return int(asked)
-
-
-def settings_of(config: Any) -> dict[str, Any]:
-    """Settings of :class:`ClassDiscrepancy`."""
-    return {"seed": int(config["seed"]), "exact_users": int(config["calibrated_exact_users"])}

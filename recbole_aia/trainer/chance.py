@@ -1,4 +1,4 @@
-"""The stop at chance, for defenses whose published form goes on below it."""
+"""The statistics that measure the distance from chance, and a stop at chance for defenses that would go on."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ from recbole_aia.config.keys import Flag
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.losses import ClassDiscrepancy
 
-_EVERY = 5  # steps between two looks, which cost more than a step
+_EVERY = 5  # steps between two looks at the statistics; a look costs more than a step
 
 
 CALIBRATE = Flag(
     False,
-    "Whether an attribute is left alone while its classes are at chance. False: as published, below chance too.",
+    "Whether the defense leaves an attribute alone while its classes are at chance. False: as published, it goes on.",
 )
 
 
 class ChanceStop:
-    """Which attributes still stand above chance; a defense leaves the others alone until they do again.
+    """Says which attributes are above chance, so that a defense leaves the other attributes alone.
 
-    An attribute stands above chance while the mean of its statistics, over kernels and columns, is above 0, about where
-    it is under permuted labels. A defense that knows no such end takes classes closer together than random groups are:
-    answers then come out reversed, which can be read too.
+    An attribute is above chance while the mean of its statistics, over kernels and classes, is above 0. Under permuted
+    labels this mean is about 0. A defense without a stop brings classes closer together than random groups are.
+    Attackers then answer in reverse, and reversed answers give the attribute away too.
 
     Args:
-        embeddings: gives the vectors ``[n, d]`` of the users as they are now.
-        labels: theirs, ``[n, A]``; negative where there is nothing.
+        embeddings: returns the users' present vectors, ``[n, d]``.
+        labels: the users' labels, ``[n, A]``; negative for no label.
         others: further arguments of :class:`~recbole_aia.losses.ClassDiscrepancy`.
 
     Raises:
-        AttributeDataError: no class can be told from a rest.
+        AttributeDataError: no class has two members and two users outside it.
     """
 
     def __init__(self, embeddings: Callable[[], Tensor], labels: Tensor, **others: Any) -> None:
         try:
-            # By random features, a third of the time that pairs of 1,000 users take.
+            # exact_users=0 compares users by random features: a third of the time of all pairs of 1,000 users.
             self._discrepancy = ClassDiscrepancy(embeddings().detach(), labels, exact_users=0, **others)
         except ValueError as error:
-            raise AttributeDataError(f"where chance is cannot be told: {error}. Write --calibrate=False.") from error
+            raise AttributeDataError(f"no stop at chance is possible: {error}. Write --calibrate=False.") from error
         owners = torch.tensor([attribute for attribute, _ in self._discrepancy.classes])
         self._columns = [(owners == attribute).nonzero().squeeze(1) for attribute in range(labels.shape[1])]
         self._embeddings, self._step = embeddings, 0
         self._first = self.means()
 
     def above(self) -> Tensor:
-        """Which attributes stand above chance, ``[A]``; called once a step, it looks at every fifth."""
+        """Whether each attribute is above chance, ``[A]``. Call it once in a step; it looks at every fifth call."""
         if self._step % _EVERY == 0:
-            # An attribute without a class to be judged has no mean, and is defended as published.
+            # An attribute without statistics has the mean NaN. "not <= 0" makes it above chance, and so defended.
             self._above = ~(self.means() <= 0)
         self._step += 1
         return self._above
 
     def means(self) -> Tensor:
         """The mean statistic of each attribute now, ``[A]``."""
-        # Not under no_grad: the embeddings may be part of a forward that the step's loss shares.
+        # Not under no_grad: the step's loss may share this forward pass and needs its graph.
         embeddings = self._embeddings().detach()
         scores = self._discrepancy(embeddings)
         return torch.stack([scores[:, columns].mean() for columns in self._columns])
@@ -71,13 +71,13 @@ class ChanceStop:
         return {"stopped_at_chance": bool((now <= 0).all()), "discrepancy": found}
 
 
-def statistics(embeddings: Tensor, labels: Tensor, names: Sequence[str], **others: Any) -> ClassDiscrepancy:
-    """The statistics of users at ``embeddings [n, d]``, of which every attribute must have some.
+def checked_discrepancy(embeddings: Tensor, labels: Tensor, names: Sequence[str], **others: Any) -> ClassDiscrepancy:
+    """The statistics of users; every attribute must have some.
 
     Args:
-        embeddings: ``[n, d]``.
-        labels: ``[n, A]``, negative where there is nothing.
-        names: the attributes.
+        embeddings: the users' vectors, ``[n, d]``.
+        labels: the users' labels, ``[n, A]``; negative for no label.
+        names: the attributes, in column order.
         others: further arguments of :class:`~recbole_aia.losses.ClassDiscrepancy`.
 
     Raises:
@@ -94,3 +94,8 @@ def statistics(embeddings: Tensor, labels: Tensor, names: Sequence[str], **other
             "Give more users, or leave it out."
         )
     return discrepancy
+
+
+def discrepancy_settings(config: Any) -> dict[str, Any]:
+    """The arguments of :class:`~recbole_aia.losses.ClassDiscrepancy` that a configuration sets."""
+    return {"seed": int(config["seed"]), "exact_users": int(config["calibrated_exact_users"])}

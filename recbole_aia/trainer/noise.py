@@ -1,4 +1,4 @@
-"""Noise on the users of a trained model: with a guarantee (DP), and without one."""
+"""Adds noise to the users of a trained model: with a guarantee (DP), or without one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recbole_aia.unlearning.requests import UnlearningTask
 
 
 class _Perturbation(Unlearner):
-    """Replaces vectors of users by noisy ones."""
+    """Replaces users' vectors by noisy vectors."""
 
     def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
         """See :meth:`Unlearner.edit`."""
@@ -34,11 +34,11 @@ class _Perturbation(Unlearner):
         return details
 
     def refuse_target(self, name: str) -> None:
-        """Raises :class:`ConfigValueError` for a target whose noise would not do what it says."""
+        """Raises :class:`ConfigValueError` if noise on this target would not keep the defense's promise."""
 
     @abstractmethod
     def perturbed(self, vectors: Tensor) -> tuple[Tensor, dict[str, Any]]:
-        """Noisy vectors ``[n, d]``, and what the record should say."""
+        """The noisy vectors ``[n, d]``, and the details for the record of the unlearning."""
 
 
 class NoisePerturbation(_Perturbation):
@@ -61,8 +61,9 @@ class NoisePerturbation(_Perturbation):
 class DPPerturbation(_Perturbation):
     r"""Differential privacy: vectors are clipped to a norm, then noise is added. What is guaranteed is printed.
 
-    Two models that differ in one user's vector are neighbors: the sensitivity is twice the bound. The guarantee is
-    about that vector alone. Interactions have shaped items and other users in training, without any noise.
+    Neighbors are two models that differ in one user's vector. A clipped vector has at most the norm c, so that the
+    sensitivity is 2c. The guarantee covers this vector alone: the user's interactions have shaped items and other
+    users in training, and no noise covers those traces.
 
     Source:
         Balle and Wang (2018) for the Gaussian mechanism; Dwork et al. (2006) for Laplace.
@@ -91,7 +92,7 @@ class DPPerturbation(_Perturbation):
         _scale(config)
 
     def refuse_target(self, name: str) -> None:
-        """See :meth:`_Perturbation.refuse_target`: a graph serves more of a user than a noisy row of its table."""
+        """See :meth:`_Perturbation.refuse_target`: a graph adds the user's items, without noise, to a noisy row."""
         if name == "table" and "released" in self.view.targets:
             raise ConfigValueError(
                 f"{type(self.model).__name__} adds a user's items to the table's noisy row, without noise, and serves "
@@ -103,8 +104,8 @@ class DPPerturbation(_Perturbation):
         config, scale = self.config, _scale(self.config)
         gaussian = config["dp_mechanism"] == "gaussian"
         clipped = clip_rows(vectors.double(), config["dp_clip"], 2 if gaussian else 1)
-        # Fresh entropy of the system, all 128 bits. Noise of a seed that is written down, as a run's is, or that can be
-        # found by trying, as the 32 bits of torch's by whoever knows one vector, could be subtracted.
+        # The noise takes 128 bits of fresh entropy from the system, because noise of a known seed can be subtracted. A
+        # run's seed is written down. torch takes 32 bits of a seed, and whoever knows one vector can try them all.
         draw = np.random.default_rng()
         noise = torch.from_numpy(draw.normal(size=vectors.shape) if gaussian else draw.laplace(size=vectors.shape))
         budget = {"epsilon": config["dp_epsilon"], **({"delta": config["dp_delta"]} if gaussian else {})}
@@ -120,7 +121,7 @@ class DPPerturbation(_Perturbation):
 
 
 def _scale(config: Any) -> float:
-    """The scale of the noise: a standard deviation for ``gaussian``, a diversity for ``laplace``."""
+    """The scale of the noise: the standard deviation for ``gaussian``, the scale parameter b for ``laplace``."""
     sensitivity = 2 * config["dp_clip"]
     if config["dp_mechanism"] == "laplace":
         return laplace_scale(config["dp_epsilon"], sensitivity)

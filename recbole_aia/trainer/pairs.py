@@ -1,4 +1,4 @@
-"""U2U-R and D2D-R: users, or distributions of users, of different classes are drawn together."""
+"""U2U-R and D2D-R: draw users, or distributions of users, of different classes together."""
 
 from __future__ import annotations
 
@@ -15,40 +15,51 @@ from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.unlearning.requests import UnlearningTask
 
-_RANKS = 20  # of each user's best items, whose order the regularizer keeps
-_STEP_USERS = 1024  # users in the loss of a training step, in random order; all, where there are fewer
-_SCORED = 512  # users scored at a time
+_RANKS = 20  # best items of each user whose order the regularizer keeps
+_STEP_USERS = 1024  # most users in the loss of a training step; drawn at random if there are more
+_SCORED = 512  # users whose scores are computed at a time, which bounds the memory
 
 #: A loss of embeddings ``[n, d]`` and labels ``[n]``.
 PairLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def _mean_user_to_user(embeddings: Tensor, labels: Tensor) -> Tensor:
-    """:func:`user_to_user` per pair of users, so that its size does not depend on their number."""
+    """The mean of :func:`user_to_user` over pairs of users of different classes."""
     sizes = labels[labels >= 0].bincount().to(embeddings.dtype)
     return user_to_user(embeddings, labels) / ((sizes.sum().square() - sizes.square().sum()) / 2)
 
 
-#: After training the sum, as published; in training what does not depend on how many users a step takes.
+#: After training, U2U is a sum over pairs, as published. In training it is a mean, because steps take different numbers
+#: of users.
 _AFTER: dict[str, PairLoss] = {"u2u": user_to_user, "d2d": distribution_to_distribution}
 _IN: dict[str, PairLoss] = {"u2u": _mean_user_to_user, "d2d": distribution_to_distribution}
 
 
 class _PairsAfter(Unlearner):
-    """A pair loss of each attribute, plus the rank-margin regularizer on the order of each user's best items."""
+    r"""Minimizes a pair loss of each attribute plus a regularizer that keeps the order of each user's best items.
+
+    .. math:: L = \sum_a L_a + \lambda \, L_{rank}
+
+    :math:`L_a` is :func:`~recbole_aia.losses.user_to_user` or :func:`~recbole_aia.losses.distribution_to_distribution`
+    with the labels of attribute a, :math:`L_{rank}` is :func:`~recbole_aia.losses.rank_margin`, and :math:`\lambda` is
+    the key ``u2u_regularization`` or ``d2d_regularization``.
+
+    Source:
+        Making Users Indistinguishable (2023).
+    """
 
     @classmethod
     def can_hide(cls, asked: Tensor, others: Tensor) -> bool:
-        """See :meth:`Unlearner.can_hide`: there must be somebody of another class to be brought to."""
+        """See :meth:`Unlearner.can_hide`: users of at least two classes must ask, to be drawn together."""
         return int((asked > 0).sum()) > 1
 
     def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
-        """See :meth:`Unlearner.edit`. Needs no interactions."""
+        """See :meth:`Unlearner.edit`; uses no interactions."""
         for name, column in zip(task.names, task.labels.t(), strict=True):
             if len(column[column >= 0].unique()) < 2:
                 raise AttributeDataError(
-                    f"those who asked are of one class of '{name}', and {self.defense} brings classes together. "
-                    "Ask for more users, or leave it out."
+                    f"all users who ask are of one class of '{name}', and {self.defense} draws classes together. "
+                    f"Ask for more users, or leave '{name}' out."
                 )
         target, columns = self.target(task), task.labels.t()
         users, items = self._ranked(task.users)
@@ -68,7 +79,7 @@ class _PairsAfter(Unlearner):
 
     @torch.no_grad()
     def _ranked(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """Pairs of users and their best items, best first: each ``[n * 20]``, or of all items where there are fewer."""
+        """Pairs of users and their best items, best first: users ``[n * r]`` and items ``[n * r]``, with r <= 20."""
         best, ranks = [], min(_RANKS, self.model.n_items - 1)
         with self.view.shared_forward():
             for part in users.split(_SCORED):
@@ -102,7 +113,7 @@ class D2DUnlearner(_PairsAfter):
 
 
 class PairTerm:
-    """A pair loss of one attribute in training, on users in random order; heavy users count no more than others."""
+    """The pair loss of one attribute in training; every labelled user counts alike, however many interactions."""
 
     def __init__(self, trainer: _PairsIn, attribute: str) -> None:
         labels = trainer.labels.column(attribute)
@@ -116,7 +127,7 @@ class PairTerm:
         """Nothing is kept between epochs."""
 
     def __call__(self) -> Tensor:
-        """The weighted loss of this step's users; zero where they are of one class."""
+        """The weighted loss of this step's users; zero if they are all of one class."""
         users = self.known
         if len(users) > _STEP_USERS:
             users = users[torch.randperm(len(users), generator=self.generator)[:_STEP_USERS]]
@@ -129,19 +140,19 @@ class PairTerm:
 
 class _PairsIn(DefenseTrainer):
     def phases(self) -> list[Phase]:
-        """The whole training, under the pair loss of each attribute."""
+        """One phase for the whole training, with the pair loss of each attribute."""
         return [Phase(self.config["epochs"], tuple(PairTerm(self, name) for name in self.labels.names))]
 
 
 class U2UTrainer(_PairsIn):
-    """U2U in training: the recommendation loss holds what the regularizer holds after training."""
+    """U2U in training: the recommendation loss takes the place of the regularizer."""
 
     defense = "u2u"
     keys: ClassVar[Mapping[str, Key]] = _keys_in("u2u")
 
 
 class D2DTrainer(_PairsIn):
-    """D2D in training: the recommendation loss holds what the regularizer holds after training."""
+    """D2D in training: the recommendation loss takes the place of the regularizer."""
 
     defense = "d2d"
     keys: ClassVar[Mapping[str, Key]] = _keys_in("d2d")

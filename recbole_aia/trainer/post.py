@@ -1,4 +1,4 @@
-"""Defenses after training: they edit the users of a trained model and keep a record of it."""
+"""Defenses after training: they edit the users of a trained model and record every edit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recbole_aia.unlearning.requests import Request, UnlearningTask, make_task, 
 __all__ = ["Gradients", "Plateau", "Unlearner", "UnlearningTask"]
 
 Result = TypeVar("Result")
-_CHECK = 10  # steps between two looks at the loss
+_CHECK = 10  # steps between two looks at the loss; a look waits for the device
 
 TARGET = Choice(
     None,
@@ -31,7 +31,12 @@ TARGET = Choice(
 
 
 def descent_keys(rate: float, steps: int) -> dict[str, Key]:
-    """The keys of :meth:`Unlearner.descend`, with the defaults of a defense."""
+    """The keys that :meth:`Unlearner.descend` reads.
+
+    Args:
+        rate: the default of ``unlearn_learning_rate``.
+        steps: the default of ``unlearn_max_steps``.
+    """
     return {
         "unlearn_learning_rate": Number(
             rate,
@@ -41,24 +46,24 @@ def descent_keys(rate: float, steps: int) -> dict[str, Key]:
         ),
         "unlearn_max_steps": Count(
             steps,
-            "Steps at most. More make classes so alike that answers come out reversed, which can be read too.",
+            "Most steps. With too many, classes become so alike that attackers answer in reverse, which leaks too.",
             low=1,
         ),
         "unlearn_tolerance": Number(
-            0.001, "Relative fall of the loss between two looks (ten steps) that counts as one.", low=0
+            0.001, "Least relative fall of the loss between two looks (ten steps) that counts as a fall.", low=0
         ),
         "unlearn_patience": Count(5, "Looks without a fall after which unlearning has converged.", low=1),
     }
 
 
-#: A monitored loss, and the gradients of a target's parameters; ``None`` where there is nothing left to do.
+#: Returns the monitored loss and the gradients of a target's parameters, or ``None`` if nothing is left to do.
 Gradients = Callable[[], tuple[Tensor, list[Tensor]] | None]
 
 
 class Unlearner(DefenseTrainer):
-    """A defense that takes a trained model and returns it with other users.
+    """A defense that changes the users of a trained model.
 
-    :meth:`fit` is what a run calls; :meth:`unlearn` is the same without RecBole's loaders.
+    A run calls :meth:`fit`. Other programs call :meth:`unlearn`, which needs no loaders of RecBole.
     """
 
     stage: ClassVar[str] = "post"
@@ -66,9 +71,9 @@ class Unlearner(DefenseTrainer):
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """A record of each unlearning of this model, earlier ones first.
+        """The records of all unlearning of this model, the earliest first.
 
-        It stays with the model (``model.unlearned``) and is kept in checkpoints; it names users by internal ids.
+        The model holds the records (``model.unlearned``), and checkpoints keep them. Internal ids name the users.
         """
         if not hasattr(self.model, "unlearned"):
             self.model.unlearned = []
@@ -77,7 +82,7 @@ class Unlearner(DefenseTrainer):
 
     @property
     def kept_state(self) -> dict[str, Any]:
-        """What checkpoints hold besides RecBole's keys."""
+        """The values that checkpoints hold besides RecBole's keys."""
         return {"unlearned": self.history}
 
     @property
@@ -87,19 +92,25 @@ class Unlearner(DefenseTrainer):
 
     @classmethod
     def can_hide(cls, asked: Tensor, others: Tensor) -> bool:
-        """Whether an attribute can be hidden of users who are distributed over its classes like this.
+        """Whether the defense can hide an attribute, given how many users of each class ask.
 
-        An earlier attribute that cannot, of those who ask today, is left out of a later request with a warning.
+        A later request also hides what its users asked to hide earlier. If the defense cannot hide an earlier attribute
+        of these users, the request leaves the attribute out, with a warning.
 
         Args:
-            asked: how many of those who move are of each class, ``[K]``.
-            others: how many of those who stay are, ``[K]``.
+            asked: number of users who ask, by class, ``[K]``.
+            others: number of users who do not ask, by class, ``[K]``.
         """
         return bool(asked.any())
 
     @abstractmethod
     def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
-        """Edits the users and returns what the record should say of it, as plain data."""
+        """Edits the users of ``task`` and returns details for the record, as plain data.
+
+        Args:
+            task: the users who move, and the labels to hide.
+            train_data: RecBole's training loader; ``None`` for data-free unlearning.
+        """
 
     def unlearn(
         self,
@@ -109,21 +120,22 @@ class Unlearner(DefenseTrainer):
         attributes: Sequence[str] | None = None,
         users: Tensor | Sequence[int] | None = None,
     ) -> dict[str, Any]:
-        """Hides attributes of users; what was hidden for them before stays hidden.
+        """Hides attributes of users; attributes that they asked to hide before stay hidden.
 
         Args:
-            train_data: RecBole's training loader; ``None`` for data-free unlearning, in which no interaction is used.
-            labels: the users' labels. ``None`` reads them from the dataset's ``.user`` file, and where there is no
-                ``train_data`` reads the dataset too, for the numbering of its users alone.
-            attributes: those of ``labels`` that are asked for now; all where ``None``.
-            users: RecBole's internal ids of those who ask; all where ``None``. Others come out bit-identical.
+            train_data: RecBole's training loader; ``None`` for data-free unlearning, which uses no interaction.
+            labels: the users' labels. ``None`` reads them from the dataset's ``.user`` file. Without ``train_data``
+                the dataset is read as well, but only for its users' ids.
+            attributes: the attributes of ``labels`` to hide now; ``None`` means all.
+            users: RecBole's internal ids of the users who ask; ``None`` means all users. The vectors of all other users
+                stay bit for bit the same.
 
         Returns:
             The record, which is also appended to :attr:`history`.
 
         Raises:
-            AttributeDataError: nobody among ``users`` has a label.
-            ConfigValueError: users that the model does not have, or a defense that needs ``train_data``.
+            AttributeDataError: none of ``users`` has a label.
+            ConfigValueError: the model does not have one of ``users``, or the defense needs ``train_data``.
         """
         if labels is None:
             labels = self.load_labels(None if train_data is None else train_data.dataset)
@@ -132,7 +144,7 @@ class Unlearner(DefenseTrainer):
         return self.serve([Request(attributes or labels.names, who)], labels, train_data)[0]
 
     def serve(self, requests: Sequence[Request], labels: LabelTable, train_data: Any = None) -> list[dict[str, Any]]:
-        """Serves several requests in one unlearning; see :meth:`unlearn`. Their order does not change the result."""
+        """Serves several requests in one unlearning; see :meth:`unlearn`. The order of requests does not matter."""
         self.labels = labels
         task = make_task(requests, self.history, labels, self.device, self.can_hide)
         specs = specifications(self.config["attributes"], self.history)
@@ -160,10 +172,10 @@ class Unlearner(DefenseTrainer):
         return records
 
     def load_labels(self, dataset: Any = None) -> LabelTable:
-        """Labels of the configured attributes, and of those that were hidden earlier; see :func:`defense_labels`.
+        """The labels of the configured attributes and of the attributes hidden earlier; see :func:`defense_labels`.
 
         Args:
-            dataset: RecBole's dataset, for its ids; read again where ``None``.
+            dataset: RecBole's dataset, which has the users' ids; ``None`` reads it again.
         """
         config = copy.copy(self.config)
         attributes = specifications(self.config["attributes"], self.history)
@@ -194,14 +206,14 @@ class Unlearner(DefenseTrainer):
         return make_target(self.view, task.users, self.config["target"])
 
     def descend(self, target: Target, gradients: Gradients) -> dict[str, Any]:
-        """Adam steps until the monitored loss stands still, or nothing is left to do.
+        """Takes Adam steps until the monitored loss stops falling, nothing is left to do, or the steps run out.
 
         Args:
             target: what moves.
-            gradients: called for each step.
+            gradients: returns the loss and the gradients of a step.
 
         Returns:
-            ``steps``, and whether the loss ``converged`` before they ran out.
+            The number of ``steps``, and whether the loss ``converged``.
 
         Raises:
             ConfigValueError: the loss is no longer finite.
@@ -212,7 +224,7 @@ class Unlearner(DefenseTrainer):
             for parameter, scale in zip(target.parameters, target.scales(), strict=True)
         )
         plateau, step, converged = Plateau(config["unlearn_tolerance"], config["unlearn_patience"]), 0, False
-        # RecBole's fit leaves anomaly detection on, which makes an error of torch's of a loss that is not finite.
+        # RecBole's fit leaves torch's anomaly detection on, which would raise torch's own error for a loss of NaN.
         with only_moving(self.model, target), torch.autograd.set_detect_anomaly(False):
             while step < config["unlearn_max_steps"] and not converged:
                 computed = self.checked(gradients)
@@ -232,7 +244,7 @@ class Unlearner(DefenseTrainer):
         return {"steps": step, "converged": converged}
 
     def checked(self, compute: Callable[[], Result]) -> Result:
-        """What ``compute`` returns; raises :class:`ConfigValueError` where a covariance has become singular."""
+        """Returns ``compute()``; raises :class:`ConfigValueError` if it finds a singular covariance."""
         try:
             return compute()
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
@@ -247,11 +259,11 @@ class Unlearner(DefenseTrainer):
 
 
 class Plateau:
-    """Whether a loss has stopped falling.
+    """Says when a loss has stopped falling.
 
     Args:
-        tolerance: the least fall, relative to the lowest value before, that counts.
-        patience: looks without such a fall after which the loss stands still.
+        tolerance: the least fall that counts, relative to the lowest value so far.
+        patience: number of looks in a row without such a fall, after which the loss has stopped falling.
     """
 
     def __init__(self, tolerance: float, patience: int) -> None:
@@ -259,7 +271,7 @@ class Plateau:
         self.lowest, self.idle = float("inf"), 0
 
     def reached(self, loss: float) -> bool:
-        """Takes the next look; true where the loss stands still."""
+        """Looks at the next value of the loss; true if the loss has stopped falling."""
         fallen = loss < self.lowest - self.tolerance * abs(self.lowest) if self.lowest < float("inf") else True
         self.lowest, self.idle = (loss, 0) if fallen else (self.lowest, self.idle + 1)
         return self.idle >= self.patience

@@ -1,4 +1,4 @@
-"""RAID (Feng et al. 2025): classes of users are pulled to the barycenter of their distributions in training."""
+"""RAID (Feng et al. 2025): pulls classes of users to the barycenter of their distributions during training."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from recbole_aia.losses import Barycenter, CouplingMethod, defensive_loss, penal
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.chance import CALIBRATE, ChanceStop
 
-_FEW_USERS = 10_000
-_ASCENT_USERS = 2048  # of a class, for a step of the barycenter's ascent where there are not few
-_CHUNK = 8192
-_LOOK_USERS = 1024  # drawn for the stop at chance, at each refresh
+_FEW_USERS = 10_000  # up to this many users an ascent step takes all of them, and the coupling "auto" is exact
+_ASCENT_USERS = 2048  # users of a class in a step of the barycenter's ascent, if there are more than _FEW_USERS
+_CHUNK = 8192  # users whose targets are computed at a time, which bounds the memory
+_LOOK_USERS = 1024  # users that the stop at chance looks at; drawn at each refresh
 
 
 class RAIDTrainer(DefenseTrainer):
-    """RAID (Feng et al. 2025): classes are pulled to the barycenter of their distributions, eq. 11 to 13.
+    r"""RAID (Feng et al. 2025): classes are pulled to the barycenter of their distributions, eq. 11 to 13.
 
-    Phase I trains the recommender alone, Phase II adds ``eta * sum_k W2^2(P(Y^k), P*)`` (eq. 12).
+    Phase I trains the recommender alone. Phase II adds the defensive loss (eq. 12)
 
-    ``epochs`` is the total of both phases. Several attributes are defended at once, or one after another in
-    equal shares of Phase II (``multi``).
+    .. math:: \eta \sum_k W_2^2\bigl(P(Y^k), P^*\bigr),
+
+    where :math:`P(Y^k)` is the distribution of class k and :math:`P^*` the barycenter of all classes.
+
+    The key ``epochs`` counts both phases. ``multi`` says whether several attributes are defended at once, or one after
+    another in equal shares of Phase II.
     """
 
     defense = "raid"
@@ -42,8 +46,8 @@ class RAIDTrainer(DefenseTrainer):
         "raid_atoms": Count(256, "Support points of the barycenter.", low=2),
         "raid_phase1_epochs": Count(
             None,
-            "Undefended epochs at the start (the paper's E1). ~: all but a fifth of epochs; users pulled to atoms learn "
-            "little more, so the recommender should be finished by then.",
+            "Undefended epochs at the start (the paper's E1). ~: all but a fifth of epochs. Phase II teaches the "
+            "recommender little, so it should be trained by then.",
         ),
         "raid_refresh_epochs": Count(4, "Epochs between two barycenters (the paper's xi).", low=1),
         "raid_coupling": Choice(
@@ -55,10 +59,10 @@ class RAIDTrainer(DefenseTrainer):
             0.05, "Entropy of kl_projection's coupling relative to the mean cost.", low=0, above=True
         ),
         "raid_batch_users": Count(
-            1024, "Users in the defensive loss of a step, in random order; all, where there are fewer.", low=2
+            1024, "Most users in the defensive loss of a step; drawn at random if there are more.", low=2
         ),
     }
-    # The paper's own values, section 5.1 and appendix B.2; epochs are E1 + E2.
+    # The paper's values, from section 5.1 and appendix B.2; epochs is the paper's E1 + E2.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {
             "raid_eta": 1.0,
@@ -91,10 +95,10 @@ class RAIDTrainer(DefenseTrainer):
 
     @staticmethod
     def schedule(config: Any, attributes: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
-        """Epochs and defended attributes of each phase.
+        """The number of epochs and the defended attributes of each phase.
 
         Raises:
-            ConfigValueError: Phase II has no epoch for each round of attributes.
+            ConfigValueError: Phase II has fewer epochs than rounds of attributes.
         """
         rounds = [attributes] if config["multi"] == "joint" else [[name] for name in attributes]
         total, first = config["epochs"], config["raid_phase1_epochs"]
@@ -110,7 +114,7 @@ class RAIDTrainer(DefenseTrainer):
         return [(first, []), *defended] if first else defended
 
     def phases(self) -> list[Phase]:
-        """Phase I, then Phase II, once or once per attribute."""
+        """Phase I, then one Phase II for all attributes, or one for each."""
         plan = self.schedule(self.config, self.labels.names)
         return [Phase(epochs, tuple(RAIDTerm(self, name) for name in group)) for epochs, group in plan]
 
@@ -118,22 +122,22 @@ class RAIDTrainer(DefenseTrainer):
 class RAIDPostTrainer(RAIDTrainer):
     """RAID on a trained model (the paper's table 5): Phase II alone, as long as in training.
 
-    The whole model trains on, as in Phase II, on the interactions.
+    The whole model goes on training on the interactions, as in Phase II.
     """
 
     stage = "post"
 
     @staticmethod
     def schedule(config: Any, attributes: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
-        """See :meth:`RAIDTrainer.schedule`: the epochs of Phase I have been trained already."""
+        """See :meth:`RAIDTrainer.schedule`; without Phase I, which the trained model has behind it."""
         return [(epochs, group) for epochs, group in RAIDTrainer.schedule(config, attributes) if group]
 
 
 class RAIDTerm:
-    """The defensive loss for one attribute, with the barycenter it pulls to.
+    """The defensive loss of one attribute, with the barycenter to which it pulls.
 
-    Randomness (which users a step draws, where atoms start) comes from a generator of its own, so Phase I
-    is step by step the undefended training of the same seed.
+    The users of a step and the first atoms are drawn by a generator of its own. Phase I therefore is, step by step, the
+    undefended training with the same seed.
     """
 
     def __init__(self, trainer: RAIDTrainer, attribute: str) -> None:
@@ -141,7 +145,7 @@ class RAIDTerm:
         self.name = f"raid {attribute}"
         self.trainer, self.view, self.config = trainer, trainer.view, config
         known = (labels >= 0).nonzero().squeeze(1)
-        # Classes without a user have no distribution to pull.
+        # A class without users has no distribution, so the others are numbered without gaps.
         _, classes = labels[known].unique(return_inverse=True)
         self.users, self.classes = known.to(config["device"]), classes.to(config["device"])
         self.n_classes = int(classes.max()) + 1
@@ -151,13 +155,13 @@ class RAIDTerm:
         self.stop: ChanceStop | None = None
 
     def start_epoch(self, epoch: int) -> None:
-        """Refreshes the barycenter and the couplings at the start and every ``raid_refresh_epochs``."""
+        """Refreshes the barycenter and the couplings in the first epoch and every ``raid_refresh_epochs``."""
         if self.barycenter is None or epoch % self.config["raid_refresh_epochs"] == 0:
             self.refresh()
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Solves for the penalised barycenter (Lemma 1) of the classes as they are now, and their couplings."""
+        """Solves for the penalised barycenter (Lemma 1) of the classes' present users, and for their couplings."""
         embeddings = self.view.served(self.users)
         if not embeddings.isfinite().all():
             raise ConfigValueError(f"{self.name}: the user embeddings have diverged. Lower the learning_rate.")
@@ -171,8 +175,8 @@ class RAIDTerm:
             generator=self.generator,
         )
         coupling = solve_coupling(self._method(), samples, self.barycenter, epsilon=self.config["raid_epsilon"])
-        # Couplings belong to the users they were solved for. Looked up again for users on their way to the
-        # atoms, the same potentials send a whole class to the one atom of lowest price.
+        # Each user keeps the target found here until the next refresh. If the same potentials were looked up again for
+        # users on their way to the atoms, they would send a whole class to the one atom of lowest price.
         self.targets = torch.empty_like(embeddings)
         for k, sample in enumerate(samples):
             rows = torch.arange(len(sample), device=sample.device).split(_CHUNK)
@@ -184,7 +188,10 @@ class RAIDTerm:
             self.stop = self._stop()
 
     def __call__(self) -> Tensor:
-        """``eta * sum_k mean_p ||y_p - z_p||^2`` over the users of this step (eq. 12, Lemma 2); 0 at chance."""
+        """``eta * sum_k mean_p ||y_p - z_p||^2`` over users p of this step with targets z (eq. 12, Lemma 2).
+
+        With ``calibrate`` the loss is 0 while the attribute is at chance.
+        """
         if self.stop is not None and not self.stop.above():
             return torch.zeros((), device=self.users.device)
         users, targets, classes = self._draw()
@@ -192,9 +199,9 @@ class RAIDTerm:
         return float(self.config["raid_eta"]) * loss
 
     def _draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Users of this step, their targets and classes: all, or the next of a random order.
+        """The users of this step, their targets and classes: all users, or the next part of a random order.
 
-        Heavy users count no more than others.
+        Every user counts alike, however many interactions the user has.
         """
         size = self.config["raid_batch_users"]
         if len(self.users) <= size:
@@ -207,7 +214,7 @@ class RAIDTerm:
         return users[part], targets[part], classes[part]
 
     def _shuffle(self) -> None:
-        # Gathered once a pass, so that a step only takes slices.
+        # The shuffled tensors are gathered once in a pass, so that a step only takes slices.
         order = torch.randperm(len(self.users), generator=self.generator).to(self.users.device)
         self.shuffled = self.users[order], self.targets[order], self.classes[order]
         self.next_user = 0

@@ -1,4 +1,4 @@
-"""The defenses: how one is registered, ours and other packages' alike, and which one a configuration asks for."""
+"""Registers defenses, ours and other packages' alike, and finds the one that a configuration names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def register_defense(defense: Defense, *, replace: bool = False) -> Defense: ...
 @overload
 def register_defense(defense: None = None, *, replace: bool = False) -> Callable[[Defense], Defense]: ...
 def register_defense(defense: Any = None, *, replace: bool = False) -> Any:
-    """Offers a defense under its name and stage: to ``run``, ``unlearn``, ``--help`` and the contract suite.
+    """Registers a defense under its name and stage, for ``run``, ``unlearn``, ``--help`` and the contract suite.
 
     Example:
         >>> from recbole_aia import Unlearner, keys, register_defense
@@ -40,12 +40,15 @@ def register_defense(defense: Any = None, *, replace: bool = False) -> Any:
         ...         return {"directions": 0}
 
     Args:
-        defense: a :class:`DefenseTrainer` (stage ``in``) or an :class:`Unlearner` (stage ``post``); a decorator is
-            returned where ``None``. Its first stage to be registered is its default.
-        replace: whether it may take the place of another one.
+        defense: a :class:`DefenseTrainer` (stage ``in``) or an :class:`Unlearner` (stage ``post``). ``None`` returns a
+            decorator. The stage that is registered first is the default stage of this name.
+        replace: whether ``defense`` may replace a registered class of the same name and stage.
+
+    Returns:
+        ``defense``, or a decorator.
 
     Raises:
-        ConfigValueError: no class of the kind, a name or a key that is none, or a name that is taken.
+        ConfigValueError: ``defense`` is no defense class, its name or a key is malformed, or its name is taken.
     """
     if defense is None:
         return lambda each: register_defense(each, replace=replace)
@@ -108,11 +111,11 @@ def trainer_class(config: Any) -> type[DefenseTrainer]:
 
 
 def stage_of(config: Any) -> str:
-    """``none``, ``in`` or ``post``: the stage at which the configured defense works, as results.json has it."""
+    """The stage of the configured defense, as results.json has it: ``none``, ``in`` or ``post``."""
     return "none" if config["defense"] == "none" else trainer_class(config).stage
 
 
 def unlearners() -> dict[str, type[Unlearner]]:
-    """The defenses that hide attributes of a finished model's users, by name."""
+    """The defenses that hide attributes in a trained model, by name."""
     found = {name: stages.get("post") for name, stages in registry.defenses().items()}
     return {name: each for name, each in found.items() if each is not None and issubclass(each, Unlearner)}

@@ -1,4 +1,4 @@
-"""What keeps recommendations while users move: the model's own loss."""
+"""Retention: keeps the recommendations while users move, by the model's own loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from recbole_aia.trainer.targets import Target
 
 
 class Recommendation:
-    """Retention by the model's own loss on batches of interactions of those who asked, epoch after epoch."""
+    """The gradient of the model's own loss, batch by batch, on the interactions of the users who ask.
+
+    Args:
+        trainer: the defense.
+        target: what moves.
+        train_data: RecBole's training loader. Batches come from it epoch after epoch.
+    """
 
     def __init__(self, trainer: Unlearner, target: Target, train_data: Any) -> None:
         self.trainer, self.target = trainer, target
@@ -23,13 +29,13 @@ class Recommendation:
         self.batches = _endless(train_data, trainer.model.USER_ID, asked)
 
     def gradient(self, embeddings: Tensor) -> list[Tensor]:
-        """The gradient on the next batch."""
+        """The gradient of the target's parameters on the next batch; ``embeddings`` are not used."""
         interaction = next(self.batches).to(self.trainer.device)
-        return self.target.model_gradient(lambda: self.trainer._recommendation_loss(interaction))[1]
+        return self.target.model_gradient(lambda: self.trainer.recommendation_loss(interaction))[1]
 
 
 def _endless(train_data: Any, user_field: str, asked: Tensor) -> Iterator[Any]:
-    """Batches without the interactions of others, and no empty ones."""
+    """Batches with the interactions of users who ``asked [n_users]`` alone, without empty batches, endlessly."""
     everybody, found = bool(asked[1:].all()), True
     while found:
         found = False
@@ -39,5 +45,5 @@ def _endless(train_data: Any, user_field: str, asked: Tensor) -> Iterator[Any]:
                 found = True
                 yield interaction if rows is None else interaction[rows]
     raise AttributeDataError(
-        "none of those who asked has a training interaction. Unlearn without interactions (data_free)."
+        "none of the users who ask has a training interaction. Unlearn without interactions (data_free)."
     )

@@ -1,4 +1,4 @@
-"""One training, from configuration to the vectors that an attacker sees; and the undefended twin of a run."""
+"""Trains a model from its configuration to the vectors that an attacker sees; keeps a run's undefended twin."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from recbole_aia.version import __version__
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model as the rest of a run needs it.
+    """The parts of a trained model that a run needs.
 
     Attributes:
         served: the vectors that produce the scores, of all users but the padding user, ``[n_users - 1, d]``.
-        table: the raw parameters of the same users, ``[n_users - 1, d']``, or ``None``
-            where there are none, as of a model that serves released vectors.
-        valid_result: RecBole's validation metrics of the state that is kept.
-        test_result: its test metrics.
-        seconds: training time, evaluation excluded from neither.
+        table: the raw parameters of the same users, ``[n_users - 1, d']``; ``None`` if the model has no table, or
+            serves released vectors.
+        valid_result: RecBole's validation metrics of the kept state.
+        test_result: RecBole's test metrics of the kept state.
+        seconds: training time, with the validation of each epoch and without attacks.
         interactions: digest of the training interactions.
     """
 
@@ -52,23 +52,23 @@ class Trained:
     interactions: str
 
 
-#: Given a trainer, what it shall call after each epoch.
+#: Takes a trainer and returns the function that the trainer calls after each epoch.
 Watch = Callable[[DefenseTrainer], Callable[[int], None]]
 
 
 def train(
     config: Any, dataset: Any, checkpoint: Path, watch: Watch | None = None, start: Path | None = None
 ) -> Trained:
-    """Trains the configured model under the configured defense and evaluates the state that is kept.
+    """Trains the configured model under the configured defense, and evaluates the kept state.
 
-    Seeds and their order are those of ``recbole.quick_start.run_recbole``.
+    Random seeds are set as in ``recbole.quick_start.run_recbole``, in the same order.
 
     Args:
         config: the run's configuration.
-        dataset: the dataset as created; it is copied, because splitting it changes it.
-        checkpoint: where the kept state is saved.
-        watch: gives the trainer its ``after_epoch``.
-        start: the trained model that a defense of the stage ``post`` starts from, unless ``init_checkpoint`` says.
+        dataset: the dataset as created; it is copied, because splitting changes it.
+        checkpoint: the file for the kept state.
+        watch: makes the trainer's ``after_epoch``.
+        start: the trained model from which a defense of the stage ``post`` starts; ``init_checkpoint`` goes before it.
     """
     trainer, (train_data, valid_data, test_data) = _prepared(config, dataset)
     if config["defense"] != "none" and (origin := config["init_checkpoint"] or start):
@@ -90,12 +90,12 @@ def train(
 
 
 def starting_point(config: Any, dataset: Any, checkpoint: Path) -> Trained:
-    """What a trained model is like before a defense starts from it.
+    """Evaluates a trained model from which a defense will start.
 
     Args:
         config: the run's configuration, of any defense.
         dataset: the dataset as created.
-        checkpoint: the model's.
+        checkpoint: the checkpoint of the trained model.
     """
     trainer, (train_data, *held_out) = _prepared(_undefended(config), dataset)
     restore(trainer.model, load_checkpoint(checkpoint), checkpoint)
@@ -121,7 +121,7 @@ def _undefended(config: Any) -> Any:
 def snapshot(
     trainer: DefenseTrainer, train_data: Any, valid_result: Any, test_result: Any, seconds: float = 0.0
 ) -> Trained:
-    """A trainer's model as it is now."""
+    """The served vectors, the table and the given results of a trainer's present model."""
     trainer.model.eval()
     view = trainer.view
     table = view.table()
@@ -136,15 +136,15 @@ def snapshot(
 
 
 def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tuple[Trained, Path]:
-    """The same run without its defense: same seed, data and length; trained once and then reused.
+    """The undefended twin of a run: the same seed, data and epochs without the defense. It is trained once.
 
     Args:
         config: the run's configuration, of any defense.
         dataset: the dataset as created.
-        watch: as of :func:`train`; a twin that is reused has no epochs to watch.
+        watch: see :func:`train`; not called if the twin is reused, because there are no epochs then.
 
     Returns:
-        What was trained, and the checkpoint that holds it.
+        The trained twin, and its checkpoint.
     """
     name = f"undefended-{config['model']}-{config['dataset']}-seed{config['seed']}"
     path = Path(config["checkpoint_dir"]) / f"{name}-{training_hash(config, dataset)}.pth"
@@ -157,7 +157,7 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
     log.info(set_color("Undefended twin", "pink") + f": training, to be kept as {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        # RecBole saves at every better epoch; only the finished twin takes the name.
+        # RecBole saves after every better epoch. Only the finished twin gets the name by which it is reused.
         best = Path(folder) / "best.pth"
         trained = train(_undefended(config), dataset, best, watch)
         state = load_checkpoint(best)
@@ -166,7 +166,11 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
 
 
 def training_hash(config: Any, dataset: Any) -> str:
-    """Names everything that decides the numbers of an undefended training; eight hexadecimal digits."""
+    """Eight hexadecimal digits of SHA-256 over all that decides the numbers of an undefended training.
+
+    These are the configuration's keys that decide the training, the size of the data, the name, size and time of the
+    ``.inter`` files, and the versions of torch and recbole-aia.
+    """
     ours = known_keys()
     values = {
         key: value

@@ -1,4 +1,4 @@
-"""What a defense after training moves of a model: the users' vectors one by one, or what computes them."""
+"""Targets: what a defense after training moves in a model, single users' vectors or the parameters behind them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView
 
-_SOLVED = 1e-3  # the solver ends when what is left to move is below this share of the whole move
-_ROUNDED = 1e-6  # or below this share of the vectors themselves, which is what single precision can tell
-_SOLVER_STEPS = 50  # at most; each leaves half of the way or less, so 10 reach _SOLVED
+_SOLVED = 1e-3  # the solver stops when the remaining distance is below this share of the whole distance
+_ROUNDED = 1e-6  # or below this share of the vectors' length, about the rounding error of single precision
+_SOLVER_STEPS = 50  # most steps of the solver; each leaves at most half of the distance, so 10 reach _SOLVED
 
 
 class Target(ABC):
-    """The tensors that move, and the served vectors of the users who asked as a function of them.
+    """The tensors that move, and the served vectors of the users who ask as a function of these tensors.
 
     Attributes:
         parameters: the tensors that an optimizer moves.
-        holders: the tensors of the model that hold users, or compute them.
-        initial: the users' served vectors before anything moved, ``[n, d]``.
+        holders: the model's tensors that hold or compute the users.
+        initial: the users' served vectors before any move, ``[n, d]``.
     """
 
     parameters: list[Tensor]
@@ -37,15 +37,23 @@ class Target(ABC):
 
     @abstractmethod
     def embeddings(self) -> Tensor:
-        """The served vectors ``[n, d]`` of the users as they are now, differentiable."""
+        """The users' present served vectors ``[n, d]``, differentiable."""
 
     @abstractmethod
     def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
-        """The gradient of the parameters that belongs to a gradient of :meth:`embeddings`, ``[n, d]``."""
+        """Turns a gradient of the served vectors into a gradient of the parameters (the chain rule).
+
+        Args:
+            embeddings: the result of :meth:`embeddings`, ``[n, d]``.
+            gradient: the gradient of some loss at ``embeddings``, ``[n, d]``.
+
+        Returns:
+            The gradient of each parameter.
+        """
 
     @abstractmethod
     def model_gradient(self, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """A loss of the model with the parameters in it, and its gradient."""
+        """The value of a loss of the whole model, and its gradient for each parameter."""
 
     def place(self, embeddings: Tensor) -> None:
         """Sets the users' served vectors, ``[n, d]``; :meth:`finish` then leaves them in the model.
@@ -60,20 +68,26 @@ class Target(ABC):
 
     @abstractmethod
     def finish(self) -> None:
-        """Leaves the parameters in the model, with nothing cached."""
+        """Writes the parameters into the model and clears its caches."""
 
     def scales(self) -> list[float]:
-        """The standard deviation of what moves, of each parameter; 0 of a single number."""
+        """The standard deviation of the moving entries of each parameter; 0 for a single number."""
         return [float(parameter.detach().std()) if parameter.numel() > 1 else 0.0 for parameter in self.parameters]
 
 
 class VectorTarget(Target):
-    """Each user's own vector, in tables or released. Users who did not ask are never written."""
+    """The users' own vectors, in tables or released. Vectors of users who do not ask are never written.
+
+    Args:
+        view: the model's view.
+        users: ids of the users who ask, ``[n]``.
+        released: whether to release the users first, and move their frozen vectors.
+    """
 
     def __init__(self, view: UserEmbeddingView, users: Tensor, released: bool) -> None:
         super().__init__(view, users)
         self.holders = [view.release()] if released else list(view.tables())
-        # A copy for each table: NeuMF's two have scales of their own, and so have the steps that fit them.
+        # A parameter for each table: NeuMF's two tables have different scales, and steps are relative to the scale.
         self.parameters = [holder.detach()[users].requires_grad_() for holder in self.holders]
         self.initial = self.embeddings().detach()
 
@@ -82,7 +96,7 @@ class VectorTarget(Target):
         return torch.cat(self.parameters, dim=1)
 
     def pull_back(self, embeddings: Tensor, gradient: Tensor) -> list[Tensor]:
-        """See :meth:`Target.pull_back`: the vectors are the parameters."""
+        """See :meth:`Target.pull_back`: the vectors are the parameters, so the gradient is only cut by table."""
         return self._by_table(gradient)
 
     def model_gradient(self, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -112,12 +126,12 @@ class VectorTarget(Target):
 
 
 class ParameterTarget(Target):
-    """What the served vectors are computed from: the rows of a graph model's table, or a tower.
+    """The parameters from which served vectors are computed: rows of a graph model's table, or a tower.
 
     Args:
         view: the model's view.
-        users: those who asked, ``[n]``.
-        rows: whether rows of the parameters belong to users, and only those of ``users`` move.
+        users: ids of the users who ask, ``[n]``.
+        rows: true for a table, of which only the rows of ``users`` move; false for a tower, which moves as a whole.
     """
 
     def __init__(self, view: UserEmbeddingView, users: Tensor, rows: bool) -> None:
@@ -153,21 +167,26 @@ class ParameterTarget(Target):
         return [float(parameter.detach()[self._rows].std()) for parameter in self.parameters]
 
     def _asked(self, gradients: tuple[Tensor, ...]) -> list[Tensor]:
-        """Gradients that are zero, and so leave an Adam step at zero, for everybody else."""
+        """The gradients with zeros in the rows of all other users, whose Adam steps then are zero."""
         if self._rows is None:
             return list(gradients)
         return [torch.zeros_like(g).index_copy_(0, self._rows, g[self._rows]) for g in gradients]
 
 
 class GraphTarget(ParameterTarget):
-    """Rows of a graph model's table, of which the served vectors are an affine function with a positive matrix."""
+    """Rows of a graph model's table, if the served vectors are an affine function of the table."""
 
     @torch.no_grad()
     def place(self, embeddings: Tensor) -> None:
-        """Sets the rows from which the users' served vectors become ``[n, d]``, by minimal residuals.
+        r"""Sets the rows so that the users' served vectors become ``embeddings [n, d]``, by minimal residuals.
 
-        With two or three layers the matrix has eigenvalues of which the largest is at most three times the least, and
-        a step leaves a half of the way or less.
+        With the served vectors :math:`M x + c` of rows :math:`x`, the method solves :math:`M x + c = e` by the steps
+
+        .. math:: x \leftarrow x + \alpha r, \qquad r = e - (M x + c), \quad
+            \alpha = \frac{\langle r, M r \rangle}{\lVert M r \rVert^2}.
+
+        With two or three layers the largest eigenvalue of :math:`M` is at most three times the smallest. A step then
+        leaves at most half of the distance.
 
         Source:
             Saad (2003), section 5.3.2.
@@ -186,15 +205,15 @@ class GraphTarget(ParameterTarget):
 
 
 def target_name(view: UserEmbeddingView, name: str | None) -> str:
-    """A target that the model has: the one asked for, or its default.
+    """The name of the target: ``name``, or the model's default.
 
     Args:
         view: the model's view.
-        name: ``None`` takes ``released`` where users have been released before, otherwise the first of the view's that
-            the model can have.
+        name: ``table``, ``tower`` or ``released``. ``None`` takes ``released`` if users have been released before, and
+            otherwise the first of the view's targets that the model supports.
 
     Raises:
-        ConfigValueError: the model has no such target, or it serves nobody any more.
+        ConfigValueError: the model has no such target, or its users are released and it serves nobody.
     """
     model = type(view.model).__name__
     if name is None:
@@ -210,16 +229,16 @@ def target_name(view: UserEmbeddingView, name: str | None) -> str:
 
 
 def make_target(view: UserEmbeddingView, users: Tensor, name: str | None) -> Target:
-    """The target of a name, for defenses that descend; see :func:`target_name`.
+    """Makes the target for a defense that descends; see :func:`target_name`.
 
     Args:
         view: the model's view.
-        users: ids of those who asked, ``[n]``.
+        users: ids of the users who ask, ``[n]``.
         name: ``table``, ``tower``, ``released`` or ``None``.
 
     Raises:
-        ConfigValueError: the model has no such target, or a tower is to move for some users only.
-        UnsupportedModelError: a stock model cannot take released vectors.
+        ConfigValueError: the model has no such target, or a tower would have to move for some users only.
+        UnsupportedModelError: the model is RecBole's own class, which has no place for released vectors.
     """
     name = target_name(view, name)
     if name == "released":
@@ -239,7 +258,7 @@ def make_target(view: UserEmbeddingView, users: Tensor, name: str | None) -> Tar
 
 @contextmanager
 def only_moving(model: nn.Module, target: Target) -> Iterator[None]:
-    """Inside, gradients are computed for what holds the users and for nothing else of a model."""
+    """Inside, only the target's ``holders`` require gradients, and no other parameter of the model does."""
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     for parameter, _ in before:
         parameter.requires_grad_(False)
@@ -256,7 +275,7 @@ def only_moving(model: nn.Module, target: Target) -> Iterator[None]:
 
 @contextmanager
 def intact_on_error(model: Any) -> Iterator[None]:
-    """A model that is edited inside is afterwards edited to the end, or as it was."""
+    """Restores the model's state if an error ends the block, so that the model is never edited by half."""
     state, others = copy.deepcopy((model.state_dict(), model.other_parameter()))
     try:
         yield

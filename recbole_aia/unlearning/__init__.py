@@ -1,1 +1,4 @@
-"""Requests to hide attributes of users: who asks, what the ledger keeps, and what a defense has to hide of whom."""
+"""Requests to hide attributes of users: ``askers`` finds who asks, ``ledger`` keeps requests, ``requests`` has them.
+
+``requests`` also turns requests into the task of a defense: which users move, and which labels are hidden.
+"""

@@ -1,4 +1,4 @@
-"""Users who ask for something: named in a file, or drawn by how active they are."""
+"""Finds the users who ask: named in a file, or drawn by activity."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ def sample_users(kind: str, share: float, activity: Tensor, seed: int) -> Tensor
     """Draws users as benchmarks of unlearning do (CURE4Rec, 2024).
 
     Args:
-        kind: ``core``, the most active; ``edge``, the least active; ``random``. Ties go to the lower id.
-        share: of all users, in (0, 1]; at least one is drawn.
+        kind: ``core``, the most active users; ``edge``, the least active users; ``random``. Ties go to the lower id.
+        share: share of all users, in (0, 1]; at least one is drawn.
         activity: number of interactions of the users ``1..n``, ``[n]``.
-        seed: for ``random``.
+        seed: seed of the draw for ``random``.
 
     Returns:
         Internal ids in ascending order.
 
     Raises:
-        ConfigValueError: another kind or share.
+        ConfigValueError: ``kind`` or ``share`` has another value.
+
+    Source:
+        CURE4Rec (2024) for the three kinds.
     """
     if kind not in KINDS or not 0 < share <= 1:
         raise ConfigValueError(f"users {kind}:{share:g} cannot be drawn. Write core:0.1, edge:0.1 or random:0.1, say.")
@@ -41,15 +44,15 @@ def sample_users(kind: str, share: float, activity: Tensor, seed: int) -> Tensor
 
 
 def find_users(who: str, dataset: Any, seed: int) -> list[str]:
-    """The names of users who ask, in the order of their ids.
+    """The names of the users who ask, in the order of their ids.
 
     Args:
         who: a file with a user's name in each line, or a kind and a share such as ``core:0.1``.
         dataset: RecBole's dataset as created.
-        seed: for ``random``.
+        seed: seed of the draw for ``random``.
 
     Raises:
-        ConfigValueError: no such file, or somebody in it is not in the dataset.
+        ConfigValueError: there is no such file, or a user in it is not in the dataset.
     """
     kind, _, share = who.partition(":")
     tokens, ids = dataset.field2id_token[dataset.uid_field], dataset.field2token_id[dataset.uid_field]

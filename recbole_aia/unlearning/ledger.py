@@ -1,4 +1,4 @@
-"""The ledger of a protected model: which checkpoint it was made from, and what was asked for."""
+"""The ledger of a protected model: the checkpoint from which it is made, and the requests."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SCHEMA = "recbole-aia/ledger-1"
 
 @dataclass(frozen=True)
 class FiledRequest:
-    """One request.
+    """One request in a ledger.
 
     Attributes:
-        id: its number in the ledger, from 1; numbers are not given twice.
-        attributes: specifications by name; ``None`` for those that the dataset's property file defines.
-        users: names of those who asked; ``None`` for everybody.
+        id: the number of the request, from 1. No number is used twice.
+        attributes: specifications by name; ``None`` for an attribute that the dataset's property file defines.
+        users: names of the users who ask; ``None`` for all users.
         when: ISO time of the request.
     """
 
@@ -36,19 +36,19 @@ class FiledRequest:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A base checkpoint, the dataset, the defense, and the requests that stand.
+    """A base checkpoint, a dataset, a defense, and the requests that stand.
 
-    The protected model is a function of these: adding and withdrawing start from the base again.
+    These decide the protected model. Adding or withdrawing a request makes the model again from the base.
 
     Attributes:
-        base: the base checkpoint, plain data; a relative path is meant from the ledger's folder.
-        sha256: of the base.
+        base: the base checkpoint, plain data; a relative path starts at the ledger's folder.
+        sha256: SHA-256 of the base checkpoint.
         data: digest of the dataset's files.
-        defense: its name.
-        arguments: the settings it began with, as ``--key=value``.
-        requests: those that stand.
+        defense: name of the defense.
+        arguments: settings of the defense and the attack, as ``--key=value``; they are fixed when the ledger begins.
+        requests: the requests that stand.
         next_id: the number of the next request.
-        versions: those of recbole-aia and torch with which the model was made.
+        versions: versions of recbole-aia and torch that made the model.
     """
 
     base: str
@@ -63,10 +63,10 @@ class Ledger:
 
     @classmethod
     def read(cls, folder: Path) -> Ledger:
-        """The ledger in a folder.
+        """Reads the ledger in a folder.
 
         Raises:
-            ConfigValueError: there is none, or it is something else.
+            ConfigValueError: the folder has no ledger, or the file is no ledger of this version.
         """
         path = folder / FILE
         try:
@@ -86,7 +86,7 @@ class Ledger:
         return ledger
 
     def _is_well_formed(self) -> bool:
-        """Whether everything is of its type; somebody may have edited the file."""
+        """Whether every value has its type; somebody may have edited the file."""
         texts = [self.base, self.sha256, self.data, self.defense, *self.arguments]
         texts += [text for pair in self.versions.items() for text in pair]
         lists = True
@@ -101,20 +101,20 @@ class Ledger:
         write_whole(folder / FILE, lambda aside: aside.write_text(self._text(), encoding="utf-8"))
 
     def digest(self) -> str:
-        """Names the content; the checkpoint that is made from it holds the same."""
+        """SHA-256 of the content. The checkpoint that is made from the ledger holds this digest."""
         return hashlib.sha256(self._text().encode()).hexdigest()
 
     def _text(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def added(self, attributes: Mapping[str, Any], users: Sequence[str] | None) -> Ledger:
-        """With another request, of now."""
+        """The ledger with one more request, made now."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         request = FiledRequest(self.next_id, dict(attributes), None if users is None else list(users), now)
         return replace(self, requests=(*self.requests, request), next_id=self.next_id + 1)
 
     def withdrawn(self, number: int) -> Ledger:
-        """Without a request.
+        """The ledger without request ``number``.
 
         Raises:
             ConfigValueError: there is no request of that number.
@@ -122,14 +122,14 @@ class Ledger:
         kept = tuple(request for request in self.requests if request.id != number)
         if len(kept) == len(self.requests):
             numbers = ", ".join(str(request.id) for request in self.requests) or "none"
-            raise ConfigValueError(f"the ledger has no request {number}. Those that stand: {numbers}.")
+            raise ConfigValueError(f"the ledger has no request {number}. Its requests: {numbers}.")
         return replace(self, requests=kept)
 
     def attributes(self) -> dict[str, Any]:
-        """The attributes of all requests, in the order of their names, with their specifications.
+        """The attributes of all requests with their specifications, sorted by name.
 
         Raises:
-            ConfigValueError: two requests mean different things by the same name.
+            ConfigValueError: two requests give the same name different specifications.
         """
         merged: dict[str, Any] = {}
         for request in self.requests:
@@ -141,12 +141,12 @@ class Ledger:
         return dict(sorted(merged.items()))
 
     def check_base(self, base: Path) -> None:
-        """Raises :class:`CheckpointError` where the base checkpoint is not what it was."""
-        if sha256(base) != self.sha256:
+        """Raises :class:`CheckpointError` if the base checkpoint has changed."""
+        if checkpoint_sha256(base) != self.sha256:
             raise CheckpointError(f"the base checkpoint '{base}' has changed since. Restore it.")
 
     def check_data(self, digest: str) -> None:
-        """Raises :class:`AttributeDataError` where the dataset is not what it was."""
+        """Raises :class:`AttributeDataError` if the dataset's files have changed."""
         if digest != self.data:
             raise AttributeDataError(
                 "the dataset's files (.inter, .user) have changed since the ledger was begun, or are not there. "
@@ -161,11 +161,11 @@ class Ledger:
         return "\n".join(lines if self.requests else [*lines, "no requests: the model is the base's"])
 
 
-def sha256(path: Path) -> str:
-    """The digest of a file.
+def checkpoint_sha256(path: Path) -> str:
+    """SHA-256 of a checkpoint's file.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: the file cannot be read.
     """
     try:
         return sha256_of(path)

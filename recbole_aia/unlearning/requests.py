@@ -1,4 +1,4 @@
-"""What users ask of a defense after training, and what it has to know of them to serve it."""
+"""Requests of users to a defense after training, and the task that a defense gets from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recbole_aia.errors import AttributeDataError, ConfigValueError
 
 
 class Request(NamedTuple):
-    """What some users ask for: attributes, internal ids (``None``: everybody), and since when."""
+    """A request: the attributes to hide, the internal ids of the users who ask (``None``: all), and its ISO time."""
 
     attributes: Sequence[str]
     users: Tensor | None = None
@@ -24,16 +24,15 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True)
 class UnlearningTask:
-    """Whose users and which of their attributes a defense has to hide.
+    """The users and labels that a defense has to hide.
 
     Attributes:
-        users: ids of those who move, ``[n]``.
-        labels: what is to be hidden of them, ``[n, A]``; -1 where a user has no label, or did not ask for that
-            attribute.
-        known: their labels whether they asked or not, ``[n, A]``; -1 where a user has none. Whoever moves for one
-            attribute still belongs to the population of the others.
-        others: ids of those who stay, ``[m]``.
-        other_labels: ``[m, A]``; -1 where there is no label.
+        users: ids of the users who ask, and who therefore move, ``[n]``.
+        labels: the labels to hide, ``[n, A]``; -1 if a user has no label or did not ask to hide the attribute.
+        known: all labels of ``users``, also those that nobody asked to hide, ``[n, A]``; -1 for no label. A user who
+            asks for one attribute still counts in the classes of the other attributes.
+        others: ids of all other users, who stay, ``[m]``.
+        other_labels: labels of ``others``, ``[m, A]``; -1 for no label.
         names: the attributes, in column order.
         classes: class names by attribute.
     """
@@ -54,18 +53,18 @@ def make_task(
     device: Any,
     can_hide: Callable[[Tensor, Tensor], bool],
 ) -> UnlearningTask:
-    """Everybody who asks now, with what they ask for now and asked for before.
+    """The task for all users who ask now: it hides what they ask for now and what they asked for earlier.
 
     Args:
-        requests: of now.
+        requests: the requests made now.
         history: records of earlier unlearning, see :attr:`Unlearner.history`.
-        labels: of all users.
-        device: where the tensors of the task shall be.
-        can_hide: whether a defense can hide an attribute, from how many users of each class ask and how many do not.
+        labels: the labels of all users.
+        device: the device of the task's tensors.
+        can_hide: see :meth:`Unlearner.can_hide`.
 
     Raises:
-        AttributeDataError: nobody who asks has a label of an attribute.
-        ConfigValueError: nobody asks, or somebody who does not exist.
+        AttributeDataError: an attribute is asked for, and no user who asks has a label of it.
+        ConfigValueError: no user asks, or an id is no user's.
     """
     everyone = torch.arange(1, len(labels.labels))
     asked = torch.cat([everyone if request.users is None else request.users for request in requests]).unique()
@@ -80,7 +79,7 @@ def make_task(
     wanted = {name for request in requests for name in request.attributes}
 
     def serves(column: int, name: str) -> bool:
-        """An attribute that nobody wants now must not get in the way of those that somebody does."""
+        """Whether the task includes an attribute: an earlier one that cannot be hidden must not block the present."""
         own, n_classes = hidden[asked, column], len(labels.classes[name])
         rest = labels.labels[others, column]
         sizes = (each[each >= 0].bincount(minlength=n_classes) for each in (own, rest))
@@ -96,8 +95,8 @@ def make_task(
     ]
     if left:
         getLogger().warning(
-            f"{', '.join(left)}, hidden earlier, may come back for those who ask now: too few of them have a class in "
-            "common, or all have. Nobody asks for it now."
+            f"{', '.join(left)}, hidden earlier, may come back for the users who ask now: they are too few, or all of "
+            "one class, to hide it again."
         )
     return UnlearningTask(
         users=asked.to(device),
@@ -111,7 +110,7 @@ def make_task(
 
 
 def who_asked(history: Sequence[Mapping[str, Any]], name: str, n_users: int) -> Tensor:
-    """Who has asked for an attribute, ``[n_users - 1]``, without the padding user, which ``n_users`` counts."""
+    """Whether each user has asked to hide an attribute, ``[n_users - 1]``; ``n_users`` counts the padding user."""
     asked = torch.zeros(n_users, dtype=torch.bool)
     for users in (record["users"] for record in history if name in record["attributes"]):
         asked[slice(None) if users is None else users] = True
@@ -122,11 +121,11 @@ def specifications(wanted: Any, history: Sequence[Mapping[str, Any]]) -> dict[st
     """The attributes that are wanted now or were hidden earlier, with their specifications.
 
     Args:
-        wanted: the key ``attributes``.
-        history: records of earlier unlearning.
+        wanted: the value of the key ``attributes``.
+        history: records of earlier unlearning, see :attr:`Unlearner.history`.
 
     Raises:
-        ConfigValueError: a name means something else than it did.
+        ConfigValueError: a name has another specification now than earlier.
     """
     merged: dict[str, Any] = dict(wanted) if isinstance(wanted, Mapping) else dict.fromkeys(wanted or [])
     for record in history:

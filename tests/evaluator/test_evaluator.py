@@ -201,7 +201,9 @@ class TestLabels:
             attack(np.ones((40, 2)), {"gender": ["F"] * 40})
 
     def test_an_attribute_of_tiny_classes_is_refused_with_its_numbers(self):
-        with pytest.raises(AttributeDataError, match=r"0 of 10 classes .*largest: 0: 4, .*smaller attack_folds") as error:
+        with pytest.raises(
+            AttributeDataError, match=r"0 of 10 classes .*largest: 0: 4, .*smaller attack_folds"
+        ) as error:
             attack(np.ones((40, 2)), np.arange(40) % 10)
         assert "\n" not in str(error.value)
 

@@ -7,7 +7,8 @@ from recbole_aia.config.registry import models
 from recbole_aia.data import prepare_loaders
 from recbole_aia.errors import ConfigValueError, UnsupportedModelError
 from recbole_aia.model import UserEmbeddingView, build_model, register_view, registered_views
-from recbole_aia.model.views import BPRView, view_class
+from recbole_aia.model.model_views import BPRView
+from recbole_aia.model.views import view_class
 from recbole_aia.testing import ViewContract, split_once
 
 

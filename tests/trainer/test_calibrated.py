@@ -129,7 +129,7 @@ class TestInTraining:
         values = {"epochs": 3, "calibrated_epochs": 2, "train_batch_size": 65536}
         trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, **values)
         calls = []
-        trainer._align = calls.append
+        trainer.align_users = calls.append
         trainer.fit(loaders[0], saved=False)
         assert calls == [False, True]
 
@@ -151,7 +151,7 @@ class TestInTraining:
         values = {"epochs": 1, "calibrated_epochs": 1, "train_batch_size": 65536}
         trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, model, **values)
         aligned = []
-        monkeypatch.setattr(trainer, "_align", lambda last: aligned.append(trainer.view.served().detach().clone()))
+        monkeypatch.setattr(trainer, "align_users", lambda last: aligned.append(trainer.view.served().detach().clone()))
         trainer.fit(loaders[0], saved=False)
         assert torch.allclose(aligned[0], served(trainer))
 

@@ -224,7 +224,7 @@ def test_cross_entropy_on_pairs_weighs_a_positive_once(make_config, ml100k):
     scores = torch.cat([view.logits(users[:n], items[:n]), view.logits(users, negatives)])
     targets = torch.cat([torch.ones(n), torch.zeros(len(batch))])
     expected = torch.nn.functional.binary_cross_entropy_with_logits(scores, targets)
-    torch.testing.assert_close(trainer._recommendation_loss(batch), expected)
+    torch.testing.assert_close(trainer.recommendation_loss(batch), expected)
 
 
 def test_a_training_can_be_resumed_in_phase_two(make_config, ml100k):

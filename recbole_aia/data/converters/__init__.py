@@ -1,4 +1,4 @@
-"""Datasets from their raw files."""
+"""Converters: each makes RecBole's atomic files of a dataset's raw files."""
 
 from recbole_aia.data.converters.base import LABELS, Converter, Events, Labels
 from recbole_aia.data.converters.book_crossing import BOOK_CROSSING
@@ -16,7 +16,7 @@ from recbole_aia.data.converters.profiles import CONFLICTS
 from recbole_aia.data.converters.renttherunway import RENTTHERUNWAY
 from recbole_aia.data.converters.summary import Summary
 
-#: The datasets, by name.
+#: The converters by name of the dataset.
 CONVERTERS: dict[str, Converter] = {
     converter.name: converter
     for converter in (

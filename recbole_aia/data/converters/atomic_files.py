@@ -1,4 +1,4 @@
-"""RecBole's atomic files, written fast."""
+"""Writes RecBole's atomic files fast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from recbole_aia.data.converters.interactions import Interactions
 from recbole_aia.data.converters.tokens import written, written_value
 
-_ROWS = 2**19
+_ROWS = 2**19  # rows that are formatted at a time, which bounds the memory
 
 
 def write_interactions(path: Path, interactions: Interactions, users: list[str], items: list[str]) -> dict[str, int]:
@@ -23,7 +23,7 @@ def write_interactions(path: Path, interactions: Interactions, users: list[str],
         items: the items' ids, by number.
 
     Returns:
-        How many ``users`` and ``items`` of these interactions had to be written in another way.
+        Number of ``users`` and ``items`` in the interactions whose ids were escaped; see :func:`tokens.written`.
     """
     names, escaped = [], {}
     ends = ["\t"] * (1 + len(interactions.numbers)) + ["\n"]
@@ -38,14 +38,14 @@ def write_interactions(path: Path, interactions: Interactions, users: list[str],
         for start in range(0, len(interactions), _ROWS):
             part = interactions.where(slice(start, start + _ROWS))
             columns = [_texts(column, end) for column, end in zip(part.numbers.values(), ends[2:], strict=True)]
-            # All texts in their order and one join: joining rows takes more than twice as long.
+            # One join of all texts: joining row by row takes more than twice as long.
             rows = np.column_stack([names[0][part.users], names[1][part.items], *columns])
             file.write(b"".join(rows.ravel().tolist()))
     return escaped
 
 
 def write_users(path: Path, frame: pd.DataFrame) -> None:
-    """Writes a ``.user`` file of ids and values; every column is a token, and what is missing is empty."""
+    """Writes a ``.user`` file of ids and values. Every column has the type token; missing values are empty."""
     users, *values = (frame[name].tolist() for name in frame.columns)
     columns = [list(map(written, users)), *(list(map(written_value, column)) for column in values)]
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -54,12 +54,12 @@ def write_users(path: Path, frame: pd.DataFrame) -> None:
 
 
 def _texts(numbers: np.ndarray, end: str) -> np.ndarray:
-    """Numbers as encoded texts ``[n]``, without a decimal point where all are whole."""
+    """Numbers as encoded texts ``[n]``, each followed by ``end``; without decimal points if all are whole."""
     whole = numbers.astype(np.int64)
     if not (whole == numbers).all():
         return np.array([f"{number}{end}".encode() for number in numbers.tolist()], dtype=object)
     low, high = int(whole.min()), int(whole.max())
     if high - low > numbers.size:
         return np.array([f"{number}{end}".encode() for number in whole.tolist()], dtype=object)
-    # Ratings and plays are few different numbers: each is written once.
+    # Ratings and plays take few different values, so each value is formatted once and then looked up.
     return np.array([f"{number}{end}".encode() for number in range(low, high + 1)], dtype=object)[whole - low]

@@ -1,4 +1,4 @@
-"""Book-Crossing: ratings from 1 to 10, and 0 for a book that was read and not rated. There are no times."""
+"""Book-Crossing: ratings from 1 to 10, and 0 for a book that the user read and did not rate. It has no times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recbole_aia.data.converters.values import Number
 
 class _BookCrossing(Converter):
     def events(self, rows: Rows) -> Events:
-        """A rating a row."""
+        """Each row is a rating."""
         return Events(rows.texts["User-ID"], rows.texts["ISBN"], {"rating": rows.numbers["Book-Rating"]})
 
 

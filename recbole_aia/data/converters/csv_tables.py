@@ -1,4 +1,4 @@
-"""Any dataset: a table of interactions and one of users, with a header each."""
+"""A converter for any dataset: a table of interactions and a table of users, both with a header."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def csv_tables(
     separator: str = "comma",
     encoding: str = "utf-8",
 ) -> Converter:
-    """A converter for tables whose columns are given.
+    """Makes a converter for tables whose columns the caller names.
 
     Args:
-        name: what the dataset is to be called.
-        interactions: the file's name.
-        users: the name of the users' file; ``None`` where the interactions hold the attributes.
-        columns: the columns ``user``, ``item``, and ``time`` and ``rating`` where there are such.
+        name: the name that the dataset gets.
+        interactions: the name of the file of interactions.
+        users: the name of the file of users; ``None`` if the interactions hold the attributes.
+        columns: the columns of ``user`` and ``item``, and of ``time`` and ``rating`` if the table has them.
         attributes: columns, or a mapping of names to specifications, as in a configuration.
         separator: ``comma``, ``semicolon`` or ``tab``.
-        encoding: of both files.
+        encoding: the encoding of both files.
 
     Raises:
-        ConfigValueError: something that is not allowed.
+        ConfigValueError: an argument is not allowed.
     """
     _check_place(name, (interactions, users), encoding)
     listed = [attributes] if isinstance(attributes, str) else attributes
@@ -97,7 +97,7 @@ def _check_place(name: str, files: Sequence[str | None], encoding: str) -> None:
 
 
 def _check_columns(fields: Sequence[str], rating: str | None) -> None:
-    """Refuses names that the headers of atomic files cannot hold, or that stand there already."""
+    """Refuses column names that atomic files cannot hold, and names that they use for other columns."""
     names = [(field, {"user_id"}) for field in fields]
     names += [(rating, {"user_id", "item_id", TIME})] if rating else []
     for name, taken in names:

@@ -1,4 +1,4 @@
-"""Interactions while they are read: ids as numbers, repeated pairs as one, and the k-core of what is left."""
+"""Collects interactions: numbers ids, merges repeated pairs of user and item, and finds the k-core."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Literal
 
 import numpy as np
 
-#: How the values of a repeated pair of user and item become one: their sum, or the last by time.
+#: How the values of a repeated pair of user and item become one: their sum, or the last value by time.
 Merge = Literal["sum", "last"]
 TIME = "timestamp"
-_ENOUGH = 2**23
+_ENOUGH = 2**23  # at least this many interactions wait before they are merged; with fewer, sorting would be frequent
 
 
 class Index(dict[str, int]):
-    """Numbers of tokens from 0, in the order of their appearance."""
+    """Gives each token a number, from 0 in the order of first appearance."""
 
     def __missing__(self, token: str) -> int:
         self[token] = number = len(self)
         return number
 
     def numbers(self, tokens: Iterable[str], count: int) -> np.ndarray:
-        """The numbers ``[count]`` of tokens, int32; new tokens get new ones."""
+        """The numbers ``[count]`` of tokens, int32; a new token gets the next number."""
         return np.fromiter(map(self.__getitem__, tokens), np.int32, count)
 
     def numbers_of_runs(self, tokens: Sequence[str]) -> np.ndarray:
-        """The same where tokens often equal the one before: comparing is cheaper than looking up."""
+        """As :meth:`numbers`, faster if a token often equals the one before: comparing is cheaper than looking up."""
         new = np.fromiter(map(ne, tokens, tokens[1:]), bool, max(len(tokens) - 1, 0))
         heads = np.append(0, np.flatnonzero(new) + 1) if tokens else new
         found = self.numbers((tokens[k] for k in heads.tolist()), heads.size)
@@ -52,12 +52,12 @@ class Interactions:
         return len(self.users)
 
     def where(self, rows: np.ndarray | slice) -> Interactions:
-        """The interactions of a mask, of indices or of a range."""
+        """The interactions that a mask, indices or a range select."""
         return Interactions(self.users[rows], self.items[rows], {k: v[rows] for k, v in self.numbers.items()})
 
     @classmethod
     def joined(cls, parts: list[Interactions]) -> Interactions:
-        """Interactions one after another."""
+        """The parts one after another."""
         if len(parts) == 1:
             return parts[0]
         numbers = {name: np.concatenate([part.numbers[name] for part in parts]) for name in parts[0].numbers}
@@ -66,13 +66,13 @@ class Interactions:
 
 
 class Collector:
-    """Takes interactions as they come and keeps one for each pair of user and item.
+    """Takes interactions part by part and keeps one for each pair of user and item.
 
     Args:
-        merge: how values of repeated pairs become one, by column. Of the time, the last counts.
+        merge: how the values of repeated pairs become one, by column. The last time is kept.
 
     Attributes:
-        repeated: interactions that became part of another one.
+        repeated: number of interactions that were merged into another one.
     """
 
     def __init__(self, merge: Mapping[str, Merge]) -> None:
@@ -85,12 +85,12 @@ class Collector:
         """Takes some interactions."""
         self._parts.append(part)
         self._waiting += len(part)
-        # Pairs are merged when as many are waiting as are merged already: every interaction is sorted a few times.
+        # Merging waits until as many interactions wait as are merged already. Each is then sorted only a few times.
         if self._waiting > max(_ENOUGH, self._merged):
             self.all()
 
     def all(self) -> Interactions:
-        """All interactions, in the order in which their pairs first appeared."""
+        """All interactions so far, in the order in which their pairs first appeared."""
         everything = Interactions.joined(self._parts)
         merged = merge_repeated(everything, self._merge)
         self.repeated += len(everything) - len(merged)
@@ -99,7 +99,7 @@ class Collector:
 
 
 def merge_repeated(interactions: Interactions, merge: Mapping[str, Merge]) -> Interactions:
-    """One interaction for each pair of user and item; see :class:`Collector`."""
+    """Merges interactions of the same pair of user and item; see :class:`Collector`."""
     users, items, numbers = interactions.users, interactions.items, interactions.numbers
     if not len(users):
         return interactions
@@ -123,7 +123,11 @@ def merge_repeated(interactions: Interactions, merge: Mapping[str, Merge]) -> In
 
 
 def core(interactions: Interactions, least: int) -> np.ndarray:
-    """A mask ``[n]`` of the largest part in which every user and every item has ``least`` interactions or more."""
+    """The k-core for k = ``least``, as a mask ``[n]``.
+
+    The k-core is the largest set of interactions in which every user and every item has at least k. It is found by
+    dropping users and items with fewer than k interactions until none is left.
+    """
     kept = np.ones(len(interactions), bool)
     while kept.any():
         before = kept.sum()

@@ -1,4 +1,4 @@
-"""KuaiRec: watched videos of the big matrix. A video that was watched to its end is an interaction."""
+"""KuaiRec, the big matrix: a video that the user watched to its end is an interaction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIELDS = ("gender", "age_range")
 
 class _KuaiRec(Converter):
     def events(self, rows: Rows) -> Events:
-        """Leaves out what was not watched to its end, and what has no time."""
+        """Leaves out videos that were not watched to the end, and rows without a time."""
         watched, timed = rows.numbers["watch_ratio"] >= 1, ~np.isnan(rows.numbers["timestamp"])
         kept = rows.where(watched & timed)
         dropped = {"not watched to the end": int((~watched).sum()), "without a time": int((watched & ~timed).sum())}

@@ -1,4 +1,4 @@
-"""KuaiSAR-small: recommended videos. Those that were clicked are interactions; the others were only shown."""
+"""KuaiSAR-small: a recommended video that the user clicked is an interaction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FIELDS = ("onehot_feat1", "onehot_feat2")
 
 class _KuaiSAR(Converter):
     def events(self, rows: Rows) -> Events:
-        """Leaves out what was not clicked; times are milliseconds."""
+        """Leaves out videos without a click, and turns milliseconds into seconds."""
         clicked = rows.numbers["click"] > 0
         kept = rows.where(clicked)
         numbers = {"timestamp": kept.numbers["timestamp"] / 1000}

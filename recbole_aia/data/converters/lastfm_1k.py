@@ -13,7 +13,7 @@ _FIELDS = ("gender", "age", "country")
 
 class _LastFM1K(Converter):
     def events(self, rows: Rows) -> Events:
-        """An artist is known by the MusicBrainz id, and by the name where there is none."""
+        """The MusicBrainz id identifies an artist, or the name if there is no id."""
         artists = [mbid or name for mbid, name in zip(rows.texts["mbid"], rows.texts["artist"], strict=True)]
         numbers = {"plays": np.ones(len(artists)), "timestamp": rows.numbers["timestamp"]}
         return Events(rows.texts["user"], artists, numbers)
@@ -23,7 +23,7 @@ LASTFM_1K = _LastFM1K(
     name="lastfm-1k",
     title="Last.fm-1K: gender, age, country",
     source="Get lastfm-dataset-1K.tar.gz from https://mtg.upf.edu (non-commercial) and unpack it.",
-    # A tab in an artist's or a track's name cannot be told from a separator: such rows are malformed.
+    # Two columns of names can hold tabs, which look like separators. Rows with such tabs count as malformed.
     interactions=Table(
         ("userid-timestamp-artid-artname-traid-traname.tsv",),
         ("user", "timestamp", "mbid", "artist", "track_id", "track"),
@@ -33,5 +33,5 @@ LASTFM_1K = _LastFM1K(
     fields={name: name for name in _FIELDS},
     merge={"plays": "sum"},
     key="#id",
-    labels="some",  # two in three users give no age
+    labels="some",  # two in three users give no age, and "every" would drop them
 )

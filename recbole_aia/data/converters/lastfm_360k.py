@@ -11,7 +11,7 @@ _FIELDS = ("gender", "age", "country")
 
 class _LastFM360K(Converter):
     def events(self, rows: Rows) -> Events:
-        """An artist is known by the MusicBrainz id, and by the name where there is none."""
+        """The MusicBrainz id identifies an artist, or the name if there is no id."""
         artists = [mbid or name for mbid, name in zip(rows.texts["mbid"], rows.texts["name"], strict=True)]
         return Events(rows.texts["user"], artists, {"plays": rows.numbers["plays"]})
 
@@ -20,7 +20,7 @@ LASTFM_360K = _LastFM360K(
     name="lastfm-360k",
     title="Last.fm-360K: gender, age, country",
     source="Get lastfm-dataset-360K.tar.gz from https://zenodo.org/records/6090214 (non-commercial) and unpack it.",
-    # Quotes are part of the names, and a name can hold a tab.
+    # Quotes belong to the names, and names can hold tabs.
     interactions=Table(
         ("usersha1-artmbid-artname-plays.tsv",),
         ("user", "mbid", "name", "plays"),

@@ -13,7 +13,7 @@ _FIELDS = ("gender", "age", "country")
 
 class _LFM1B(Converter):
     def events(self, rows: Rows) -> Events:
-        """One play a row."""
+        """Each row is one play."""
         artists = rows.texts["artist_id"]
         numbers = {"plays": np.ones(len(artists)), "timestamp": rows.numbers["timestamp"]}
         return Events(rows.texts["user_id"], artists, numbers)
@@ -22,7 +22,7 @@ class _LFM1B(Converter):
 LFM_1B = _LFM1B(
     name="lfm-1b",
     title="LFM-1b: gender, age, country",
-    source="LFM-1b_users.txt and LFM-1b_LEs.txt are of http://www.cp.jku.at/datasets/LFM-1b, where they are available.",
+    source="Get LFM-1b_users.txt and LFM-1b_LEs.txt from http://www.cp.jku.at/datasets/LFM-1b, if they are offered.",
     interactions=Table(
         ("LFM-1b_LEs.txt",),
         ("user_id", "artist_id", "album_id", "track_id", "timestamp"),

@@ -1,4 +1,4 @@
-"""The gender subset of LFM-2b: plays of tracks. A user's id is the number of the row in the table of users, from 0."""
+"""The gender subset of LFM-2b: plays of tracks. A user's id is the row number in the table of users, from 0."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIELDS = ("gender", "age", "country")
 
 class _LFM2B(Converter):
     def ids(self, rows: Rows) -> Sequence[str]:
-        """The lines count, malformed ones too, so that no user gets another's labels."""
+        """The line numbers less one. Malformed lines count too, so that no user gets another user's labels."""
         return [str(line - 1) for line in rows.lines.tolist()]
 
 

@@ -1,4 +1,4 @@
-"""Raw files as blocks of whole records: plain or gzip, of any size, never more than a block in memory."""
+"""Reads raw files, plain or gzip, block by block; a block holds whole records and fits into memory."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from tqdm import tqdm
 
 from recbole_aia.errors import RawDataError
 
-#: The longest record, in bytes; whatever is longer is no line of a table.
+#: The longest record in bytes. A file with a longer one is not a table.
 LONGEST = 2**20
-_BLOCK = 2**21  # larger ones leave the caches
+_BLOCK = 2**21  # bytes of a block; larger blocks do not fit into the processor's caches
 _ARCHIVES = ("*.zip", "*.tar.gz", "*.tgz", "*.tar", "*.7z")
 
 
 class Block(NamedTuple):
-    """Records of a file: the bytes, which end with a line end, and the number of the first line, from 1."""
+    """Some records of a file: their bytes, with a line end last, and the number of the first line, from 1."""
 
     data: bytes
     line: int
 
 
 def find(folder: Path, patterns: Sequence[str], source: str) -> Path:
-    """The first file of a folder, or of the folders in it, with one of some names, plain or gzip.
+    """Finds a raw file, plain or gzip, in a folder or up to two folders below it.
 
     Args:
-        folder: where the raw files are.
-        patterns: names, ``*`` standing for anything; earlier ones win.
-        source: where the files can be had, for the message.
+        folder: the folder of raw files.
+        patterns: possible names of the file, ``*`` for any text; an earlier name wins.
+        source: where to get the files, for the message.
 
     Raises:
-        RawDataError: there is no such file, or there are several.
+        RawDataError: no file has one of the names, or several files have.
     """
     if not folder.is_dir():
         raise RawDataError(f"there is no folder '{folder}' with raw files. {source}")
@@ -52,14 +52,14 @@ def find(folder: Path, patterns: Sequence[str], source: str) -> Path:
 
 
 def blocks(path: Path, multiline: bool = False) -> Iterator[Block]:
-    """Reads a file, with a progress bar where there is a terminal.
+    """Reads a file block by block; shows a progress bar in a terminal.
 
     Args:
-        path: the file; gzip is known by its first bytes.
-        multiline: whether a record can go on in the next line, inside double quotes.
+        path: the file. Its first bytes tell whether it is gzip.
+        multiline: whether a record can span several lines, inside double quotes.
 
     Raises:
-        RawDataError: the file is empty, damaged, UTF-16, or has a record of more than :data:`LONGEST` bytes.
+        RawDataError: the file is empty, damaged or UTF-16, or has a record of more than :data:`LONGEST` bytes.
     """
     line, rest = 1, b""
     try:
@@ -94,7 +94,7 @@ def _progress(path: Path) -> tqdm[Any]:
 
 
 def _read(file: IO[bytes], path: Path, line: int) -> bytes:
-    """The next part of a file, nothing at its end; ``line`` is where it begins."""
+    """The next piece of a file, empty at its end; ``line`` is the number of the piece's first line."""
     pieces: list[bytes] = []
     size = 0
     try:
@@ -109,14 +109,14 @@ def _read(file: IO[bytes], path: Path, line: int) -> bytes:
 
 
 def _begun(path: Path, data: bytes) -> bytes:
-    """The beginning of a file without its byte order mark."""
+    """The first piece of a file without its byte order mark."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise RawDataError(f"'{path}', line 1: this is UTF-16. Save it as UTF-8.")
     return data.removeprefix(b"\xef\xbb\xbf")
 
 
 def _end_of_records(data: bytes, multiline: bool) -> int:
-    """Where the last whole record ends."""
+    """The position after the last whole record."""
     end = data.rfind(b"\n") + 1
     if not multiline or b'"' not in data:
         return end

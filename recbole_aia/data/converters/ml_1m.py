@@ -1,4 +1,4 @@
-"""MovieLens-1M: every rating is kept, for the property file has the papers' 5-core."""
+"""MovieLens-1M: every rating is kept; the property file filters to the papers' 5-core later."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ML_1M = Converter(
         ("ratings.dat",),
         ("user_id", "item_id", "rating", "timestamp"),
         "::",
-        # There are users up to 6040 and films up to 3952: users in the films' place are found.
+        # Ids of users go up to 6040, ids of films to 3952. The bound finds swapped columns.
         numbers={"item_id": Number(1, 3952), "rating": Number(1, 5), "timestamp": Number(5e8, 4e9)},
     ),
     users=Table(("users.dat",), ("user_id", *_FIELDS), "::"),

@@ -1,4 +1,4 @@
-"""ModCloth (marketBias): ratings. Every row says anew what shape its user is, and users contradict themselves."""
+"""ModCloth (marketBias): ratings. Every row repeats the user's body shape, and rows of a user can differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MODCLOTH = Converter(
     name="modcloth",
     title="ModCloth of marketBias: body shape",
     source="Get data/df_modcloth.csv from https://github.com/MengtingWan/marketBias.",
-    # Users are display names, with quotes and anything else in them.
+    # The users' ids are display names, which can hold quotes and any other character.
     interactions=Table(
         ("df_modcloth.csv",),
         ("user_id", "item_id", "rating", "timestamp", "user_attr"),

@@ -1,4 +1,4 @@
-"""The way of every dataset: raw rows, checks, users, interactions, filters, atomic files with a summary."""
+"""The steps for every dataset: read raw rows, check them, label users, filter interactions, write atomic files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from recbole_aia.errors import ConfigValueError, RawDataError
 
 @dataclass(frozen=True)
 class Options:
-    """What can be chosen; ``None`` is the dataset's own choice.
+    """The user's choices; ``None`` takes the converter's own.
 
     Attributes:
-        core: the interactions that every user and item has at least, 1 or more.
-        labels: the labels that a user must have: ``every`` attribute's, ``some``, or ``none``.
-        conflicts: what counts where a user has several values: ``majority``, ``last`` or ``drop``.
+        core: least number of interactions of every user and item, 1 or more.
+        labels: the labels that a user needs to stay: of ``every`` attacked attribute, of ``some``, or ``none``.
+        conflicts: which value counts if a user has several: ``majority``, ``last``, or ``drop`` for no value.
     """
 
     core: int | None = None
@@ -39,17 +39,17 @@ def prepare(converter: Converter, raw: Path, out: Path, options: Options | None 
     """Makes a dataset's atomic files of its raw files, all of them or none.
 
     Args:
-        converter: the dataset.
-        raw: the folder with the raw files, or a folder above them.
-        out: the folder that gets the folder of the dataset.
-        options: what is chosen.
+        converter: the dataset's converter.
+        raw: the folder with the raw files, or a folder above it.
+        out: the folder of datasets, in which the dataset's own folder is made.
+        options: the user's choices.
 
     Returns:
-        What was read, dropped and kept; also written beside the data, as ``<name>.prepared.json``.
+        The account of what was read, dropped and kept; ``<name>.prepared.json`` beside the data holds it too.
 
     Raises:
-        RawDataError: a raw file is not there, damaged, or not what it should be; or nothing is left of it.
-        ConfigValueError: an option that is not allowed, or a place that cannot be written to.
+        RawDataError: a raw file is missing, damaged or of another kind, or the filters leave nothing.
+        ConfigValueError: an option is not allowed, or ``out`` cannot be written to.
     """
     preparation = _Preparation(converter, raw, options or Options())
     interactions = preparation.interactions()
@@ -84,12 +84,13 @@ class _Preparation:
         self.users, self.items = Index(), Index()
         self.profiles = Profiles(list(converter.fields))
         self.frame = pd.DataFrame()
-        # Whether any interaction is of a user of the table of users; the line and the user of the first that is not.
+        # ``met``: an interaction has been read whose user is in the table of users. ``first_stranger``: line and user
+        # of the first interaction whose user is not in it.
         self.met = False
         self.first_stranger: tuple[int, int] | None = None
 
     def interactions(self) -> Interactions:
-        """Reads both tables and applies all rules."""
+        """Reads both tables, applies all rules, and returns the interactions that are kept."""
         file = self._file(self.converter.interactions)
         labelled = None if self.converter.users is None else self._read_users(self.converter.users)
         collector = Collector(self.converter.merge)
@@ -109,7 +110,7 @@ class _Preparation:
         return kept
 
     def users_of(self, interactions: Interactions) -> pd.DataFrame:
-        """The users of interactions with their attributes; counts both."""
+        """The frame of the users of some interactions, with ids and attributes; counts what is kept."""
         codes = np.flatnonzero(np.bincount(interactions.users))
         table = len(self.frame)
         frame = self.frame.reindex(codes).fillna("").reset_index(drop=True)
@@ -137,7 +138,7 @@ class _Preparation:
         return TableFile(table, find(self.raw, table.files, self.converter.source))
 
     def _read_users(self, table: Table) -> np.ndarray:
-        """Reads the table of users; a mask of those who may stay."""
+        """Reads the table of users; returns a mask of the users who may stay."""
         file = self._file(table)
         for rows in file:
             ids = self.converter.ids(rows)
@@ -149,7 +150,7 @@ class _Preparation:
         return self._label(file)
 
     def _label(self, file: TableFile) -> np.ndarray:
-        """Makes the frame of the users known so far; a mask ``[n_users]`` of those who may stay."""
+        """Makes the frame of the users read so far; returns a mask ``[n_users]`` of the users who may stay."""
         for spec in self.specs:
             self.profiles.check(spec, file.path)
         self.frame, self.summary.conflicts = self.profiles.frame(len(self.users), self.specs, self.conflicts)
@@ -157,7 +158,7 @@ class _Preparation:
         for spec in self.specs:
             encoded = replace(spec, min_class=0).encode(self.frame[spec.field])
             missing = encoded.codes < 0
-            # Nobody, whose rows are dropped, is among the users and has no label.
+            # The empty id is among the users without a label, and its rows are dropped.
             number = int(missing.sum()) - ("" in self.users)
             self.summary.raw[spec.name] = {"missing": number, **encoded.affected}
             if spec in self.attacked:
@@ -168,7 +169,7 @@ class _Preparation:
         return np.asarray(number == len(known) if self.labels == "every" else number > 0)
 
     def _part(self, rows: Rows, labelled: np.ndarray | None) -> Interactions:
-        """Interactions of some rows, without those that a rule drops at sight."""
+        """The interactions of some rows, without those that a rule can drop row by row."""
         events = self.converter.events(rows)
         for rule, count in events.dropped.items():
             self._count(rule, count)
@@ -208,7 +209,7 @@ class _Preparation:
         )
 
     def _where(self, part: Interactions, mask: np.ndarray, rule: str) -> Interactions:
-        """The interactions of a mask; counts the others."""
+        """The interactions that a mask selects; counts the others as dropped by ``rule``."""
         self._count(rule, int((~mask).sum()))
         return part if mask.all() else part.where(mask)
 

@@ -1,4 +1,4 @@
-"""The users' attributes while they are read: conflicts between rows, and checks by value."""
+"""Collects the users' attributes: resolves conflicts between rows, and checks columns by their values."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from recbole_aia.data.converters.interactions import Index
 from recbole_aia.data.specs import MISSING_MARKERS, AttributeSpec
 from recbole_aia.errors import RawDataError
 
-#: Which of several values of a user counts: the one of most rows, the one of the last row, or none.
+#: Which of a user's several values counts: the value of most rows, the value of the last row, or no value.
 Conflicts = Literal["majority", "last", "drop"]
 CONFLICTS: tuple[Conflicts, ...] = ("majority", "last", "drop")
 
 
 @dataclass
 class Profiles:
-    """Rows with attributes of users; a user can have several.
+    """Rows with attributes of users; a user can have several rows. The lists hold one array for each part read.
 
     Args:
-        fields: the columns.
+        fields: the columns of attributes.
 
     Attributes:
-        users: parts of the users' numbers.
-        values: parts of the values' numbers, by column.
-        times: parts of the rows' times; where they are equal, the later row is the later one.
-        lines: parts of the rows' line numbers.
-        tokens: the values, by column.
+        users: the number of each row's user.
+        values: the number of each row's value, by column.
+        times: the time of each row; rows of equal times count in the order of the file.
+        lines: the line number of each row.
+        tokens: the values and their numbers, by column.
     """
 
     fields: Sequence[str]
@@ -43,7 +43,7 @@ class Profiles:
     def add(
         self, users: np.ndarray, texts: Mapping[str, list[str]], lines: np.ndarray, times: np.ndarray | None = None
     ) -> None:
-        """Takes some rows."""
+        """Takes some rows: users' numbers ``[n]``, columns of texts, line numbers ``[n]`` and times ``[n]``."""
         self.users.append(users)
         self.lines.append(lines)
         self.times.append(np.zeros(len(users)) if times is None else times)
@@ -54,16 +54,16 @@ class Profiles:
     def frame(
         self, n_users: int, specs: Sequence[AttributeSpec], policy: Conflicts
     ) -> tuple[pd.DataFrame, dict[str, dict[str, int]]]:
-        """One row a user.
+        """Makes one row for each user.
 
         Args:
             n_users: the number of users.
-            specs: the attributes, for their own marks of missing values.
-            policy: what counts where a user has several values.
+            specs: the attributes, which say what else means "missing".
+            policy: which value counts if a user has several.
 
         Returns:
-            A frame ``[n_users]`` of texts, empty where nothing is known; and by column how many users have several
-            values, and for how many of them there is no majority.
+            A frame ``[n_users]`` of texts, empty for unknown values; and the conflicts of each column as
+            :func:`resolve` counts them.
         """
         if not self.users:
             return pd.DataFrame({name: [""] * n_users for name in self.fields}), {}
@@ -82,12 +82,12 @@ class Profiles:
         return pd.DataFrame(columns, dtype=object), conflicts
 
     def check(self, spec: AttributeSpec, path: object) -> None:
-        """Refuses a column most of whose values cannot be what the attribute expects; says which column's can.
+        """Refuses a column if most of its values do not fit the attribute, and names a column whose values fit.
 
-        Where some can and no other column has better ones, the column stays: classes can be chosen to be few.
+        If some values fit and no other column fits better, the column stays: an attribute may name few of the classes.
 
         Raises:
-            RawDataError: columns are swapped, or not what they are taken for.
+            RawDataError: columns are swapped, or hold something else.
         """
         if not (spec.classes or spec.numeric) or not self.users:
             return
@@ -109,7 +109,7 @@ class Profiles:
         return total > 0 and wrong * 2 <= total
 
     def _misfits(self, spec: AttributeSpec, name: str) -> tuple[int, int, int, str]:
-        """Rows with a value that does not fit, with any value at all, and the first that does not: line and value."""
+        """Number of rows whose value does not fit, number of rows with a value, line and value of the first misfit."""
         tokens = list(self.tokens[name])
         text = pd.Series(tokens, dtype=object)
         known = ~text.isin([*MISSING_MARKERS, *spec.missing]).to_numpy(bool)
@@ -128,17 +128,17 @@ def resolve(
     Args:
         users: ``[n]`` the user of each row.
         values: ``[n]`` the value of each row, from 0.
-        times: ``[n]`` when; equal times are in the order of the rows.
+        times: ``[n]`` the time of each row; rows of equal times count in their order.
         n_users: the number of users.
-        policy: what counts where a user has several values. A tie is no majority.
+        policy: which value counts if a user has several. A tie is no majority.
 
     Returns:
-        ``[n_users]`` the values, -1 where there is none; and ``users`` who have several values, ``no_majority`` those
-        of them who have a tie, without what is 0.
+        The values ``[n_users]``, -1 for no value; and two counts, left out if 0: ``users`` with several values, and
+        ``no_majority``, the users among them with a tie.
     """
     chosen = np.full(n_users, -1, np.int64)
     order = np.lexsort((times, users))
-    chosen[users[order]] = values[order]  # of repeated indices the last assignment stays
+    chosen[users[order]] = values[order]  # NumPy assigns in order, so a user's last value stays
     if not len(users) or np.bincount(users).max() <= 1:
         return chosen, {}
     span = int(values.max()) + 1

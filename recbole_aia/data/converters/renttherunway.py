@@ -1,4 +1,4 @@
-"""RentTheRunway: rented dresses. Users measure themselves anew with every review, and not always alike."""
+"""RentTheRunway: rented dresses. Every review repeats the user's measures, and reviews of a user can differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WEIGHT = re.compile(r"(\d+) *lbs")
 
 class _RentTheRunway(Converter):
     def attributes(self, rows: Rows) -> Mapping[str, list[str]]:
-        """Heights become inches and weights pounds, as numbers."""
+        """Turns heights into inches and weights into pounds, both as plain numbers."""
         columns = dict(super().attributes(rows))
         columns["height"] = [_inches(text) for text in columns["height"]]
         columns["weight"] = [match[1] if (match := _WEIGHT.fullmatch(text)) else text for text in columns["weight"]]

@@ -1,4 +1,4 @@
-"""Blocks of a raw file as columns of texts: plain separators, quotes, or JSON lines."""
+"""Splits blocks of a raw file into columns of texts: plain separators, quotes, or JSON lines."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import pandas as pd
 
 from recbole_aia.data.converters.lines import Block
 
-# Holds the place of a separator inside a text; a line that has it already is not mended.
+# Stands for a separator inside a text while the line is split. A line that has this byte already is not mended.
 _HELD = b"\x1e"
 _ALL = bytes(range(256))
-# What pandas' reader takes for more than characters: a line end, the end of a text, a byte order mark.
+# pandas' reader gives these bytes a meaning: line end, end of text, byte order mark.
 _SPECIAL = (b"\r", b"\0", b"\xef\xbb\xbf")
 
 
 class Columns(NamedTuple):
-    """What a block holds.
+    """The rows of a block.
 
     Attributes:
         texts: the wanted columns, ``[n_wanted][n]``.
         lines: ``[n]`` the number of each row's first line.
-        malformed: the lines that are no rows, and why.
-        repaired: rows that had separators inside a text.
+        malformed: each line that is not a row, and the reason.
+        repaired: number of rows that had separators inside a text.
     """
 
     texts: list[list[str]]
@@ -39,10 +39,10 @@ class Columns(NamedTuple):
 
 
 class UndecodableError(Exception):
-    """Bytes that are not of the file's encoding.
+    """The file holds bytes that its encoding does not allow.
 
     Args:
-        line: where they are.
+        line: the line of these bytes.
     """
 
     def __init__(self, line: int) -> None:
@@ -53,21 +53,21 @@ class UndecodableError(Exception):
 def plain(
     block: Block, width: int, wanted: Sequence[int], separator: str, encoding: str, free: int | None = None
 ) -> Columns:
-    """Splits lines at a separator, wherever it stands.
+    """Splits lines at every separator; there are no quotes.
 
     Args:
         block: whole lines.
         width: the number of columns.
         wanted: the columns to return.
         separator: one character or more.
-        encoding: of the texts.
-        free: the column whose texts may hold the separator: a line with too many values is too long there.
+        encoding: the encoding of the texts.
+        free: the column whose texts may hold the separator. A line with too many values has the surplus there.
     """
     data, mark = block.data, separator.encode()
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
     if len(mark) > 1:
-        # One that no table has; a line that has it gets one value too many, and so is malformed.
+        # A single byte stands for the separator. A line that holds this byte already gets too many values: malformed.
         data, mark = data.replace(mark, b"\x1f"), b"\x1f"
     lines = np.arange(block.line, block.line + data.count(b"\n"))
     marks = data.translate(None, _ALL.translate(None, mark + b"\n"))
@@ -80,7 +80,7 @@ def _well_formed(
     data: bytes, lines: np.ndarray, width: int, wanted: Sequence[int], mark: bytes, separator: str, encoding: str,
     free: int | None,
 ) -> Columns:  # fmt: skip
-    """The lines with ``width`` values, and those that can be mended; the others are malformed."""
+    """Keeps the lines with ``width`` values and the lines that can be mended; all other lines are malformed."""
     bytes_ = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(bytes_ == ord("\n"))
     lengths = np.diff(ends, prepend=-1) - 1
@@ -116,9 +116,9 @@ def quoted(block: Block, width: int, wanted: Sequence[int], separator: str, enco
         width: the number of columns.
         wanted: the columns to return.
         separator: one character.
-        encoding: of the texts.
-        backslash: whether a quote inside is escaped by a backslash, and every line is a record; otherwise it is
-            doubled, and quotes can hold line ends.
+        encoding: the encoding of the texts.
+        backslash: true if a backslash escapes a quote inside a value, and every line is a record; false if a quote
+            inside a value is doubled, and a value can hold line ends.
     """
     if b'"' not in block.data:
         return plain(block, width, wanted, separator, encoding)
@@ -141,7 +141,10 @@ def quoted(block: Block, width: int, wanted: Sequence[int], separator: str, enco
 
 
 def json_lines(block: Block, names: Sequence[str], encoding: str) -> Columns:
-    """Reads a JSON object a line; an absent key and null are the empty text, any other value is its JSON text."""
+    """Reads one JSON object from each line.
+
+    A string stays as it is, an absent key and null become the empty text, and any other value becomes its JSON text.
+    """
     lines_ = np.arange(block.line, block.line + block.data.count(b"\n") + 1)
     rows, good, malformed = [], [], []
     for line, text in enumerate(_text(block.data, encoding, lines_).split("\n"), block.line):
@@ -175,10 +178,10 @@ def _text(data: bytes, encoding: str, lines: np.ndarray) -> str:
 def _columns(
     data: bytes, width: int, wanted: Sequence[int], mark: bytes, encoding: str, lines: np.ndarray
 ) -> list[list[str]]:
-    """The wanted columns of lines that all have ``width`` values."""
+    """The wanted columns of lines that have exactly ``width`` values each."""
     separator = mark.decode()
     if encoding == "utf-8" and data and not any(special in data for special in _SPECIAL):
-        # pandas makes one text of equal values and so is faster than the plain way.
+        # pandas makes one object of equal texts, which is faster than the plain way below.
         with suppress(UnicodeDecodeError):
             frame = pd.read_csv(
                 BytesIO(data), sep=separator, header=None, quoting=csv.QUOTE_NONE, dtype=object, na_filter=False,
@@ -191,7 +194,7 @@ def _columns(
 
 
 def _records(text: str, line: int, multiline: bool) -> tuple[list[str], list[int]]:
-    """The records of a text, without the last line end, and the numbers of their first lines."""
+    """The records of a text, each without its last line end, and the number of each record's first line."""
     parts = text.split("\n")
     parts.pop()
     if not multiline:
@@ -209,12 +212,12 @@ def _records(text: str, line: int, multiline: bool) -> tuple[list[str], list[int
 
 
 def _parsed(records: list[str], style: dict[str, Any]) -> Iterator[list[str] | str]:
-    """For each record its values, or what is wrong with it."""
+    """For each record its values, or a text that says what is wrong with it."""
     try:
         rows = list(csv.reader(records, **style))
     except csv.Error:
         rows = []
-    # An unbalanced quote swallows the records after it, so those of such a block are read one by one.
+    # An unbalanced quote swallows the records after it. The records of such a block are read one by one.
     if len(rows) == len(records):
         yield from rows
         return

@@ -1,4 +1,4 @@
-"""What was read, dropped and kept: a table to print, and the same as JSON beside the data."""
+"""The account of what was read, dropped and kept: a table to print, and JSON beside the data."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ SCHEMA = "recbole-aia-prepare/1"
 
 @dataclass
 class Summary:
-    """The account of a preparation. Every row that was read is malformed, dropped, or kept.
+    """The account of a preparation: every row that was read is malformed, dropped, or kept.
 
     Attributes:
-        dataset: its name.
-        options: what was asked for, or the dataset's own.
-        files: rows, malformed rows by reason with the first of them, and repaired rows, by file.
-        dropped: interactions that were dropped, by rule, in the order of the rules.
-        absent: users of the users' table who have no interaction left.
-        kept: interactions, users and items.
-        attributes: classes with their numbers of users, missing users, and whom rules affected, by attribute.
-        raw: users of the raw data who have no label, and whom rules affected, by attribute; before any filter.
-        conflicts: users with several values, and those of them without a majority, by column; before any filter.
-        escaped: ids that had to be written in another way, of users and of items.
+        dataset: the dataset's name.
+        options: the options that were used.
+        files: for each file, its rows, malformed rows by reason with examples, and repaired rows.
+        dropped: number of interactions that each rule dropped, in the order of the rules.
+        absent: number of users in the table of users without an interaction left.
+        kept: number of interactions, users and items.
+        attributes: for each attribute, users by class, missing users, and users whom each rule affected.
+        raw: for each attribute, users without a label and users whom each rule affected, before any filter.
+        conflicts: for each column, users with several values and users without a majority, before any filter.
+        escaped: number of users' and items' ids that were escaped; see :func:`tokens.written`.
     """
 
     dataset: str
@@ -44,7 +44,7 @@ class Summary:
     escaped: dict[str, int] = field(default_factory=dict)
 
     def read(self, file: TableFile) -> None:
-        """Takes the account of a file that has been read to its end."""
+        """Adds the counts of a file that has been read to its end."""
         self.files[file.path.name] = {
             "rows": file.rows,
             "malformed": dict(file.malformed),
@@ -53,7 +53,7 @@ class Summary:
         }
 
     def to_json(self) -> str:
-        """All of it; the same for the same data."""
+        """The account as JSON; equal data give equal text."""
         values = {
             "schema": SCHEMA,
             "dataset": self.dataset,
@@ -70,7 +70,7 @@ class Summary:
         return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
 
     def text(self) -> str:
-        """Two tables: where the rows went, and what the attributes are like."""
+        """Two tables as text: the counts of rows, and the classes of the attributes."""
         rows = []
         for name, file in self.files.items():
             rows.append((f"{name}: rows read", file["rows"]))

@@ -1,4 +1,4 @@
-"""What the tables of raw files look like, and how their rows are read and checked."""
+"""The formats of raw files; reads and checks their rows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from recbole_aia.data.converters.split import Columns, UndecodableError, json_li
 from recbole_aia.data.converters.values import Moment, Number, Time
 from recbole_aia.errors import RawDataError
 
-# A file with more malformed rows than this, and this share of all, is another kind of file.
+# A file with more than 10 malformed rows plus 5 % of its rows is taken for a file of another kind.
 _FEW, _SHARE = 10, 0.05
-_EXAMPLES = 5
+_EXAMPLES = 5  # malformed rows that are kept as examples
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Table:
     """The format of a raw file.
 
     Args:
-        files: names that the file can have, ``*`` standing for anything.
-        columns: without a header all columns in their order; otherwise those that are needed.
-        separator: what stands between the values; ``JSON`` for a JSON object a line.
+        files: names that the file can have, ``*`` for any text.
+        columns: all columns in their order if there is no header; otherwise the needed columns.
+        separator: the text between values; ``JSON`` for one JSON object in each line.
         header: whether the first line names the columns.
-        encoding: of the texts.
-        quotes: whether values can stand in double quotes, and how a quote is written inside them.
+        encoding: the encoding of the texts.
+        quotes: whether values can stand in double quotes, and how a quote inside such a value is written.
         free: the column whose texts can hold separators, in a file without quotes.
-        numbers: the columns that are numbers or times; a row with another value there is malformed.
+        numbers: the columns of numbers or times. A row with any other value there is malformed.
     """
 
     files: tuple[str, ...]
@@ -52,11 +52,11 @@ JSON = "JSON"
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a file, all of them well-formed.
+    """Some well-formed rows of a file.
 
     Attributes:
         texts: columns of texts ``[n]``.
-        numbers: columns of numbers ``[n]``, float64; ``NaN`` where an optional one is missing.
+        numbers: columns of numbers ``[n]``, float64; ``NaN`` for a missing optional number.
         lines: ``[n]`` the number of each row's line.
     """
 
@@ -65,7 +65,7 @@ class Rows:
     lines: np.ndarray
 
     def where(self, mask: np.ndarray) -> Rows:
-        """The rows of a mask."""
+        """The rows that a mask selects."""
         if mask.all():
             return self
         kept = mask.tolist()
@@ -74,17 +74,17 @@ class Rows:
 
 
 class TableFile:
-    """A raw file that is read once, and then knows what was wrong with it.
+    """Reads a raw file once, and counts what was wrong with it.
 
     Args:
-        table: its format.
-        path: where it is.
+        table: the format of the file.
+        path: the file.
 
     Attributes:
-        rows: rows read so far, malformed ones and not the header among them.
-        malformed: numbers of malformed rows by reason.
-        examples: the first malformed rows, in words.
-        repaired: rows that had separators inside a text.
+        rows: number of rows read so far, malformed rows included; the header is not a row.
+        malformed: number of malformed rows by reason.
+        examples: descriptions of the first malformed rows.
+        repaired: number of rows that had separators inside a text.
     """
 
     def __init__(self, table: Table, path: Path) -> None:
@@ -95,10 +95,10 @@ class TableFile:
         self._names = list(table.columns)
 
     def __iter__(self) -> Iterator[Rows]:
-        """Reads the file.
+        """Reads the file, part by part.
 
         Raises:
-            RawDataError: it is damaged, lacks a column, or is not of this format.
+            RawDataError: the file is damaged, lacks a column, or has another format.
         """
         begun = not self.table.header
         for block in blocks(self.path, multiline=self.table.quotes == "doubled"):
@@ -195,7 +195,7 @@ class TableFile:
 
 
 def header_names(line: bytes, table: Table) -> list[str]:
-    """The names in a header, without quotes."""
+    """The names of the columns in a header line, without quotes."""
     text = line.rstrip(b"\r").decode(table.encoding, errors="replace")
     names = next(csv.reader([text], delimiter=table.separator), []) if '"' in text else text.split(table.separator)
     return [name.strip() for name in names]

@@ -1,4 +1,4 @@
-"""Numbers and moments of raw files, as float64; ``NaN`` where a text is none."""
+"""Parses numbers and times of raw files into float64; any other text becomes ``NaN``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Number:
     """A number between two bounds, both allowed.
 
     Args:
-        low: the smallest.
-        high: the largest.
-        optional: whether there may be none; such rows are left to the converter.
+        low: the smallest number.
+        high: the largest number.
+        optional: whether the number may be missing; the converter then decides what becomes of the row.
     """
 
     low: float = -1e300
@@ -25,7 +25,7 @@ class Number:
 
     @property
     def expected(self) -> str:
-        """The words for it in a message."""
+        """How a message describes a fitting value."""
         bounds = [f"from {self.low:g}"] * (self.low > -1e300) + [f"to {self.high:g}"] * (self.high < 1e300)
         return " ".join(["a number", *bounds])
 
@@ -39,7 +39,7 @@ class Number:
 
 
 def _parsed(texts: Sequence[str]) -> np.ndarray:
-    try:  # takes two thirds of the time
+    try:  # parsing as int takes two thirds of the time of parsing as float
         return np.fromiter(map(int, texts), np.int64, len(texts)).astype(np.float64)
     except (OverflowError, ValueError):
         return np.fromiter(map(float, texts), np.float64, len(texts))
@@ -50,8 +50,8 @@ class Moment:
     """A date with or without a time, as seconds since 1970; without a zone it is UTC.
 
     Args:
-        format: as of ``strptime``, or ``ISO8601`` for any ISO date.
-        optional: whether there may be none.
+        format: a format of ``strptime``, or ``ISO8601`` for any ISO date.
+        optional: whether the time may be missing.
     """
 
     format: str = "ISO8601"
@@ -59,7 +59,7 @@ class Moment:
 
     @property
     def expected(self) -> str:
-        """The words for it in a message."""
+        """How a message describes a fitting value."""
         return "a time" if self.format == "ISO8601" else f"a time such as {pd.Timestamp(0).strftime(self.format)}"
 
     def parse(self, texts: Sequence[str]) -> np.ndarray:
@@ -71,10 +71,10 @@ class Moment:
 
 @dataclass(frozen=True)
 class Time:
-    """A time in a form that is not known: a number, which stays as it is, or an ISO date, as seconds since 1970.
+    """A time in an unknown form: a number stays as it is, and an ISO date becomes seconds since 1970.
 
     Args:
-        optional: whether there may be none.
+        optional: whether the time may be missing.
     """
 
     optional: bool = False

@@ -54,8 +54,9 @@ def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100, 
         \theta \leftarrow \theta - \min\Bigl(\frac{f}{\lVert \nabla f \rVert}, 0.03 \sqrt{p}\Bigr)
         \frac{\nabla f}{\lVert \nabla f \rVert}
 
-    for p parameters :math:`\theta` in their units. This is Polyak's step, since the least value of f is known to be zero,
-    with a longest step. Statistics below chance are brought back like those above it. All are in the same unit, so none needs a weight.
+    for p parameters :math:`\theta` in their units. This is Polyak's step, since the least value of f is known to be
+    zero, with a longest step. Statistics below chance are brought back like those above it. All are in the same unit,
+    so none needs a weight.
 
     Plain descent moves users only as far as the statistics say. L-BFGS and Adam move them further, and forests then
     read the class from the way that a user has moved.

@@ -1,0 +1,107 @@
+"""The base of a ledger: brings back the checkpoint from which requests start, and finds their users in its dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.registry import defense_keys, defenses
+from recbole_aia.data import files_digest
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.jobs.loading import LoadedRun, bring_back, saved_config
+from recbole_aia.storage.checkpoints import read_state
+from recbole_aia.trainer import Unlearner, unlearners
+from recbole_aia.unlearning.ledger import FILE, Ledger
+from recbole_aia.unlearning.requests import Request
+
+# Keys that belong to the run that trained the base; the protected model does not take them over.
+_PARTICULAR = {"stage", "preset", "output_dir"}
+
+
+def base_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
+    """Reads the base checkpoint of a ledger and checks that it has not changed.
+
+    Raises:
+        CheckpointError: the checkpoint has changed, or cannot be read.
+    """
+    ledger.check_base(folder / ledger.base)
+    return read_state(folder / ledger.base)
+
+
+def base_model(
+    ledger: Ledger, folder: Path, state: Mapping[str, Any], attributes: Mapping[str, Any]
+) -> tuple[LoadedRun, Unlearner]:
+    """Brings back the base of a ledger.
+
+    Args:
+        ledger: the ledger.
+        folder: the ledger's folder.
+        state: the base checkpoint, as :func:`base_state` reads it.
+        attributes: the attributes to configure, with their specifications.
+
+    Returns:
+        The run of the base, and the trainer of its model, which serves the requests.
+
+    Raises:
+        ConfigValueError: the ledger's defense does not unlearn, or a setting is not allowed.
+        AttributeDataError: the dataset's files have changed.
+    """
+    unlearner, base = _unlearner(ledger), folder / ledger.base
+    config = _config(ledger, state, base, attributes)
+    if ledger.data:
+        ledger.check_data(files_digest(config))
+    run = bring_back(state, base, config)
+    return run, unlearner(config, run.model)
+
+
+def served_requests(ledger: Ledger, dataset: Any) -> list[Request]:
+    """The requests of a ledger, with RecBole's internal ids in place of users' names.
+
+    Raises:
+        ConfigValueError: a request names somebody who is no user of the data.
+    """
+    ids = dataset.field2token_id[dataset.uid_field]
+    requests = []
+    for filed in ledger.requests:
+        for name in filed.users or ():
+            if not ids.get(name):
+                raise ConfigValueError(
+                    f"request {filed.id} in {FILE} names '{name}', who is no user of the data. Restore the file."
+                )
+        users = None if filed.users is None else torch.tensor([int(ids[name]) for name in filed.users]).long()
+        requests.append(Request(list(filed.attributes), users, filed.when))
+    return requests
+
+
+def _config(ledger: Ledger, state: Mapping[str, Any], base: Path, names: Mapping[str, Any]) -> AIAConfig:
+    """The base's configuration with the ledger's defense; no key of the base's own defense stays."""
+    argv = [*ledger.arguments, f"--defense={ledger.defense}", "--stage=post"]
+    argv += [f"--attributes={json.dumps(names)}"] if names else []
+    return saved_config(state, base, argv=argv, without=_PARTICULAR | defense_keys().keys())
+
+
+def _unlearner(ledger: Ledger) -> type[Unlearner]:
+    """The class of the ledger's defense.
+
+    Raises:
+        ConfigValueError: the defense does not exist or does not unlearn, or it cannot serve another request.
+    """
+    stages, offered = defenses().get(ledger.defense), unlearners()
+    if stages is not None and ledger.defense not in offered:
+        why = "changes nothing" if ledger.defense == "none" else "trains items and all users anew"
+        raise ConfigValueError(
+            f"--defense={ledger.defense} {why}, so it does not unlearn on a checkpoint for those who ask. "
+            f"Choose one of {', '.join(sorted(offered))}."
+        )
+    if stages is None:
+        raise ConfigValueError(f"there is no defense '{ledger.defense}'. Choose one of {', '.join(sorted(offered))}.")
+    if ledger.defense == "dp" and ledger.next_id > 2:
+        raise ConfigValueError(
+            "dp draws fresh noise each time, which would undo its guarantee. Begin with a new folder."
+        )
+    return offered[ledger.defense]
