@@ -29,7 +29,7 @@ def reference() -> str:
 def _lines() -> Iterator[str]:
     yield "# Reference of keys, defenses and attackers"
     yield ""
-    yield "`docs/generate.py` writes this page from the declarations in the code. `recbole-aia run --help` prints the keys."
+    yield "`docs/generate.py` writes this page from the declarations in the code; `recbole-aia run --help` prints keys."
     yield "Every key can be given as `--key=value` or in a YAML file. `~` is YAML's null."
     for heading, keys in common_keys().items():
         yield from _table(f"## {heading}", keys)

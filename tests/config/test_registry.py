@@ -131,11 +131,13 @@ class TestPlugins:
             points = [EntryPoint(name, value, registry.ENTRY_POINTS) for name, value in values.items()]
             asked = []
             monkeypatch.setattr(registry, "entry_points", lambda group: asked.append(group) or points)
+            registry.load_guests.cache_clear()
             registry.load_plugins.cache_clear()
             return asked
 
         yield install
         monkeypatch.undo()
+        registry.load_guests.cache_clear()
         registry.load_plugins.cache_clear()
         registry.load_plugins()
 
