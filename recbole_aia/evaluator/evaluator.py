@@ -41,9 +41,15 @@ class AttributeInferenceEvaluator:
     """Attacks embeddings with every configured attacker in repeated stratified cross-validation.
 
     Example:
-        >>> evaluator = AttributeInferenceEvaluator(attackers=["logistic", "mlp"])
+        >>> import numpy as np
+        >>> from recbole_aia import AttributeInferenceEvaluator
+        >>> rng = np.random.default_rng(0)
+        >>> gender = rng.integers(0, 2, 100)
+        >>> embeddings = rng.normal(size=(100, 8)) + gender[:, None]
+        >>> evaluator = AttributeInferenceEvaluator(attackers=["logistic"], show_progress=False)
         >>> report = evaluator.evaluate(embeddings, {"gender": gender})
-        >>> print(report)
+        >>> round(report.worst_case()["gender"]["advantage"]) == 1
+        True
 
     Args:
         config: a dict or RecBole's ``Config``; see :class:`~recbole_aia.evaluator.AttackSettings`.
