@@ -122,7 +122,7 @@ class Ledger:
         kept = tuple(request for request in self.requests if request.id != number)
         if len(kept) == len(self.requests):
             numbers = ", ".join(str(request.id) for request in self.requests) or "none"
-            raise ConfigValueError(f"the ledger has no request {number}. Its requests: {numbers}.")
+            raise ConfigValueError(f"the ledger has no request {number}. Those that stand: {numbers}.")
         return replace(self, requests=kept)
 
     def attributes(self) -> dict[str, Any]:
