@@ -36,7 +36,7 @@ def test_after_gender_of_everybody_thirty_women_can_ask_for_age(make_config, ml1
     others = torch.tensor([everybody.count(0), everybody.count(1)])
     asked = others.new_zeros(2)
     asked[labels.classes["gender"].index("F")] = len(women)
-    warned = "gender, hidden earlier, may come back for those who ask now" in caplog.text
+    warned = "gender, hidden earlier, may come back for the users who ask now" in caplog.text
     assert warned == (not trainer.can_hide(asked, others - asked))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from recbole_aia.cli import main
 from recbole_aia.errors import AttributeDataError, CheckpointError, ConfigValueError
 from recbole_aia.storage.files import sha256_of
-from recbole_aia.unlearning.ledger import FILE, Ledger, sha256
+from recbole_aia.unlearning.ledger import FILE, Ledger, checkpoint_sha256
 
 EMPTY = Ledger("base.pth", "0" * 64, "1" * 64, "calibrated", ("--seed=1",), versions={"torch": "2.0"})
 specs = st.none() | st.fixed_dictionaries({"field": st.text(), "bins": st.lists(st.integers())})
@@ -120,7 +120,7 @@ class TestWhatItWasMadeFrom:
     def test_a_base_that_has_changed_or_gone_is_refused(self, tmp_path):
         base = tmp_path / "base.pth"
         base.write_bytes(b"trained")
-        ledger = replace(EMPTY, sha256=sha256(base))
+        ledger = replace(EMPTY, sha256=checkpoint_sha256(base))
         ledger.check_base(base)
         base.write_bytes(b"trained again")
         with pytest.raises(CheckpointError, match=r"has changed since\. Restore it"):
