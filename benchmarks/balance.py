@@ -75,8 +75,8 @@ class Joint(CalibratedTrainer):
     def align_users(self, last: bool) -> None:
         """No alignment: the gradients of every step take its place."""
 
-    def _losses(self, interaction: Any) -> Any:
-        loss: Any = super()._losses(interaction)
+    def step_losses(self, interaction: Any) -> Any:
+        loss: Any = super().step_losses(interaction)
         if self.statistics is None:
             return loss
         (table,), users = self.view.tables(), self.labeled_users()[0]

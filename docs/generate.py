@@ -11,14 +11,25 @@ from typing import Any
 
 from recbole_aia.config.keys import Key
 from recbole_aia.config.properties import first_line, presets, properties_dir, property_files
-from recbole_aia.config.registry import common_keys, defenses, keys_of
+from recbole_aia.config.registry import common_keys, defenses, is_ours, keys_of, models
 from recbole_aia.config.text import to_yaml_line
 from recbole_aia.evaluator import registered_attackers
 from recbole_aia.evaluator.presets import PRESETS
-from recbole_aia.model import registered_views
 
 _REFERENCE = Path(__file__).parent / "reference.md"
+_MADE = (
+    "# Made by docs/generate.py from the declarations in the code. "
+    "For other defaults copy keys into a config file of yours.\n"
+)
 _STAGES = {"in": "During training", "post": "After training"}
+
+
+def written_files() -> dict[str, str]:
+    """The property files of this package; a guest that is installed beside it has none."""
+    ours = {name for name, stages in defenses().items() if all(map(is_ours, stages.values()))}
+    kept = {"overall", *(f"defense/{name}" for name in ours)}
+    kept |= {f"defense/{name}-{preset}" for name in ours for preset in presets(name)}
+    return {name: f"{_MADE}{text}" for name, text in property_files().items() if name in kept}
 
 
 def reference() -> str:
@@ -40,6 +51,8 @@ def _lines() -> Iterator[str]:
         "A defense reads the keys of every run and its own. Its first stage is its default.",
     )
     for name, stages in defenses().items():
+        if not all(map(is_ours, stages.values())):
+            continue
         yield from ("", f"### {name}", "", first_line(next(iter(stages.values()))))
         for stage, each in stages.items():
             if keys_of(each):
@@ -48,11 +61,17 @@ def _lines() -> Iterator[str]:
             pairs = ", ".join(f"`{to_yaml_line(key, value)}`" for key, value in values.items())
             yield from ("", f"`--preset={preset}`: {pairs}.")
     yield from ("", "## Attackers", "", "| name | what it is |", "| --- | --- |")
-    yield from (f"| `{name}` | {_cell(first_line(each))} |" for name, each in registered_attackers().items())
+    yield from (
+        f"| `{name}` | {_cell(first_line(each))} |" for name, each in registered_attackers().items() if is_ours(each)
+    )
     yield from ("", "## Protocols", "", "| `protocol` | folds | repeats | attackers |", "| --- | --- | --- | --- |")
     for name, preset in PRESETS.items():
         yield f"| `{name}` | {preset.attack_folds} | {preset.attack_repeats} | {', '.join(preset.attackers)} |"
-    yield from ("", "## Models with a view", "", ", ".join(registered_views()) + ".", "")
+    yield from ("", "## Models with a view", "", ", ".join(_models()) + ".", "")
+
+
+def _models() -> list[str]:
+    return sorted(name for name, model in models().items() if model.__module__.startswith("recbole."))
 
 
 def _table(heading: str, keys: Mapping[str, Key]) -> Iterator[str]:
@@ -69,7 +88,7 @@ def _cell(text: Any) -> str:
 
 def main() -> None:
     """Writes every file that is made from declarations."""
-    for name, text in property_files().items():
+    for name, text in written_files().items():
         (properties_dir() / f"{name}.yaml").write_text(text, encoding="utf-8")
     _REFERENCE.write_text(reference(), encoding="utf-8")
 

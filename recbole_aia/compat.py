@@ -135,15 +135,19 @@ def checkpoint_state(trainer: Any, epoch: int) -> dict[str, Any]:
     """The content of a checkpoint: RecBole's keys, ``defense``, and the trainer's ``kept_state`` if it has one."""
     from recbole_aia.storage.plain import plain
 
+    config, defense = plain(trainer.config.final_config_dict), getattr(trainer, "defense", None)
+    if defense is not None and config.get("defense") != defense:
+        # A project with a plain RecBole Config has chosen the defense by the class of its trainer.
+        config |= {"defense": defense, "stage": trainer.stage}
     return {
-        "config": plain(trainer.config.final_config_dict),
+        "config": config,
         "epoch": epoch,
         "cur_step": trainer.cur_step,
         "best_valid_score": float(trainer.best_valid_score),
         "state_dict": trainer.model.state_dict(),
         "other_parameter": trainer.model.other_parameter(),
         "optimizer": trainer.optimizer.state_dict(),
-        "defense": getattr(trainer, "defense", None),
+        "defense": defense,
         **getattr(trainer, "kept_state", {}),
     }
 

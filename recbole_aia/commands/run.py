@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 _RUN_HELP = """\
@@ -29,7 +30,7 @@ def add_parser(commands: Any) -> None:
         usage="recbole-aia run --model=MODEL [--dataset=ml-100k] [--defense=none] [--key=value ...]",
     )
     parser.add_argument("-h", "--help", action="store_true", help="show this help")
-    parser.add_argument("-m", "--model", help="BPR, DMF, LightGCN, NGCF or NeuMF")
+    parser.add_argument("-m", "--model", help="a model with a view; they are listed below")
     parser.add_argument("-d", "--dataset", help="dataset name; ml-100k comes with RecBole and is the default")
     parser.add_argument("--config_files", nargs="+", metavar="FILE", help="YAML files; later ones win")
     parser.set_defaults(handle=partial(_run, parser=parser))
@@ -50,5 +51,9 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.Ar
 
 def _keys_help() -> str:
     from recbole_aia.config.properties import help_text
+    from recbole_aia.evaluator import registered_attackers
+    from recbole_aia.model import registered_views
 
-    return f"\nkeys and their defaults:\n\n{help_text()}"
+    models, attackers = ", ".join(registered_views()), ", ".join(registered_attackers())
+    lists = fill(f"models: {models}", 110) + "\n\n" + fill(f"attackers: {attackers}", 110)
+    return f"\n{lists}\n\nkeys and their defaults:\n\n{help_text()}"

@@ -120,10 +120,11 @@ class AIAConfig(Config):  # type: ignore[misc]
 
         Whoever types a key expects it to count. A config file may serve several defenses.
         """
-        unread = unread_keys(self["defense"], self["stage"], self.external_config_dict)
-        for key, said in unread.items():
-            if key in self.cmd_config_dict:
-                raise ConfigValueError(f"{said} Leave it out.")
+        typed = unread_keys(self["defense"], self["stage"], self.cmd_config_dict)
+        for said in typed.values():
+            raise ConfigValueError(f"{said} Leave it out.")
+        unread = unread_keys(self["defense"], self["stage"], self.external_config_dict, defaults_too=False)
+        for said in unread.values():
             getLogger().warning(f"recbole-aia: {said}")
         #: A sentence for each given key that has no effect.
         self.unread = list(unread.values())
@@ -196,16 +197,23 @@ def _normalize(config: Config) -> None:
     check_values({key: config[key] for key in keys if key in config}, keys)
 
 
-def unread_keys(defense: str, stage: str | None, values: Mapping[str, Any]) -> dict[str, str]:
+def unread_keys(
+    defense: str, stage: str | None, values: Mapping[str, Any], *, defaults_too: bool = True
+) -> dict[str, str]:
     """A sentence for each key among ``values`` that other defenses read and this one does not.
 
-    Keys with their default value are left out: a run's ``config.yaml`` lists all keys, and a default changes nothing.
+    Args:
+        defense: the defense's name.
+        stage: its stage; ``None`` for its own.
+        values: what is given, by key.
+        defaults_too: whether keys are named whose value is a default. A run's ``config.yaml`` lists all keys with
+            their values, and a default changes nothing.
     """
     chosen, every = registry.defense_class(defense, stage), registry.defense_keys()
     own = registry.keys_of(chosen).keys()
     said = {}
     for key in sorted(values.keys() & every.keys() - own):
-        if values[key] != every[key].default:
+        if defaults_too or values[key] not in registry.defaults_of(key):
             there = f"{defense} at stage {chosen.stage}" if len(registry.defenses()[defense]) > 1 else defense
             who = ", ".join(registry.readers(key))
             said[key] = f"{key} is {values[key]!r}, and --defense={there} does not read it: {who} would."
@@ -224,6 +232,10 @@ def with_our_defaults(config: Any, defense: str) -> Any:
         return config
     preset = config["preset"] or "default"
     check_preset(defense, preset)
+    known = {*config.internal_config_dict, *(key for keys in config.parameters.values() for key in keys)}
+    for key in config.external_config_dict.keys() - known - registry.known_keys().keys():
+        if (hint := misspelt(key)) is not None:
+            raise ConfigValueError(f"there is no key '{key}'.{hint}")
     own = our_properties(config["model"], config["dataset"], defense, preset)
     for key in own.keys() & registry.known_keys().keys():
         if key not in config:

@@ -28,8 +28,8 @@ def properties_dir() -> Path:
 def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[str, Any]:
     """The defaults of a run; a more particular source goes over a more general one.
 
-    A defense's property file is written from its declarations. The file is read here too, so that an edit of it takes
-    effect.
+    The property files of models and datasets are read. Those of all runs and of defenses are written from the same
+    declarations that are used here, for people to read and to copy from.
 
     Args:
         model: a model's name.
@@ -38,14 +38,13 @@ def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[
         preset: the name of one of the defense's presets, or ``default``.
     """
     merged = {name: key.default for keys in common_keys().values() for name, key in keys.items()} | RECBOLE_DEFAULTS
-    for name in ("overall", f"model/{model}", f"dataset/{dataset}"):
+    for name in (f"model/{model}", f"dataset/{dataset}"):
         merged |= _read(name)
     stages = defenses().get(defense, {})
     for each in reversed(stages.values()):
         merged |= {name: key.default for name, key in keys_of(each).items()}
-    merged |= _read(f"defense/{defense}")
     if preset != "default":
-        merged |= presets(defense).get(preset, {}) | _read(f"defense/{defense}-{preset}")
+        merged |= presets(defense).get(preset, {})
     return merged
 
 
@@ -67,7 +66,7 @@ def check_preset(defense: str, preset: Any) -> None:
 
 
 def property_files() -> dict[str, str]:
-    """The texts of the property files that are written from declarations, by name such as ``defense/raid``."""
+    """The texts of the property files that are made from declarations, by name such as ``defense/raid``."""
     sections = [f"# {heading}\n{keys_text(keys)}" for heading, keys in common_keys().items()]
     recbole = f"# RecBole keys with other defaults than RecBole's\n{_values_text(RECBOLE_DEFAULTS)}"
     files = {"overall": f"# {_OVERALL}\n\n" + "\n".join([*sections, recbole])}

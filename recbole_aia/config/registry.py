@@ -125,7 +125,7 @@ def defense_class(name: Any, stage: str | None = None) -> type[Any]:
         ConfigValueError: there is no such defense, or it has no such stage.
     """
     offered = defenses()
-    if name not in offered:
+    if not isinstance(name, str) or name not in offered:
         raise ConfigValueError(f"there is no defense '{name}'. Choose one of {', '.join(sorted(offered))}.")
     stages = offered[name]
     if stage is not None and stage not in stages:
@@ -153,6 +153,12 @@ def defense_keys() -> dict[str, Key]:
     return merged
 
 
+def defaults_of(name: str) -> list[Any]:
+    """The defaults that defenses declare for a key."""
+    declared = (keys_of(each).get(name) for stages in defenses().values() for each in stages.values())
+    return [key.default for key in declared if key is not None]
+
+
 def known_keys() -> dict[str, Key]:
     """All registered keys by name. Several declarations of one key can differ in their defaults, not in their range."""
     merged = {name: key for keys in common_keys().values() for name, key in keys.items()}
@@ -164,6 +170,11 @@ def beginnings() -> set[str]:
     own = [each.keys for stages in defenses().values() for each in stages.values()]
     names = {name for keys in (*own, common_keys()[ATTACK]) for name in keys}
     return {f"{name.split('_')[0]}_" for name in names if "_" in name}
+
+
+def is_ours(declared: type[Any]) -> bool:
+    """Whether a defense, an attacker or a model class belongs to this package, and not to a guest."""
+    return declared.__module__.split(".")[0] == __name__.split(".")[0]
 
 
 def readers(name: str) -> list[str]:
@@ -179,6 +190,11 @@ def readers(name: str) -> list[str]:
 def presentation_keys() -> set[str]:
     """RecBole's keys and ours that decide how a run is shown or stored, and none of its numbers."""
     return {name for name, key in known_keys().items() if key.decides == "presentation"} | RECBOLE_PRESENTATION
+
+
+def is_declared(name: str) -> bool:
+    """Whether a defense that is registered already, or every run, reads a key of this name; nothing is imported."""
+    return bool(_declarations(name))
 
 
 def _declarations(name: str) -> list[tuple[Any, Key]]:

@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 from recbole.utils import init_seed
 
-from recbole_aia.config.run_keys import CEILING
-from recbole_aia.config.types import FloatArray
 from recbole_aia.data import LabelTable, prepare_loaders
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
-from recbole_aia.jobs.loading import LoadedRun, exposures
+from recbole_aia.jobs.loading import LoadedRun, attacked_views
 from recbole_aia.jobs.results import run_results
 from recbole_aia.model import scores_users
-from recbole_aia.model.exposures import exposure_names
 from recbole_aia.storage.plain import plain
 from recbole_aia.trainer import Trained, Unlearner
 from recbole_aia.trainer.run import snapshot
@@ -38,13 +35,18 @@ def serve_and_compare(
     init_seed(config["seed"], config["reproducibility"])
     train_data, _, test_data = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
     before = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
-    notes = list(config.unread)
-    views = {"undefended": _views(run, before, notes)}
+    views, notes = {}, list(config.unread)
+
+    def look(state: str, now: Trained, *, ceiling: bool) -> None:
+        views[state], said = attacked_views(config, now, lambda: (run.model, run.training), ceiling=ceiling)
+        notes.extend(said)
+
+    look("undefended", before, ceiling=True)
     start = time.perf_counter()
     records = trainer.serve(requests, labels, train_data if trainer.uses_interactions else None) if requests else []
     seconds = {"unlearn": time.perf_counter() - start}
     after = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
-    views["defended"] = {name: seen for name, seen in _views(run, after, notes).items() if name != CEILING}
+    look("defended", after, ceiling=False)
     trainer.view.clear_caches()
     states, start = {"undefended": before, "defended": after}, time.perf_counter()
     report = AttackReport.concat(
@@ -63,15 +65,6 @@ def serve_and_compare(
     unlearned = ({**record, "users": record["users"] and len(record["users"])} for record in trainer.history)
     results["unlearned"] = plain(list(unlearned))
     return results, after
-
-
-def _views(run: LoadedRun, now: Trained, notes: list[str]) -> dict[str, FloatArray]:
-    """The views of the present model that the key ``attack_views`` names; appends notes on them to ``notes``."""
-    names = exposure_names(run.config["attack_views"])
-    table = None if now.table is None else now.table.numpy()
-    views, said = exposures(names, run.config, now.served.numpy(), table, lambda: (run.model, run.training))
-    notes += said
-    return views
 
 
 def _groups(asked: Mapping[str, np.ndarray], report: AttackReport, views: Collection[str]) -> list[dict[str, Any]]:

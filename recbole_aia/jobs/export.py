@@ -16,7 +16,7 @@ from recbole_aia.config.registry import known_keys
 from recbole_aia.config.text import to_yaml
 from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.jobs.loading import load_run
-from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.storage.checkpoints import checkpoint_file, load_checkpoint
 from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.run_folder import kept_values
 
@@ -39,7 +39,7 @@ def export_recbole(path: Path, out: Path) -> None:
         raise ConfigValueError(f"'{out}' exists already. Give another --out, or remove it.")
     if not out.parent.is_dir():
         raise ConfigValueError(f"there is no folder '{out.parent}'. Make it, or give another --out.")
-    path = path / "checkpoint.pth" if path.is_dir() else path
+    path = checkpoint_file(path)
     run, state = load_run(path), load_checkpoint(path)
     if getattr(run.model, "released_users", None) is not None:
         raise CheckpointError(

@@ -100,8 +100,8 @@ def _unlearner(ledger: Ledger) -> type[Unlearner]:
         )
     if stages is None:
         raise ConfigValueError(f"there is no defense '{ledger.defense}'. Choose one of {', '.join(sorted(offered))}.")
-    if ledger.defense == "dp" and ledger.next_id > 2:
+    if not offered[ledger.defense].repeatable and ledger.next_id > 2:
         raise ConfigValueError(
-            "dp draws fresh noise each time, which would undo its guarantee. Begin with a new folder."
+            f"{ledger.defense} draws fresh noise each time, which would undo what it promises. Begin with a new folder."
         )
     return offered[ledger.defense]

@@ -14,6 +14,7 @@ from recbole.utils import init_seed
 from torch import nn
 
 from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.run_keys import CEILING
 from recbole_aia.config.text import to_yaml
 from recbole_aia.config.types import FloatArray
 from recbole_aia.data import create_dataset
@@ -21,6 +22,7 @@ from recbole_aia.model import UserEmbeddingView, build_model, restore, view_clas
 from recbole_aia.model.exposures import (
     OF_VECTORS,
     expose,
+    exposure_names,
     interaction_matrix,
     needs_model,
     ranked_items,
@@ -28,6 +30,7 @@ from recbole_aia.model.exposures import (
 )
 from recbole_aia.storage.checkpoints import checkpoint_file, read_state, saved_values
 from recbole_aia.storage.run_folder import kept_values
+from recbole_aia.trainer import Trained
 
 
 class LoadedRun(NamedTuple):
@@ -152,6 +155,21 @@ def restored_model(config: Any, training: Any, state: Mapping[str, Any], path: P
     model = build_model(config, training)
     restore(model, state, path)
     return model.eval()
+
+
+def attacked_views(
+    config: Any, now: Trained, model: Callable[[], tuple[nn.Module, Any]], *, ceiling: bool
+) -> tuple[dict[str, FloatArray], list[str]]:
+    """What is attacked of a model by the key ``attack_views``; see :func:`exposures`.
+
+    Args:
+        config: the model's configuration.
+        now: the model's vectors.
+        model: gives the model and the dataset of its training split.
+        ceiling: whether profiles are among it. They are the same before and after a defense.
+    """
+    names = [name for name in exposure_names(config["attack_views"]) if ceiling or name != CEILING]
+    return exposures(names, config, now.served.numpy(), None if now.table is None else now.table.numpy(), model)
 
 
 def exposures(

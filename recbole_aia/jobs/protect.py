@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
         ConfigValueError: ``max_steps`` or ``seed`` is no whole number >= 0.
     """
     for name, value in (("max_steps", 0 if max_steps is None else max_steps), ("seed", seed)):
-        if not isinstance(value, int) or value < 0:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
             raise ConfigValueError(f"{name} is {value!r}. It must be a whole number >= 0.")
     points, columns = checked_embeddings(embeddings), label_columns(labels)
     if not columns:

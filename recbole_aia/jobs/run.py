@@ -15,13 +15,12 @@ from recbole.utils import set_color
 from torch import nn
 
 from recbole_aia.config.aia_config import AIAConfig
-from recbole_aia.config.run_keys import CEILING
 from recbole_aia.config.types import FloatArray
 from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, load_labels, unseen_users
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.hook import AttackHook
-from recbole_aia.jobs.loading import exposures, restored_model, training_split
+from recbole_aia.jobs.loading import attacked_views, restored_model, training_split
 from recbole_aia.jobs.results import findings, run_results, tables
 from recbole_aia.model import view_class
 from recbole_aia.model.exposures import exposure_names
@@ -37,6 +36,7 @@ from recbole_aia.storage.run_folder import (
     run_log,
     write_config,
     write_embeddings,
+    written_digest,
 )
 from recbole_aia.trainer import DefenseTrainer, Trained, stage_of, starting_point, train, trainer_class, undefended_twin
 
@@ -146,9 +146,7 @@ def _views(
         training = training_split(config, data, config["seed"])
         return restored_model(config, training, load_checkpoint(checkpoint), checkpoint), training
 
-    names = [name for name in exposure_names(config["attack_views"]) if name != CEILING or state == "undefended"]
-    table = None if trained.table is None else trained.table.numpy()
-    return exposures(names, config, trained.served.numpy(), table, model)
+    return attacked_views(config, trained, model, ceiling=state == "undefended")
 
 
 def _output_dir(config: AIAConfig) -> Path:
@@ -156,8 +154,7 @@ def _output_dir(config: AIAConfig) -> Path:
     digest = config_digest(config_text(config))
     name = f"{config['model']}-{config['dataset']}-{config['defense']}-seed{config['seed']}-{digest}"
     folder = Path(config["output_dir"] or Path("runs") / name)
-    written = folder / "config.yaml"
-    if not (written.is_file() and config_digest(written.read_text(encoding="utf-8")) == digest):
+    if written_digest(folder) != digest:
         check_free(folder, _FILES)
     for place in (folder, Path(config["checkpoint_dir"])):
         make_folder(place, "--output_dir and --checkpoint_dir")

@@ -35,6 +35,14 @@ from recbole_aia.version import __version__
 
 _BASE = "base.pth"
 _FILES = (FILE, "checkpoint.pth", "results.json", "embeddings.npz", "config.yaml", "run.log", _BASE)
+# Keys of a run that an unlearning does not read, and why.
+_NOT_HERE = {
+    "seed": "is the trained model's own: another would split the data elsewhere",
+    "holdout_users": "is for a run. Here, --users says who asks: random:0.8, say",
+    "stage": "is always post here",
+    "init_checkpoint": "is for a run. Here, --checkpoint says which model",
+    **dict.fromkeys(("epochs", "attack_every", "reuse_undefended"), "is for a training, and nothing is trained here"),
+}
 _HOW = "The settings of the protected model; what it hides of whom is in ledger.json"
 
 
@@ -92,12 +100,9 @@ def begin(
     """
     begun = (folder / FILE).exists()
     check_free(folder, _FILES, "Write --add to add a request to it" if begun else "Give another --output_dir")
-    if "seed" in parse_arguments(argv):
-        raise ConfigValueError(
-            "--seed is the trained model's own: another would split the data elsewhere. Leave it out."
-        )
-    if "holdout_users" in parse_arguments(argv):
-        raise ConfigValueError("--holdout_users is for a run. Here, --users says who asks: random:0.8, say.")
+    for key in parse_arguments(argv):
+        if key in _NOT_HERE:
+            raise ConfigValueError(f"--{key} {_NOT_HERE[key]}. Leave it out.")
     path = checkpoint_file(checkpoint)
     state = read_state(path, trust_checkpoint)
     if trust_checkpoint:

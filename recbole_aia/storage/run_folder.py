@@ -98,6 +98,14 @@ def config_digest(text: str) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
 
 
+def written_digest(folder: Path) -> str | None:
+    """:func:`config_digest` of the config.yaml in a folder; ``None`` where there is none, or none that can be read."""
+    try:
+        return config_digest((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, AttributeError):  # ValueError: no UTF-8; AttributeError: no mapping
+        return None
+
+
 def write_embeddings(
     path: Path,
     tokens: NDArray[np.str_],

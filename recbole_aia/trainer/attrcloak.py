@@ -40,6 +40,7 @@ class AttrCloakUnlearner(Unlearner):
     """
 
     defense = "attrcloak"
+    when_singular = " Write --attrcloak_covariance=ledoit_wolf."
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrate": CALIBRATE,
         "attrcloak_mode": Choice(

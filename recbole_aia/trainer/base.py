@@ -84,6 +84,8 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     keys: ClassVar[Mapping[str, Key]] = {}
     #: The keys that all defenses of its kind read.
     shared_keys: ClassVar[Mapping[str, Key]] = {**DEFENDED_KEYS, "select": SELECT}
+    #: Whether the same seed gives the same users again. Noise that must not be drawn twice is not repeatable.
+    repeatable: ClassVar[bool] = True
     #: For each name that ``--preset`` takes besides ``default``: values by key, RecBole's keys included.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     #: A function such as :class:`~recbole_aia.jobs.hook.AttackHook`, called with the number of each epoch at its end.
@@ -199,9 +201,10 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         self.model.eval()
         for term in self.terms:
             term.start_epoch(epoch_idx - self._phase_start)
-        return super()._train_epoch(train_data, epoch_idx, loss_func or self._losses, show_progress)
+        return super()._train_epoch(train_data, epoch_idx, loss_func or self.step_losses, show_progress)
 
-    def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
+    def step_losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
+        """The losses of one batch: the recommendation loss, and the terms of the present phase."""
         self.view.clear_caches()
         with self.view.shared_forward():
             losses = (self.recommendation_loss(interaction), *(term() for term in self.terms))

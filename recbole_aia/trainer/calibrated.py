@@ -129,10 +129,11 @@ class CalibratedTrainer(DefenseTrainer):
             settings["exact_users"] = min(settings["exact_users"], FEW_USERS)
         return checked_discrepancy(embeddings, self.labeled_users()[1], self.labels.names, **settings)
 
-    def _losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
+    def step_losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
+        """See :meth:`DefenseTrainer.step_losses`; a tower is pulled besides."""
         if self.average is not None:
             self.average.add()
-        loss = super()._losses(interaction)
+        loss = super().step_losses(interaction)
         return loss if self.pull is None else (loss, self.pull(loss))  # type: ignore[return-value, arg-type]
 
     def _loss_names(self) -> list[str]:

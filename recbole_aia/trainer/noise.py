@@ -70,6 +70,7 @@ class DPPerturbation(_Perturbation):
     """
 
     defense = "dp"
+    repeatable = False
     keys: ClassVar[Mapping[str, Key]] = {
         "dp_mechanism": Choice(
             "gaussian",

@@ -68,6 +68,8 @@ class Unlearner(DefenseTrainer):
 
     stage: ClassVar[str] = "post"
     shared_keys: ClassVar[Mapping[str, Key]] = {**DEFENDED_KEYS, "target": TARGET}
+    #: What :meth:`checked` advises besides, a sentence with a blank before it.
+    when_singular: ClassVar[str] = ""
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -249,13 +251,13 @@ class Unlearner(DefenseTrainer):
             return compute()
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise ConfigValueError(
-                f"{self.defense}: a covariance has become singular. Lower unlearn_learning_rate, or write "
-                "--attrcloak_covariance=ledoit_wolf."
+                f"{self.defense}: a matrix has become singular.{self.when_singular} Lower unlearn_learning_rate."
             ) from error
 
     def _check_finite(self, values: Tensor) -> None:
         if not values.isfinite().all():
-            raise ConfigValueError(f"{self.defense}: the users are no longer finite. Lower unlearn_learning_rate.")
+            lower = "Lower unlearn_learning_rate." if "unlearn_learning_rate" in self.keys else "Is the model trained?"
+            raise ConfigValueError(f"{self.defense}: the users are no longer finite. {lower}")
 
 
 class Plateau:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
 
 from recbole_aia.config import registry
@@ -15,11 +15,13 @@ from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer, CalibratedUnlearner
 from recbole_aia.trainer.noise import DPPerturbation, NoisePerturbation
 from recbole_aia.trainer.pairs import D2DTrainer, D2DUnlearner, U2UTrainer, U2UUnlearner
-from recbole_aia.trainer.post import Unlearner
+from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.trainer.raid import RAIDPostTrainer, RAIDTrainer
 
 Defense = TypeVar("Defense", bound=type[DefenseTrainer])
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+# Keys that several defenses read, each with its own default; every other key begins with its defense's name.
+_SHARED = frozenset({"calibrate", "multi", *descent_keys(rate=1.0, steps=1)})
 
 
 @overload
@@ -62,6 +64,14 @@ def register_defense(defense: Any = None, *, replace: bool = False) -> Any:
             f"the defense {defense.__qualname__} is called {name!r}. Give it a name of small letters, digits and "
             'underscores, such as defense = "erasure".'
         )
+    if name == "none" and defense is not UndefendedTrainer:
+        raise ConfigValueError(
+            f"'none' is no defense: it is how a run goes without one. Rename {defense.__qualname__}."
+        )
+    if not isinstance(defense.keys, Mapping):
+        raise ConfigValueError(
+            f"the keys of {defense.__qualname__} are {defense.keys!r}. Give a mapping of names to keys."
+        )
     if defense.stage not in ("in", "post"):
         raise ConfigValueError(f"the stage of {defense.__qualname__} is {defense.stage!r}. It must be in or post.")
     for key, declared in defense.keys.items():
@@ -70,8 +80,12 @@ def register_defense(defense: Any = None, *, replace: bool = False) -> Any:
                 f"{defense.__qualname__} declares the key {key!r} as {declared!r}. Write "
                 f'keys = {{"{name}_rank": keys.Count(1, "what it does", low=1)}}, say.'
             )
-        if not declared.accepts(declared.default):
-            declared.check(key, declared.default)
+        if not (key.startswith(f"{name}_") or key in _SHARED or registry.is_declared(key)):
+            raise ConfigValueError(
+                f"{defense.__qualname__} declares the key '{key}', which could be RecBole's or a model's. "
+                f"Begin it with the defense's name: '{name}_{key}'."
+            )
+        declared.check(key, declared.default)
     registry.add_defense(defense, replace=replace)
     return defense
 

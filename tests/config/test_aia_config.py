@@ -165,6 +165,10 @@ class TestKeysThatAreNotRead:
         with pytest.raises(ConfigValueError, match="has no preset 'paper'"):
             with_our_defaults(plain, defense)
 
+    def test_whoever_types_a_default_expects_it_to_count_too(self):
+        with pytest.raises(ConfigValueError, match="u2u at stage post does not read it"):
+            config("--defense=u2u", "--multi=joint")
+
     def test_defaults_of_other_defenses_pass_as_a_runs_own_file_has_them_all(self):
         assert not config(defense="attrcloak", raid_eta=1.0, multi="joint").unread
 
@@ -178,3 +182,9 @@ def test_a_plain_recbole_config_is_completed_and_keeps_its_own_settings():
     assert plain["valid_metric"] == "MRR@10"
     plain["attributes"] = "[gender,age]"  # what RecBole makes of --attributes=[gender,age]
     assert with_our_defaults(plain, "raid")["attributes"] == ["gender", "age"]
+
+
+def test_a_misspelt_key_in_a_plain_recbole_config_is_refused_too():
+    plain = Config("BPR", "ml-100k", config_dict={"calibrated_step": 5})
+    with pytest.raises(ConfigValueError, match="Did you mean 'calibrated_steps'"):
+        with_our_defaults(plain, "calibrated")

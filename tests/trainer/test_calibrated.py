@@ -137,8 +137,8 @@ class TestInTraining:
         values = {"epochs": 3, "calibrated_epochs": 3, "train_batch_size": 16384}
         trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, **values)
         items, places, place = trainer.view.items(), [], WeightAverage.place
-        losses = trainer._losses
-        trainer._losses = lambda batch: (places.append(items.detach().clone()), losses(batch))[1]
+        losses = trainer.step_losses
+        trainer.step_losses = lambda batch: (places.append(items.detach().clone()), losses(batch))[1]
         monkeypatch.setattr(WeightAverage, "place", lambda self: (places.append(items.detach().clone()), place(self)))
         trainer.fit(loaders[0], saved=False)
         last = places[len(loaders[0]) :]

@@ -42,5 +42,4 @@ class TestUnlearners(UnlearnerContract):
 
     @pytest.fixture(params=EDITING, ids=name_of)
     def subject(self, request):
-        self.__class__.repeatable = request.param.defense != "dp"  # its noise is fresh each time
         return request.param

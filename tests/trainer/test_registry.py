@@ -66,7 +66,10 @@ def test_a_name_may_have_a_class_for_each_stage_and_the_first_is_the_default():
         (type("Loud", (Shrink,), {"defense": "Loud Name"}), "is called 'Loud Name'"),
         (type("Late", (Shrink,), {"stage": "late"}), "must be in or post"),
         (type("Plain", (Shrink,), {"keys": {"plain_rank": 1}}), "declares the key 'plain_rank' as 1"),
-        (type("Odd", (Shrink,), {"keys": {"odd_rank": keys.Count(0, "", low=1)}}), "odd_rank is 0"),
+        (type("Odd", (Shrink,), {"keys": {"shrink_rank": keys.Count(0, "", low=1)}}), "shrink_rank is 0"),
+        (type("Listed", (Shrink,), {"keys": ["shrink_rank"]}), "Give a mapping"),
+        (type("Greedy", (Shrink,), {"keys": {"learning_rate": keys.Number(5.0, "")}}), "'shrink_learning_rate'"),
+        (type("Nothing", (Shrink,), {"defense": "none"}), "'none' is no defense"),
         (type("Clash", (Shrink,), {"keys": {"raid_eta": keys.Flag(True, "")}}), "'raid_eta' as true or false, and"),
     ],
 )
