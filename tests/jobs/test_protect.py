@@ -96,7 +96,7 @@ def test_advice_names_no_key_that_protect_does_not_have(embeddings, labels):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("values", [{"max_steps": -1}, {"seed": 1.5}])
+@pytest.mark.parametrize("values", [{"max_steps": -1}, {"seed": 1.5}, {"seed": True}])
 def test_settings_that_are_no_counts_are_refused(values, leaking):
     with pytest.raises(ConfigValueError, match="whole number"):
         protect(*leaking, **values)
@@ -112,3 +112,7 @@ def test_an_attribute_that_cannot_be_judged_is_named(leaking):
     rare = np.where(np.arange(400) == 0, "x", "y")
     with pytest.raises(AttributeDataError, match="'rare'"):
         protect(embeddings, {"gender": gender, "rare": rare})
+
+
+def test_numpys_whole_numbers_are_whole_numbers(leaking):
+    assert np.array_equal(protect(*leaking, max_steps=np.int64(2)), protect(*leaking, max_steps=2))

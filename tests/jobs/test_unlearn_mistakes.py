@@ -45,6 +45,9 @@ from recbole_aia.cli import main
         ),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--seed=1"], "--seed is the trained model's own"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--holdout_users=0.2"], "--users says who asks"),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--epochs=77"], "nothing is trained here"),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--init_checkpoint=a.pth"], "--checkpoint says which"),
+        (["--checkpoint", "BASE", "--attributes=[gender]", "--stage=in"], "--stage is always post here"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--unlearn_maxsteps=3"], "Did you mean 'unlearn_max_steps'"),
     ],
 )

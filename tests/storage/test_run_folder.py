@@ -112,3 +112,11 @@ class TestLog:
             raise ZeroDivisionError
         assert (tmp_path / "failed.log").exists()
         assert not (tmp_path / "run.log").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"only text", b"\xff\xfe", b"- a list"])
+def test_a_config_file_that_cannot_be_read_is_another_runs(tmp_path, content):
+    (tmp_path / "config.yaml").write_bytes(content)
+    assert run_folder.written_digest(tmp_path) is None
+    with pytest.raises(ConfigValueError, match=r"holds another run's config.yaml"):
+        run_folder.check_free(tmp_path, ["config.yaml"])

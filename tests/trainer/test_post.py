@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from recbole.config import Config
 
 from recbole_aia.config.registry import defenses
 from recbole_aia.data import load_labels, prepare_loaders, unseen_users
@@ -12,6 +13,7 @@ from recbole_aia.losses import analytic_gaussian_scale, rank_margin, user_to_use
 from recbole_aia.model import build_model
 from recbole_aia.testing import split_once
 from recbole_aia.trainer import trainer_class
+from recbole_aia.trainer.noise import NoisePerturbation
 from recbole_aia.trainer.post import Plateau
 
 TWO_STAGES = sorted(name for name, stages in defenses().items() if {"in", "post"} <= stages.keys())
@@ -163,3 +165,12 @@ def test_an_edit_that_fails_leaves_the_model_as_it_was(make_config, ml100k):
     assert torch.equal(trainer.view.served(), before)
     assert all(torch.equal(v, parameters[k]) for k, v in trainer.model.state_dict().items())
     assert not trainer.history
+
+
+def test_a_checkpoint_of_a_project_with_a_plain_config_names_its_defense(split_ml100k, tmp_path):
+    plain = Config("BPR", "ml-100k", config_dict={"gpu_id": "", "embedding_size": 8, "attributes": ["gender"]})
+    plain["checkpoint_dir"] = str(tmp_path)
+    trainer = NoisePerturbation(plain, build_model(plain, split_ml100k[0].dataset))
+    trainer.fit(split_ml100k[0])
+    saved = torch.load(trainer.saved_model_file, weights_only=True)
+    assert (saved["config"]["defense"], saved["config"]["stage"], saved["defense"]) == ("noise", "post", "noise")
