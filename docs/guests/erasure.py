@@ -12,7 +12,7 @@ class Erasure(Unlearner):
     """Linear erasure (LEACE, Belrose et al. 2023): classes get equal means, and users move as little as that takes."""
 
     defense = "erasure"
-    keys = {"erasure_strength": keys.Number(1.0, "Share of what tells class means apart that goes.", low=0, high=1)}
+    keys = {"erasure_strength": keys.Number(1.0, "Share of the gap between class means to remove.", low=0, high=1)}
 
     def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
         target = self.target(task)

@@ -13,8 +13,11 @@ from recbole_aia.config.text import parse_arguments
 from recbole_aia.errors import ConfigValueError
 
 _HELP = """\
-Reads a trained checkpoint and writes another, whose users no longer give away the requested attributes. The first
-checkpoint stays as it is. Attackers measure both.
+Reads a trained checkpoint and writes another, which hides the requested attributes. The first checkpoint stays as it
+is. Attackers measure both.
+
+With calibrated, attackers who see only the new vectors are at chance or close to it in our measurements
+(docs/results.md). Whoever also has the old vectors reads the labels. Users without a label are not protected.
 
   recbole-aia unlearn --checkpoint runs/BPR-.../checkpoint.pth --attributes=[gender] --output_dir safe
   recbole-aia unlearn --checkpoint model.pth --attributes=[gender] --users ids.txt --mode data_free --output_dir safe
@@ -26,7 +29,8 @@ A ledger keeps the requests. The protected model is made from the first checkpoi
   recbole-aia unlearn --output_dir safe --list
 
 Withdrawing a request gives bit for bit the model that never had it, on a CPU with the same versions of recbole-aia and
-torch (the ledger names them). Otherwise, and always on CUDA, it matches up to rounding.
+torch (the ledger names them). Otherwise, and always on CUDA, it matches up to rounding. Whoever received an earlier
+release still has it: together with a later one it shows who moved and, with calibrated, gives away labels.
 
 After unlearning, LightGCN, NGCF and DMF serve released vectors, for which RecBole itself has no place. To get a model
 that 'recbole-aia export' can write, begin with --target=table (LightGCN, NGCF) or --target=tower (DMF).

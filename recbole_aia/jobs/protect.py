@@ -28,6 +28,9 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     (:func:`~recbole_aia.losses.align`). For many users a transport in closed form moves the classes first
     (:func:`~recbole_aia.losses.transport`).
 
+    Attackers who see only the new vectors are at chance or close to it in our measurements (``docs/results.md``).
+    Whoever also has the old vectors reads the labels. Users without a label are not protected.
+
     Example:
         >>> import numpy as np
         >>> from recbole_aia import protect

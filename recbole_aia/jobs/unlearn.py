@@ -123,7 +123,8 @@ def withdraw(folder: Path, number: int) -> dict[str, Any]:
     """Withdraws a request, which gives the model that never had it.
 
     The two models are equal bit for bit on a CPU with the same versions of recbole-aia and torch. Otherwise, and
-    always on CUDA, they are equal up to rounding.
+    always on CUDA, they are equal up to rounding. The ledger keeps its next number, and earlier releases stay with
+    those who received them.
 
     Args:
         folder: the ledger's folder.

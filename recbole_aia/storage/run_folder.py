@@ -1,4 +1,7 @@
-"""The folder that a job leaves: checks whose it is, and writes configuration, embeddings and log."""
+"""The folder that a job leaves: checks whose it is, and writes configuration, embeddings and log.
+
+This module does not decide which files there are. ``jobs/run.py`` decides which files a run writes.
+"""
 
 from __future__ import annotations
 

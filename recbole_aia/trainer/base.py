@@ -71,8 +71,8 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
     with the best validation score. That state is undefended or half defended, so the model would be unprotected.
 
     Args:
-        config: an :class:`~recbole_aia.config.AIAConfig`, or a plain RecBole ``Config``. A plain one is completed with
-            our defaults.
+        config: an :class:`~recbole_aia.config.aia_config.AIAConfig`, or a plain RecBole ``Config``. A plain one is
+            completed with our defaults.
         model: a RecBole model that has a user embedding view.
     """
 

@@ -26,7 +26,7 @@ _EPOCH_STEPS = 20  # alignment steps after each epoch but the last, for up to FE
 _MANY_STEPS = 3  # alignment steps after each epoch but the last, for more users; the next alignment goes on
 _AVERAGED = 2  # number of last epochs over whose steps weights are averaged
 _TOWER_STEPS = 5  # factor on the steps of a tower, which needs more because all users share its weights
-_CHANCE = 1.0  # a tower counts as aligned when its re-estimated statistics are all below this, their spread at chance
+_CHANCE = 1.0  # a tower is aligned once no re-estimated statistic exceeds this, random groups' standard deviation
 
 
 _ALIGNMENT_KEYS: dict[str, Key] = {
@@ -49,9 +49,11 @@ class CalibratedTrainer(DefenseTrainer):
 
     The first epochs are undefended. Then two steps alternate: an epoch of recommendation, and an alignment of the
     users (:func:`~recbole_aia.losses.align`). The alignment stops when all classes look like random groups of their
-    sizes. An attacker then is at chance. If the alignment went on, attackers would fall below chance, and their
-    answers could be read backwards. In the epochs between alignments, items and layers learn to recommend to aligned
-    users.
+    sizes. If it went on, attackers would fall below chance, and their answers could be read backwards. In the epochs
+    between alignments, items and layers learn to recommend to aligned users.
+
+    Attackers who see only the new vectors are at chance or close to it in our measurements (``docs/results.md``).
+    Whoever also has the old vectors reads the labels. Users without a label are not protected.
 
     Weights swing between the two aims. After the last epoch they are set to their mean over the steps of the last two
     epochs (:class:`WeightAverage`), and users are aligned once more. A graph model's users move by its table. A tower

@@ -42,7 +42,7 @@ class _Perturbation(Unlearner):
 
 
 class NoisePerturbation(_Perturbation):
-    """Gaussian noise without clipping and without any guarantee: whoever knows ``seed`` can subtract it."""
+    """Gaussian noise without clipping and without any guarantee: whoever knows the seed can subtract it."""
 
     defense = "noise"
     keys: ClassVar[Mapping[str, Key]] = {

@@ -79,7 +79,10 @@ def make_task(
     wanted = {name for request in requests for name in request.attributes}
 
     def serves(column: int, name: str) -> bool:
-        """Whether the task includes an attribute: an earlier one that cannot be hidden must not block the present."""
+        """Whether the task includes an attribute.
+
+        An attribute of earlier requests is left out if it cannot be hidden now. New requests are served without it.
+        """
         own, n_classes = hidden[asked, column], len(labels.classes[name])
         rest = labels.labels[others, column]
         sizes = (each[each >= 0].bincount(minlength=n_classes) for each in (own, rest))
