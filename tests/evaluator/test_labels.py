@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from recbole_aia.errors import AttributeDataError
-from recbole_aia.evaluator import AttributeInferenceEvaluator
+from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 
 QUICK = {"attackers": ["logistic"], "attack_repeats": 2, "attack_permutations": 40, "attack_jobs": 1, "seed": 7}
 
@@ -22,6 +22,10 @@ def gaussians(n, shift, d=4, seed=0):
     embeddings = rng.normal(size=(n, d))
     embeddings[:, 0] += shift * classes
     return embeddings, classes
+
+
+def untimed(report):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in report.rows]
 
 
 class TestLabels:
