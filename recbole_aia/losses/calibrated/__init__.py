@@ -1,7 +1,8 @@
 """Calibrated alignment: statistics with a known value under permuted labels, and two ways to bring users there."""
 
 from recbole_aia.losses.calibrated.alignment import Alignment, Movable, align, align_vectors, steps_for
-from recbole_aia.losses.calibrated.discrepancy import EXACT_USERS, FEW_USERS, ClassDiscrepancy
+from recbole_aia.losses.calibrated.discrepancy import EXACT_USERS, FEW_USERS, ClassDiscrepancy, Discrepancy
+from recbole_aia.losses.calibrated.posterior import PosteriorDiscrepancy
 from recbole_aia.losses.calibrated.transport import transport
 
 __all__ = [
@@ -9,7 +10,9 @@ __all__ = [
     "FEW_USERS",
     "Alignment",
     "ClassDiscrepancy",
+    "Discrepancy",
     "Movable",
+    "PosteriorDiscrepancy",
     "align",
     "align_vectors",
     "steps_for",

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from recbole_aia.losses.calibrated.discrepancy import ClassDiscrepancy
+from recbole_aia.losses.calibrated.discrepancy import Discrepancy
 
 _CHANCE = 0.5  # users are at chance where no statistic is further from 0, in its deviations under permuted labels
 _WIDTH = 64  # up to this many dimensions the steps asked for are enough; beyond, they grow in proportion
@@ -36,7 +36,7 @@ class Alignment(NamedTuple):
     """How a descent went.
 
     Attributes:
-        before: the largest absolute statistic of :class:`ClassDiscrepancy` at the start.
+        before: the largest absolute statistic of :class:`Discrepancy` at the start.
         after: the same at the end; not a number where it was not asked for.
         steps: how many were taken.
     """
@@ -47,7 +47,7 @@ class Alignment(NamedTuple):
 
 
 @torch.enable_grad()  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
-def align(target: Movable, discrepancy: ClassDiscrepancy, max_steps: int = 100, judged: bool = True) -> Alignment:
+def align(target: Movable, discrepancy: Discrepancy, max_steps: int = 100, judged: bool = True) -> Alignment:
     r"""Moves users, in place, until the statistics tell no class from a random group of its size.
 
     .. math:: f = \sum_{s,k} z_{s,k}^2, \qquad
@@ -138,7 +138,7 @@ class Vectors:
 
 def align_vectors(
     embeddings: Tensor,
-    discrepancy: ClassDiscrepancy,
+    discrepancy: Discrepancy,
     max_steps: int = 100,
     silent: Tensor | None = None,
     judged: bool = True,

@@ -21,7 +21,69 @@ _CHUNK = 2048  # users whose features are computed at a time, so that they stay 
 _KEPT = 10_000  # up to here features are kept for the gradient; of more users they are computed again
 
 
-class ClassDiscrepancy:
+class Discrepancy:
+    """Statistics of users as functions of where the users are: what every discrepancy shares.
+
+    Args:
+        embeddings: where all users are now, ``[n, d]``; spaces are taken from here.
+        seed: of the random features, and of the users drawn for the standard deviations.
+        exact_users: up to this many, pairs of users are compared one by one.
+
+    Attributes:
+        kernels: the name of each row.
+
+    Raises:
+        ValueError: embeddings are not finite, or all the same.
+    """
+
+    def __init__(self, embeddings: Tensor, seed: int, exact_users: int) -> None:
+        self.center, self.scale = embeddings.mean(0), embeddings.std(0)
+        if not embeddings.isfinite().all():
+            raise ValueError("not all embeddings are finite")
+        if not self.scale.max() > 0:
+            raise ValueError("all users are at the same place")
+        self._generator = torch.Generator().manual_seed(seed)
+        exact = len(embeddings) <= exact_users
+        self._n_drawn = _NULL_USERS if exact else _FEW_NULL_USERS
+        found = spaces(self._standardized(embeddings), self.scale, self._generator)
+        self._white = next(space.basis for space in found if space.kind == "white")
+        self._table = Table(found, exact)
+        self.kernels = self._table.names
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """The statistics of users at ``embeddings [n, d]``: ``[S, C]``, differentiable."""
+        raise NotImplementedError
+
+    def _drawn_deviations(self, users: Tensor) -> Tensor:
+        """The standard deviation of each kernel between two of ``users``, of whom some are drawn: ``[S]``."""
+        order = torch.randperm(len(users), generator=self._generator)
+        return self._table.deviations(users[order[: self._n_drawn].to(users.device)])
+
+    @torch.no_grad()
+    def fits(self, embeddings: Tensor) -> bool:
+        """Whether users at ``embeddings [n, d]`` spread in no direction five times as far as white users.
+
+        Where they do, second moments soon leave the range of numbers.
+        """
+        white = self._standardized(embeddings.double()) @ self._white.double()
+        covariance = white.t().cov().view(white.shape[1], -1)
+        return bool(covariance.isfinite().all() and torch.linalg.eigvalsh(covariance).max() <= _OUTGROWN)
+
+    def _standardized(self, embeddings: Tensor) -> Tensor:
+        # Towers have dimensions that are the same for all users: they say nothing, and stay.
+        flat = self.scale <= _FLAT * self.scale.max()
+        return (embeddings - self.center) * self.scale.reciprocal().masked_fill(flat, 0.0)
+
+    def _features(self, users: Tensor, members: Tensor) -> Tensor:
+        """Sums of features over groups ``[G, n]``, ``[G, W]``; above many users computed again backward."""
+        part = self._table.features
+        chunks = list(zip(users.split(_CHUNK), members.split(_CHUNK, dim=1), strict=True))
+        if len(users) <= _KEPT:
+            return torch.stack([part(*chunk) for chunk in chunks]).sum(0)
+        return torch.stack([checkpoint(part, *chunk, use_reentrant=False) for chunk in chunks]).sum(0)
+
+
+class ClassDiscrepancy(Discrepancy):
     r"""How far each class stands from its rest by every statistic, in standard deviations under permuted labels.
 
     .. math:: z_{s,k} = \frac{1}{\sigma_{s,k}} \Bigl(
@@ -79,27 +141,18 @@ class ClassDiscrepancy:
         other_labels = labels[:0] if other_labels is None else other_labels
         check_movers(embeddings, labels, others, other_labels)
         everyone = torch.cat([embeddings, others]).detach()
-        self.center, self.scale = everyone.mean(0), everyone.std(0)
-        if not everyone.isfinite().all():
-            raise ValueError("not all embeddings are finite")
-        if not self.scale.max() > 0:
-            raise ValueError("all users are at the same place")
+        super().__init__(everyone, seed, exact_users)
         everyone = self._standardized(everyone)
         moving, self._others = everyone.split([len(embeddings), len(others)])
-        generator = torch.Generator().manual_seed(seed)
-        exact = len(everyone) <= exact_users
-        found = spaces(everyone, self.scale, generator)
-        self._white = next(space.basis for space in found if space.kind == "white")
-        self._table, self._groups = Table(found, exact), Groups(labels, other_labels, known, moving)
+        self._groups = Groups(labels, other_labels, known, moving)
         self._staying = self._sums(self._others, self._groups.staying)
-        self.kernels, pairs = self._table.names, self._groups.pairs
+        pairs = self._groups.pairs
         self.classes = self._groups.classes + 2 * [(attribute, ()) for attribute in pairs.attributes]
-        n_drawn = _NULL_USERS if exact else _FEW_NULL_USERS
-        own = paired = self._drawn_deviations(everyone, n_drawn, generator)
+        own = paired = self._drawn_deviations(everyone)
         judged = (labels >= 0).any(1)
         if pairs.attributes and int(judged.sum()) < len(everyone):
             # A length has no zero without its unit, and its users may stand elsewhere than all others.
-            paired = self._drawn_deviations(moving[judged], n_drawn, generator)
+            paired = self._drawn_deviations(moving[judged])
         # A kernel that is the same between all users, as the quadratic one of signs is, has nothing to say.
         units = torch.stack([own, paired]).unsqueeze(2)
         says = (units >= _MUTE).all(0)
@@ -107,13 +160,8 @@ class ClassDiscrepancy:
         self._deviations = torch.cat([own * self._groups.factors, paired * pairs.factors], dim=1)
         self._radii = says * pairs.radii
 
-    def _drawn_deviations(self, users: Tensor, n_drawn: int, generator: torch.Generator) -> Tensor:
-        """The standard deviation of each kernel between two of ``users``, of whom some are drawn: ``[S]``."""
-        order = torch.randperm(len(users), generator=generator)
-        return self._table.deviations(users[order[:n_drawn].to(users.device)])
-
     def __call__(self, embeddings: Tensor) -> Tensor:
-        """The statistics of users at ``embeddings [n, d]``: ``[S, C]``, differentiable."""
+        """See :meth:`Discrepancy.__call__`."""
         users, groups = self._standardized(embeddings), self._groups
         moving = (*groups.moments(users), self._features(users, groups.members))
         firsts, seconds, features = (torch.cat(pair) for pair in zip(moving, self._staying, strict=True))
@@ -124,29 +172,6 @@ class ClassDiscrepancy:
             own, covariances = scores.tensor_split([len(groups.factors)], dim=1)
             scores = torch.cat([own, groups.pairs.lengths(covariances) - self._radii], dim=1)
         return scores.to(embeddings.dtype)
-
-    @torch.no_grad()
-    def fits(self, embeddings: Tensor) -> bool:
-        """Whether users at ``embeddings [n, d]`` spread in no direction five times as far as white users.
-
-        Where they do, second moments soon leave the range of numbers.
-        """
-        white = self._standardized(embeddings.double()) @ self._white.double()
-        covariance = white.t().cov().view(white.shape[1], -1)
-        return bool(covariance.isfinite().all() and torch.linalg.eigvalsh(covariance).max() <= _OUTGROWN)
-
-    def _standardized(self, embeddings: Tensor) -> Tensor:
-        # Towers have dimensions that are the same for all users: they say nothing, and stay.
-        flat = self.scale <= _FLAT * self.scale.max()
-        return (embeddings - self.center) * self.scale.reciprocal().masked_fill(flat, 0.0)
-
-    def _features(self, users: Tensor, members: Tensor) -> Tensor:
-        """Sums of features over groups ``[G, n]``, ``[G, W]``; above many users computed again backward."""
-        part = self._table.features
-        chunks = list(zip(users.split(_CHUNK), members.split(_CHUNK, dim=1), strict=True))
-        if len(users) <= _KEPT:
-            return torch.stack([part(*chunk) for chunk in chunks]).sum(0)
-        return torch.stack([checkpoint(part, *chunk, use_reentrant=False) for chunk in chunks]).sum(0)
 
     @torch.no_grad()
     def _sums(self, users: Tensor, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:

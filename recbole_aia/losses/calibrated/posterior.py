@@ -1,0 +1,110 @@
+"""How far classes are from random groups where nobody's own label is used: posteriors stand in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from recbole_aia.losses.calibrated.discrepancy import _MUTE, EXACT_USERS, Discrepancy
+
+_ORDERED = 4  # classes from which on their order is compared too, as in comparisons.Order
+
+
+class PosteriorDiscrepancy(Discrepancy):
+    r"""How far each class stands from its rest, with :math:`p_k(x) = P(z = k \mid x)` in the place of labels.
+
+    .. math:: z_{s,k} = \frac{\sum_{i \ne j} r_{ik} r_{jk} \tilde K_s(x_i, x_j)}{\sigma_s \sum_i r_{ik}^2}, \qquad
+        r_{ik} = p_k(x_i) - \operatorname*{mean}_j p_k(x_j), \qquad \tilde K = H K H
+
+    less what pairs of different users have under permuted residuals, :math:`\operatorname{tr} \tilde K / n (n - 1)` of
+    :math:`\sum_i r_{ik}^2`. H takes the mean out of a kernel.
+
+    :math:`E[1(z = k) f(x)] = E[p_k(x) f(x)]`, so true labels would give the same in expectation, up to the bias of p
+    against the features of K. Under independence z has mean 0 and a standard deviation of about 1, where
+    :math:`\sigma_s^2 = 2 \operatorname{mean} \tilde K_s^2` (:meth:`Statistic.deviation`). Users who move until all z
+    are 0 move by a function of the vectors and of p: nobody's own label decides where a user goes, and users without
+    labels move like all others.
+
+    Spaces and deviations are taken where users are at first. An alignment shrinks users along the directions that p
+    reads, and whoever standardizes stretches what is left there: take the statistics anew, and align again, until they
+    are 0 where they are taken.
+
+    Of two classes the first alone is judged: the second says the same. Attributes of four and more classes have one
+    more column, their order: r is then the expected rank of the class.
+
+    Args:
+        embeddings: where the users are now, ``[n, d]``.
+        posteriors: of each attribute, ``[n, K]``; rows sum to 1. No user's own label may have shaped the user's row;
+            cross-fitting sees to it.
+        seed: see :class:`Discrepancy`.
+        exact_users: see :class:`Discrepancy`.
+
+    Attributes:
+        classes: (attribute, class) of each column; -1 for an order.
+        all_members: the weight of each user in each group, ``[2C + 1, n]``: :math:`r`, then :math:`r^2`, then 1.
+        counts: sums of weights, ``[2C + 1]``.
+        lengths: :math:`\sum_i r_{ik}^2` of each column, ``[C]``.
+
+    Raises:
+        ValueError: shapes disagree, embeddings are not finite or all the same, or a posterior is the same for all.
+
+    Source:
+        Ours.
+    """
+
+    def __init__(
+        self, embeddings: Tensor, posteriors: Sequence[Tensor], *, seed: int = 0, exact_users: int = EXACT_USERS
+    ) -> None:
+        embeddings = embeddings.detach()
+        super().__init__(embeddings, seed, exact_users)
+        rows, self.classes = list[Tensor](), list[tuple[int, int]]()
+        for attribute, posterior in enumerate(posteriors):
+            if posterior.ndim != 2 or len(posterior) != len(embeddings) or posterior.shape[1] < 2:
+                raise ValueError(f"a posterior has the shape {tuple(posterior.shape)} for {len(embeddings)} users")
+            for name, row in _judged(posterior):
+                rows.append(row)
+                self.classes.append((attribute, name))
+        if not rows:
+            raise ValueError("there is no posterior")
+        weights = torch.stack(rows).to(embeddings)
+        weights = weights - weights.mean(1, keepdim=True)
+        # Sums of a user's kernel with itself carry the square of the weight: a group of its own for each row.
+        # One group of everybody centres the kernel.
+        self.all_members = torch.cat([weights, weights.square(), torch.ones_like(weights[:1])])
+        self.counts = self.all_members.double().sum(1)
+        self.lengths = weights.double().square().sum(1)
+        if not (self.lengths > 0).all():
+            raise ValueError("a posterior is the same for all users")
+        sizes = self._drawn_deviations(self._standardized(embeddings))
+        # A kernel that is the same between all users has nothing to say.
+        self._deviations = sizes.where(sizes >= _MUTE, torch.inf).unsqueeze(1) * self.lengths
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """See :meth:`Discrepancy.__call__`."""
+        users, members = self._standardized(embeddings), self.all_members
+        firsts = (members @ users).double()
+        seconds = torch.stack([(users * row.unsqueeze(1)).t() @ users for row in members]).double()
+        products, traces = self._table.sums(users, self, (firsts, seconds), self._features(users, members))
+        n, n_columns = len(users), len(self.classes)
+        squares, everybody = slice(n_columns, 2 * n_columns), -1
+        pairs = products.diagonal(dim1=1, dim2=2)[:, :n_columns]
+        # The kernel of a user and itself, centred: K_ii - 2 mean_j K_ij + mean K, each times r_i^2.
+        total = products[:, everybody, everybody].unsqueeze(1)
+        means = products[:, squares, everybody] / n
+        selves = traces[:, squares] - 2 * means + self.lengths * total / n**2
+        # What pairs of different users have under permuted residuals, which add up to 0.
+        chance = self.lengths * (traces[:, everybody].unsqueeze(1) - total / n) / (n * (n - 1))
+        return ((pairs - selves - chance) / self._deviations).to(embeddings.dtype)
+
+
+def _judged(posterior: Tensor) -> list[tuple[int, Tensor]]:
+    """The columns of an attribute: class and weights ``[n]``, not centred."""
+    n_classes = posterior.shape[1]
+    if n_classes == 2:
+        return [(0, posterior[:, 0])]
+    columns = [(k, posterior[:, k]) for k in range(n_classes)]
+    if n_classes >= _ORDERED:
+        columns.append((-1, posterior @ torch.arange(n_classes).to(posterior)))
+    return columns
