@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -21,7 +23,7 @@ _CHUNK = 2048  # users whose features are computed at a time, so that they stay 
 _KEPT = 10_000  # up to here features are kept for the gradient; of more users they are computed again
 
 
-class Discrepancy:
+class Discrepancy(ABC):
     """Statistics of users as functions of where the users are: what every discrepancy shares.
 
     Args:
@@ -50,9 +52,9 @@ class Discrepancy:
         self._table = Table(found, exact)
         self.kernels = self._table.names
 
+    @abstractmethod
     def __call__(self, embeddings: Tensor) -> Tensor:
         """The statistics of users at ``embeddings [n, d]``: ``[S, C]``, differentiable."""
-        raise NotImplementedError
 
     def _drawn_deviations(self, users: Tensor) -> Tensor:
         """The standard deviation of each kernel between two of ``users``, of whom some are drawn: ``[S]``."""

@@ -18,8 +18,8 @@ class PosteriorDiscrepancy(Discrepancy):
     .. math:: z_{s,k} = \frac{\sum_{i \ne j} r_{ik} r_{jk} \tilde K_s(x_i, x_j)}{\sigma_s \sum_i r_{ik}^2}, \qquad
         r_{ik} = p_k(x_i) - \operatorname*{mean}_j p_k(x_j), \qquad \tilde K = H K H
 
-    less what pairs of different users have under permuted residuals, :math:`\operatorname{tr} \tilde K / n (n - 1)` of
-    :math:`\sum_i r_{ik}^2`. H takes the mean out of a kernel.
+    where H takes the mean out of a kernel. From the numerator comes off its mean under permuted residuals,
+    :math:`\sum_i r_{ik}^2 \operatorname{tr} \tilde K / n (n - 1)`, which is small.
 
     :math:`E[1(z = k) f(x)] = E[p_k(x) f(x)]`, so true labels would give the same in expectation, up to the bias of p
     against the features of K. Under independence z has mean 0 and a standard deviation of about 1, where
