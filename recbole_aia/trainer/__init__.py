@@ -2,7 +2,8 @@
 
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer, LossTerm, Phase, UndefendedTrainer
-from recbole_aia.trainer.calibrated import CalibratedTrainer, CalibratedUnlearner
+from recbole_aia.trainer.calibrated import CalibratedTrainer
+from recbole_aia.trainer.calibrated_post import CalibratedUnlearner
 from recbole_aia.trainer.post import Unlearner, UnlearningTask
 from recbole_aia.trainer.raid import RAIDTrainer
 from recbole_aia.trainer.registry import register_defense, stage_of, trainer_class, unlearners

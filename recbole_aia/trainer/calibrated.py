@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from recbole_aia.config.keys import Choice, Count, Key
+from recbole_aia.config.keys import Count, Key
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, align_vectors, steps_for
+from recbole_aia.losses import (
+    FEW_USERS,
+    Alignment,
+    ClassDiscrepancy,
+    Discrepancy,
+    Posterior,
+    PosteriorDiscrepancy,
+    UserMap,
+    align,
+    align_vectors,
+    learn_map,
+    steps_for,
+)
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings
-from recbole_aia.trainer.post import Unlearner, descent_keys
-from recbole_aia.trainer.retention import Recommendation
-from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target, only_moving
+from recbole_aia.trainer.posteriors import LABELS, OWN_LABELS, learn_posteriors, reliability
+from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target
 from recbole_aia.trainer.tower_pull import TowerPull
-from recbole_aia.unlearning.requests import UnlearningTask
 
 _LEAST_EPOCHS = 4  # least number of defended epochs by default, in a training of at least as many
 _EPOCH_STEPS = 20  # alignment steps after each epoch but the last, for up to FEW_USERS users
 _MANY_STEPS = 3  # alignment steps after each epoch but the last, for more users; the next alignment goes on
 _AVERAGED = 2  # number of last epochs over whose steps weights are averaged
-_TOWER_STEPS = 5  # factor on the steps of a tower, which needs more because all users share its weights
-_CHANCE = 1.0  # a tower is aligned once no re-estimated statistic exceeds this, random groups' standard deviation
 
-
-_ALIGNMENT_KEYS: dict[str, Key] = {
+ALIGNMENT_KEYS: dict[str, Key] = {
+    "calibrated_labels": LABELS,
     "calibrated_steps": Count(
         100,
         "Most steps of an alignment, which ends sooner at chance. Beyond 64 dimensions they grow in proportion. After "
@@ -38,31 +46,37 @@ _ALIGNMENT_KEYS: dict[str, Key] = {
     ),
     "calibrated_exact_users": Count(
         10000,
-        "Up to this many users are compared pair by pair, more by random features (faster, coarser). Between epochs "
-        "random features begin above 2,048 users.",
+        "Up to this many users are compared pair by pair, more by random features (faster, coarser). Between epochs, "
+        "and with calibrated_labels: posterior, random features begin above 2,048 users.",
     ),
 }
 
 
 class CalibratedTrainer(DefenseTrainer):
-    """Calibrated alignment (ours): classes become like random groups of their sizes, at chance and not below it.
+    """Calibrated alignment (ours): users become what they would be if vectors said nothing of classes.
 
-    The first epochs are undefended. Then two steps alternate: an epoch of recommendation, and an alignment of the
-    users (:func:`~recbole_aia.losses.align`). The alignment stops when all classes look like random groups of their
-    sizes. If it went on, attackers would fall below chance, and their answers could be read backwards. In the epochs
-    between alignments, items and layers learn to recommend to aligned users.
+    The first epochs are undefended. Then two steps alternate: an epoch of recommendation, and an alignment of all
+    users, with a label or without. The alignment moves users by a map of their vectors
+    (:func:`~recbole_aia.losses.learn_map`). It stops when classes, seen through what the labels of others say of each
+    user, look like random groups. If it went on, attackers would fall below chance, and their answers could be read
+    backwards.
 
-    Attackers who see only the new vectors are at chance or close to it in our measurements (``docs/results.md``).
-    Whoever also has the old vectors reads the labels. Users without a label are not protected.
+    Nobody's own label decides where a user goes. So whoever has the old vectors too learns no more than the old vectors
+    tell. With ``calibrated_labels: own`` users with a label move by their own label: recommendations keep more, and
+    the difference of old and new vectors gives the label away.
 
     Weights swing between the two aims. After the last epoch they are set to their mean over the steps of the last two
     epochs (:class:`WeightAverage`), and users are aligned once more. A graph model's users move by its table. A tower
     has no parameters of single users; during training it is pulled instead (:class:`TowerPull`).
 
+    Attributes:
+        map: the map of the last alignment, for users who come later; ``None`` before, for towers, and for own labels.
+
     Source:
-        Ours; :class:`~recbole_aia.losses.ClassDiscrepancy` explains why the alignment stops at chance.
+        Ours; :class:`~recbole_aia.losses.PosteriorDiscrepancy` explains why the alignment stops at chance.
     """
 
+    map: UserMap | None = None
     defense = "calibrated"
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrated_epochs": Count(
@@ -71,7 +85,7 @@ class CalibratedTrainer(DefenseTrainer):
             "~: a fifth of epochs, at least 4.",
             low=1,
         ),
-        **_ALIGNMENT_KEYS,
+        **ALIGNMENT_KEYS,
     }
 
     @classmethod
@@ -88,7 +102,11 @@ class CalibratedTrainer(DefenseTrainer):
         self.average: WeightAverage | None = None
         defended = defended_epochs(self.config)
         self.first_defended = self.total - defended
-        self.discrepancy(self.view.served(self.labeled_users()[0]).detach(), last=False)
+        if self.by_label:
+            self.logger.warning(OWN_LABELS)
+            self.discrepancy(self.view.served(self.labeled_users()[0]).detach(), last=False)
+        else:
+            self.posteriors(self.view.served().detach())
         return [*([Phase(self.first_defended)] if self.first_defended else []), Phase(defended)]
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
@@ -107,21 +125,44 @@ class CalibratedTrainer(DefenseTrainer):
             self.align_users(last)
         return losses
 
+    @property
+    def by_label(self) -> bool:
+        """Whether users move by their own labels."""
+        return bool(self.config["calibrated_labels"] == "own")
+
     def align_users(self, last: bool) -> None:
-        """Aligns the labelled users, with few steps between epochs and with all steps if this is the ``last`` time."""
+        """Aligns users, with few steps between epochs and with all steps if this is the ``last`` time."""
         self.model.eval()
-        target = make_target(self.view, self.labeled_users()[0], "table")
+        users = self.labeled_users()[0] if self.by_label else self.view.users
+        target = make_target(self.view, users, "table")
         steps = steps_for(target.initial.shape[1], self.config["calibrated_steps"])
         few = len(target.users) <= FEW_USERS
         if not last:
             steps = min(steps, _EPOCH_STEPS if few else _MANY_STEPS)
         judged = last or few  # for many users the statistics at the end cost much, and the next alignment shows them
-        finite = bool(target.initial.isfinite().all())
-        outcome = move(target, self.discrepancy(target.initial, last), steps, judged) if finite else None
+        outcome = None
+        if target.initial.isfinite().all():
+            outcome = self._aligned(target, steps, last, judged)
         if outcome is None or (judged and not isfinite(outcome.after)):
             raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
         after = f" -> {outcome.after:.2f}" if judged else ""
         self.logger.info(f"calibrated: largest statistic {outcome.before:.1f}{after}, {outcome.steps} steps")
+
+    def _aligned(self, target: Target, steps: int, last: bool, judged: bool) -> Alignment:
+        if self.by_label:
+            return move(target, self.discrepancy(target.initial, last), steps, judged)
+        posteriors = self.posteriors(target.initial)
+        outcome, self.map = move_by_posterior(target, posteriors, steps, self.config)
+        if last:
+            found = reliability(posteriors, self.labels.labels[1:], self.labels.names)
+            said = (f"{name} {each['explained']:.0%} of {each['labelled']:,} labels" for name, each in found.items())
+            self.logger.info(f"calibrated: vectors explained {', '.join(said)}")
+        return outcome
+
+    def posteriors(self, embeddings: Tensor) -> list[Posterior]:
+        """The posteriors of all users at ``embeddings [n_users - 1, d]``."""
+        labels = self.labels.labels[1:].to(embeddings.device)
+        return learn_posteriors(embeddings, labels, self.labels.names, self.config["seed"])
 
     def discrepancy(self, embeddings: Tensor, last: bool) -> ClassDiscrepancy:
         """The statistics of the labelled users at ``embeddings [n, d]``; finer if this is the ``last`` alignment."""
@@ -142,111 +183,37 @@ class CalibratedTrainer(DefenseTrainer):
         return ["rec", "calibrated"]
 
 
-class CalibratedUnlearner(Unlearner):
-    """Calibrated alignment (ours): classes become like random groups of their sizes, at chance and not below it.
+def exact_users(config: Any) -> int:
+    """Up to how many users pairs are compared one by one where posteriors stand in the place of labels."""
+    return min(int(config["calibrated_exact_users"]), FEW_USERS)
 
-    Aligns users of a trained model, without interactions (``data_free``) or with them (``data_dependent``). With
-    interactions, users learn for an epoch between two alignments, and no other part of the model does.
 
-    If all users ask, the tower moves by default. Vectors moved one by one would leave a leak: many units of a tower
-    are zero for a user, and which units are zero depends on the class.
+def move_by_posterior(
+    target: Target, posteriors: Sequence[Posterior], steps: int, config: Any
+) -> tuple[Alignment, UserMap | None]:
+    """Aligns a target of all users, of whom nobody's own label is used, and writes it into the model.
+
+    Args:
+        target: what moves.
+        posteriors: of the target's users, by attribute.
+        steps: most steps of the alignment.
+        config: with the seed, and up to how many users are compared pair by pair.
+
+    Returns:
+        How it went, and the map; ``None`` where the target computes its users and cannot be set.
     """
-
-    defense = "calibrated"
-    keys: ClassVar[Mapping[str, Key]] = {
-        **_ALIGNMENT_KEYS,
-        "calibrated_mode": Choice(
-            "data_free",
-            "data_free, or data_dependent, where users learn from interactions between alignments.",
-            choices=("data_free", "data_dependent"),
-        ),
-        "calibrated_post_epochs": Count(3, "Epochs of data_dependent.", low=1),
-        "unlearn_learning_rate": descent_keys(rate=0.005, steps=1)["unlearn_learning_rate"],
-    }
-
-    @property
-    def uses_interactions(self) -> bool:
-        """See :attr:`Unlearner.uses_interactions`; the key ``calibrated_mode`` decides."""
-        return bool(self.config["calibrated_mode"] == "data_dependent")
-
-    @classmethod
-    def can_hide(cls, asked: Tensor, others: Tensor) -> bool:
-        """See :meth:`Unlearner.can_hide`: some class needs two users who ask, and two users outside the class."""
-        outside = (asked + others).sum() - asked
-        return bool(((asked > 1) & (outside > 1)).any())
-
-    def edit(self, task: UnlearningTask, train_data: Any) -> dict[str, Any]:
-        """See :meth:`Unlearner.edit`: data-dependent with ``train_data``, data-free without."""
-        target, mode = self.target(task), "data_free"
-        align = self._alignment(target, task)
-        with only_moving(self.model, target):
-            outcome = align()
-            if train_data is not None:
-                mode = "data_dependent"
-                for _ in range(self.config["calibrated_post_epochs"]):
-                    self._recommend(target, train_data)
-                    outcome = Alignment(outcome.before, *align()[1:])
-        self._check_finite(target.embeddings().detach().sum())
-        return {"mode": mode, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
-
-    def _alignment(self, target: Target, task: UnlearningTask) -> Callable[[], Alignment]:
-        """A function that aligns the target.
-
-        A tower is aligned in rounds, and each round estimates the statistics anew. It stops when the statistics are at
-        chance at the start of a round, or when the steps run out.
-        """
-        steps = steps_for(target.initial.shape[1], self.config["calibrated_steps"])
-        if not self._moves_tower(task):
-            discrepancy = self._discrepancy(target.initial, task)
-            return lambda: move(target, discrepancy, steps)
-
-        def rounds() -> Alignment:
-            left, outcomes = _TOWER_STEPS * steps, list[Alignment]()
-            while left and (not outcomes or (outcomes[-1].before > _CHANCE and outcomes[-1].steps)):
-                anew = self._discrepancy(target.embeddings().detach(), task)
-                outcomes.append(move(target, anew, left))
-                left -= outcomes[-1].steps
-            return Alignment(outcomes[0].before, outcomes[-1].after, _TOWER_STEPS * steps - left)
-
-        return rounds
-
-    def _discrepancy(self, embeddings: Tensor, task: UnlearningTask) -> ClassDiscrepancy:
-        with torch.no_grad():
-            others = self.view.served(task.others)
-        return checked_discrepancy(
-            embeddings,
-            task.labels,
-            task.names,
-            others=others,
-            other_labels=task.other_labels,
-            known=task.known,
-            **discrepancy_settings(self.config),
-        )
-
-    def target(self, task: UnlearningTask) -> Target:
-        """See :meth:`Unlearner.target`; by default the tower, if the model has one and all users ask."""
-        return make_target(self.view, task.users, "tower" if self._moves_tower(task) else self.config["target"])
-
-    def _moves_tower(self, task: UnlearningTask) -> bool:
-        everybody = len(task.users) == len(self.view.users)
-        free = self.config["target"] is None and self.view.released is None and everybody
-        return self.config["target"] == "tower" or (free and bool(self.view.tower()))
-
-    def _recommend(self, target: Target, train_data: Any) -> None:
-        """Trains an epoch of recommendation in which only the target moves."""
-        groups = zip(target.parameters, target.scales(), strict=True)
-        rate = self.config["unlearn_learning_rate"]
-        optimizer = torch.optim.Adam({"params": [parameter], "lr": rate * scale} for parameter, scale in groups)
-        retention = Recommendation(self, target, train_data)
-        for _ in range(len(train_data)):
-            for parameter, slope in zip(target.parameters, retention.gradient(target.initial), strict=True):
-                parameter.grad = slope
-            optimizer.step()
-        for parameter in target.parameters:
-            parameter.grad = None
+    settings = {"seed": int(config["seed"]), "exact_users": exact_users(config)}
+    if isinstance(target, (VectorTarget, GraphTarget)):
+        moved, outcome, learned = learn_map(target.embeddings().detach(), posteriors, steps, **settings)
+        target.place(moved)
+        target.finish()
+        return outcome, learned
+    here = target.embeddings().detach()
+    discrepancy = PosteriorDiscrepancy(here, [each.probabilities for each in posteriors], **settings)
+    return move(target, discrepancy, steps), None
 
 
-def move(target: Target, discrepancy: ClassDiscrepancy, steps: int, judged: bool = True) -> Alignment:
+def move(target: Target, discrepancy: Discrepancy, steps: int, judged: bool = True) -> Alignment:
     """Aligns the parameters of a target and writes them into the model.
 
     Args:

@@ -92,6 +92,11 @@ class Unlearner(DefenseTrainer):
         """Whether this defense, as configured, trains on interactions."""
         return False
 
+    @property
+    def by_label(self) -> bool:
+        """Whether a user moves by the user's own label, so that a user without one cannot move."""
+        return True
+
     @classmethod
     def can_hide(cls, asked: Tensor, others: Tensor) -> bool:
         """Whether the defense can hide an attribute, given how many users of each class ask.
@@ -148,7 +153,7 @@ class Unlearner(DefenseTrainer):
     def serve(self, requests: Sequence[Request], labels: LabelTable, train_data: Any = None) -> list[dict[str, Any]]:
         """Serves several requests in one unlearning; see :meth:`unlearn`. The order of requests does not matter."""
         self.labels = labels
-        task = make_task(requests, self.history, labels, self.device, self.can_hide)
+        task = make_task(requests, self.history, labels, self.device, self.can_hide, self.by_label)
         specs = specifications(self.config["attributes"], self.history)
         earlier = dict.fromkeys(name for record in self.history for name in record["attributes"])
         if missing := [name for name in earlier if name not in labels.names]:

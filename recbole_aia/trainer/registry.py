@@ -12,7 +12,8 @@ from recbole_aia.config.keys import Key
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
-from recbole_aia.trainer.calibrated import CalibratedTrainer, CalibratedUnlearner
+from recbole_aia.trainer.calibrated import CalibratedTrainer
+from recbole_aia.trainer.calibrated_post import CalibratedUnlearner
 from recbole_aia.trainer.noise import DPPerturbation, NoisePerturbation
 from recbole_aia.trainer.pairs import D2DTrainer, D2DUnlearner, U2UTrainer, U2UUnlearner
 from recbole_aia.trainer.post import Unlearner, descent_keys

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import ClassDiscrepancy, gradient_length
+from recbole_aia.losses import ClassDiscrepancy, Discrepancy, PosteriorDiscrepancy, gradient_length
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.chance import discrepancy_settings
+from recbole_aia.trainer.posteriors import learn_posteriors
 
 _PULLS = 50  # about how often a tower is pulled in an epoch
 _PULL_USERS = 512  # users in a pull; all users, if there are at most twice as many
@@ -39,7 +40,8 @@ class TowerPull:
 
     def __init__(self, trainer: DefenseTrainer, n_steps: int) -> None:
         self.trainer, self.every, self.step = trainer, max(1, n_steps // _PULLS), 0
-        self.known = trainer.labeled_users()[0].cpu()
+        self.by_label = bool(trainer.config["calibrated_labels"] == "own")
+        self.known = (trainer.labeled_users()[0] if self.by_label else trainer.view.users).cpu()
         columns = enumerate(trainer.labels.labels[self.known].t())
         self.classes = [(a, k) for a, column in columns for k in column[column >= 0].unique().tolist()]
         self.generator = torch.Generator().manual_seed(int(trainer.config["seed"]))
@@ -77,11 +79,19 @@ class TowerPull:
             first = [order[labels[order, a] == k][:2] for a, k in self.classes]
             users = torch.cat([*first, order])[: max(_PULL_USERS, 2 * len(first))].unique()
         self.users, self.labels = users.to(trainer.device), labels[users].to(trainer.device)
+        if not self.by_label:
+            everyone, known, names = trainer.view.served(), trainer.labels.labels[1:], trainer.labels.names
+            found = learn_posteriors(everyone, known.to(everyone.device), names, int(trainer.config["seed"]))
+            self.said = [posterior.probabilities[self.users - 1] for posterior in found]
         self._measure(trainer.view.served(self.users))
 
     def _measure(self, embeddings: Tensor) -> None:
         settings = {**discrepancy_settings(self.trainer.config), "seed": self.step}
+        self.discrepancy: Discrepancy
         try:
-            self.discrepancy = ClassDiscrepancy(embeddings, self.labels, **settings)
+            if self.by_label:
+                self.discrepancy = ClassDiscrepancy(embeddings, self.labels, **settings)
+            else:
+                self.discrepancy = PosteriorDiscrepancy(embeddings, self.said, **settings)
         except ValueError as error:
             raise ConfigValueError(f"calibrated: {error}. Lower the learning_rate.") from error

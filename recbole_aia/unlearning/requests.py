@@ -35,6 +35,7 @@ class UnlearningTask:
         other_labels: labels of ``others``, ``[m, A]``; -1 for no label.
         names: the attributes, in column order.
         classes: class names by attribute.
+        asked: which attributes each of ``users`` asked to hide, with a label or without, ``[n, A]``.
     """
 
     users: Tensor
@@ -44,6 +45,7 @@ class UnlearningTask:
     other_labels: Tensor
     names: tuple[str, ...]
     classes: dict[str, list[str]]
+    asked: Tensor
 
 
 def make_task(
@@ -52,6 +54,7 @@ def make_task(
     labels: LabelTable,
     device: Any,
     can_hide: Callable[[Tensor, Tensor], bool],
+    by_label: bool = True,
 ) -> UnlearningTask:
     """The task for all users who ask now: it hides what they ask for now and what they asked for earlier.
 
@@ -61,6 +64,7 @@ def make_task(
         labels: the labels of all users.
         device: the device of the task's tensors.
         can_hide: see :meth:`Unlearner.can_hide`.
+        by_label: see :attr:`Unlearner.by_label`.
 
     Raises:
         AttributeDataError: an attribute is asked for, and no user who asks has a label of it.
@@ -70,11 +74,12 @@ def make_task(
     asked = torch.cat([everyone if request.users is None else request.users for request in requests]).unique()
     if not len(asked) or asked[0] < 1 or asked[-1] > len(everyone):
         raise ConfigValueError(f"users must be ids from 1 to {len(everyone)}, and at least one of them.")
-    hidden = torch.full_like(labels.labels, -1)
+    hidden, wishes = torch.full_like(labels.labels, -1), torch.zeros_like(labels.labels, dtype=torch.bool)
     for request in [*requests, *map(_request, history)]:
         who = everyone if request.users is None else request.users
         for name in set(request.attributes) & set(labels.names):
             hidden[who, labels.names.index(name)] = labels.column(name)[who]
+            wishes[who, labels.names.index(name)] = True
     others = everyone[~torch.isin(everyone, asked)]
     wanted = {name for request in requests for name in request.attributes}
 
@@ -83,6 +88,8 @@ def make_task(
 
         An attribute of earlier requests is left out if it cannot be hidden now. New requests are served without it.
         """
+        if not by_label:
+            return bool(wishes[asked, column].any())
         own, n_classes = hidden[asked, column], len(labels.classes[name])
         rest = labels.labels[others, column]
         sizes = (each[each >= 0].bincount(minlength=n_classes) for each in (own, rest))
@@ -109,6 +116,7 @@ def make_task(
         other_labels=labels.labels[others][:, kept].to(device),
         names=names,
         classes={name: labels.classes[name] for name in names},
+        asked=wishes[asked][:, kept].to(device),
     )
 
 

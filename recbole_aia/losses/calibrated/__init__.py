@@ -2,6 +2,8 @@
 
 from recbole_aia.losses.calibrated.alignment import Alignment, Movable, align, align_vectors, steps_for
 from recbole_aia.losses.calibrated.discrepancy import EXACT_USERS, FEW_USERS, ClassDiscrepancy, Discrepancy
+from recbole_aia.losses.calibrated.estimation import Features, Posterior, Readout, cross_fitted_posterior, explained
+from recbole_aia.losses.calibrated.mapping import UserMap, learn_map
 from recbole_aia.losses.calibrated.posterior import PosteriorDiscrepancy
 from recbole_aia.losses.calibrated.transport import transport
 
@@ -11,10 +13,17 @@ __all__ = [
     "Alignment",
     "ClassDiscrepancy",
     "Discrepancy",
+    "Features",
     "Movable",
+    "Posterior",
     "PosteriorDiscrepancy",
+    "Readout",
+    "UserMap",
     "align",
     "align_vectors",
+    "cross_fitted_posterior",
+    "explained",
+    "learn_map",
     "steps_for",
     "transport",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from recbole_aia.losses.calibrated.groups import Groups
-from recbole_aia.losses.calibrated.statistics import Table, spaces
+from recbole_aia.losses.calibrated.statistics import Table, read_axes, spaces
 from recbole_aia.losses.shared.inputs import check_movers
 
 FEW_USERS = 2048  # up to here a comparison of all pairs of users takes a fraction of a second
@@ -30,6 +30,7 @@ class Discrepancy(ABC):
         embeddings: where all users are now, ``[n, d]``; spaces are taken from here.
         seed: of the random features, and of the users drawn for the standard deviations.
         exact_users: up to this many, pairs of users are compared one by one.
+        read: what attackers predict, ``[C, n]``: users are compared along its linear predictors too.
 
     Attributes:
         kernels: the name of each row.
@@ -38,7 +39,7 @@ class Discrepancy(ABC):
         ValueError: embeddings are not finite, or all the same.
     """
 
-    def __init__(self, embeddings: Tensor, seed: int, exact_users: int) -> None:
+    def __init__(self, embeddings: Tensor, seed: int, exact_users: int, read: Tensor | None = None) -> None:
         self.center, self.scale = embeddings.mean(0), embeddings.std(0)
         if not embeddings.isfinite().all():
             raise ValueError("not all embeddings are finite")
@@ -47,7 +48,9 @@ class Discrepancy(ABC):
         self._generator = torch.Generator().manual_seed(seed)
         exact = len(embeddings) <= exact_users
         self._n_drawn = _NULL_USERS if exact else _FEW_NULL_USERS
-        found = spaces(self._standardized(embeddings), self.scale, self._generator)
+        standardized = self._standardized(embeddings)
+        found = spaces(standardized, self.scale, self._generator)
+        found += [] if read is None else [read_axes(standardized, read, self._generator)]
         self._white = next(space.basis for space in found if space.kind == "white")
         self._table = Table(found, exact)
         self.kernels = self._table.names

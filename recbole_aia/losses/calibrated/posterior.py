@@ -37,7 +37,7 @@ class PosteriorDiscrepancy(Discrepancy):
     Args:
         embeddings: where the users are now, ``[n, d]``.
         posteriors: of each attribute, ``[n, K]``; rows sum to 1. No user's own label may have shaped the user's row;
-            cross-fitting sees to it.
+            cross-fitting sees to it (:func:`cross_fitted_posterior`).
         seed: see :class:`Discrepancy`.
         exact_users: see :class:`Discrepancy`.
 
@@ -55,21 +55,25 @@ class PosteriorDiscrepancy(Discrepancy):
     """
 
     def __init__(
-        self, embeddings: Tensor, posteriors: Sequence[Tensor], *, seed: int = 0, exact_users: int = EXACT_USERS
+        self,
+        embeddings: Tensor,
+        posteriors: Sequence[Tensor],
+        *,
+        seed: int = 0,
+        exact_users: int = EXACT_USERS,
     ) -> None:
         embeddings = embeddings.detach()
-        super().__init__(embeddings, seed, exact_users)
         rows, self.classes = list[Tensor](), list[tuple[int, int]]()
         for attribute, posterior in enumerate(posteriors):
             if posterior.ndim != 2 or len(posterior) != len(embeddings) or posterior.shape[1] < 2:
                 raise ValueError(f"a posterior has the shape {tuple(posterior.shape)} for {len(embeddings)} users")
             for name, row in _judged(posterior):
-                rows.append(row)
+                rows.append(row - row.mean())
                 self.classes.append((attribute, name))
         if not rows:
             raise ValueError("there is no posterior")
         weights = torch.stack(rows).to(embeddings)
-        weights = weights - weights.mean(1, keepdim=True)
+        super().__init__(embeddings, seed, exact_users, weights)
         # Sums of a user's kernel with itself carry the square of the weight: a group of its own for each row.
         # One group of everybody centres the kernel.
         self.all_members = torch.cat([weights, weights.square(), torch.ones_like(weights[:1])])

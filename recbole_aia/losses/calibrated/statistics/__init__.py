@@ -7,7 +7,7 @@ and name it in :func:`~recbole_aia.losses.calibrated.statistics.table.statistics
 from recbole_aia.losses.calibrated.statistics.base import FeatureStatistic, GroupSums, Membership, Statistic, Users
 from recbole_aia.losses.calibrated.statistics.gaussian import Gaussian, RandomGaussian
 from recbole_aia.losses.calibrated.statistics.polynomial import Linear, Quadratic, Squares
-from recbole_aia.losses.calibrated.statistics.spaces import Space, SpaceKind, spaces
+from recbole_aia.losses.calibrated.statistics.spaces import Space, SpaceKind, read_axes, spaces
 from recbole_aia.losses.calibrated.statistics.spread import spread
 from recbole_aia.losses.calibrated.statistics.steps import Steps
 from recbole_aia.losses.calibrated.statistics.table import Table, statistics_in
@@ -27,6 +27,7 @@ __all__ = [
     "Steps",
     "Table",
     "Users",
+    "read_axes",
     "spaces",
     "spread",
     "statistics_in",

@@ -16,7 +16,7 @@ _BAND = 8  # axes in the first band of white axes; each next band has as many as
 _EMPTY = 1e-6  # an axis of a smaller eigenvalue, relative to their mean, is empty: only rounding moves users along it
 _RIDGES = (1.0, 0.1)  # what is added to eigenvalues between standardized and white, as shares of the mean eigenvalue
 
-SpaceKind = Literal["standardized", "white", "long axes", "band", "raw", "ridge"]
+SpaceKind = Literal["standardized", "white", "long axes", "band", "raw", "ridge", "read axes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +79,27 @@ def spaces(users: Tensor, scale: Tensor, generator: torch.Generator) -> list[Spa
     compared = [_space(kind, name, basis.to(users), generator) for kind, name, basis in found]
     ridges = ((f"ridge {ridge:g}", vectors * (values + ridge * mean).rsqrt()) for ridge in _RIDGES)
     return compared + [Space("ridge", name, basis, basis.new_empty(width, 0)) for name, basis in ridges]
+
+
+def read_axes(users: Tensor, weights: Tensor, generator: torch.Generator) -> Space:
+    r"""The space of what linear attackers read: the best linear predictors of ``weights [C, n]``, made white.
+
+    An attacker who knows the defense looks there. The full space hides what is left along these few axes among all
+    others.
+
+    Args:
+        users: standardized, ``[n, d]``.
+        weights: what is predicted, such as centred posteriors, ``[C, n]``.
+        generator: of the frequencies.
+    """
+    points, targets = users.double(), weights.double().t()
+    centered = points - points.mean(0)
+    ridge = _FLOOR * centered.square().sum(0).mean() * torch.eye(users.shape[1]).to(centered)
+    directions = torch.linalg.solve(centered.t() @ centered + ridge, centered.t() @ targets)
+    values, vectors = torch.linalg.eigh((centered @ directions).t().cov(correction=0).view(len(weights), -1))
+    kept = values > _EMPTY * values.max()
+    basis = directions @ vectors[:, kept] * values[kept].rsqrt()
+    return _space("read axes", "read axes", basis.to(users), generator)
 
 
 def _space(kind: SpaceKind, name: str, basis: Tensor, generator: torch.Generator) -> Space:

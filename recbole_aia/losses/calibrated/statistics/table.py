@@ -16,6 +16,7 @@ from recbole_aia.losses.calibrated.statistics.steps import Steps
 _MOMENTS = (Linear(), Quadratic(), Squares())
 _EXACT = tuple(Gaussian(b) for b in BANDWIDTHS)
 _RANDOM = tuple(RandomGaussian(b) for b in (2.0, 1.0, 0.5))
+_FINE = tuple(RandomGaussian(b) for b in (2.0, 1.0, 0.5, 0.25, 0.125))  # few axes: features are close to the kernel
 _STEPS = tuple(Steps(t) for t in (0.0, 0.8, 1.6, 2.4))  # the middle, and towards the tails
 
 
@@ -34,6 +35,7 @@ def statistics_in(kind: SpaceKind, exact: bool) -> tuple[Statistic, ...]:
         "band": _MOMENTS,
         "raw": _MOMENTS,
         "ridge": (Linear(),),
+        "read axes": (*_MOMENTS, *_FINE, *_STEPS),
     }
     return table[kind]
 

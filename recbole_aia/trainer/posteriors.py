@@ -1,0 +1,59 @@
+"""What a defense knows of users without their own labels: posteriors of all attributes, and how good they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from recbole_aia.config.keys import Choice
+from recbole_aia.errors import AttributeDataError
+from recbole_aia.losses import Features, Posterior, cross_fitted_posterior, explained
+
+LABELS = Choice(
+    "posterior",
+    "posterior: users move by what the labels of others say of their vectors; two releases tell no more than the "
+    "first. own: users with a label move by their own; whoever has the old vectors too reads the labels.",
+    choices=("posterior", "own"),
+)
+OWN_LABELS = (
+    "calibrated_labels: own moves users by their own labels. Whoever has the old vectors too reads the labels off the "
+    "difference (AUC 1.000 on ml-1m), and users without a label are not protected."
+)
+
+
+def learn_posteriors(embeddings: Tensor, labels: Tensor, names: Sequence[str], seed: int) -> list[Posterior]:
+    """The posterior of every attribute, see :func:`~recbole_aia.losses.cross_fitted_posterior`.
+
+    Args:
+        embeddings: of all users, ``[n, d]``.
+        labels: ``[n, A]``; negative where a label is not known.
+        names: the attributes, in column order.
+        seed: of folds and features.
+
+    Raises:
+        AttributeDataError: an attribute has too few labels to learn from.
+    """
+    features = Features.of(embeddings, seed)
+    found = list[Posterior]()
+    for name, column in zip(names, labels.t(), strict=True):
+        try:
+            found.append(cross_fitted_posterior(embeddings, column, features, seed=seed))
+        except ValueError as error:
+            raise AttributeDataError(f"'{name}': {error}. Give more labels, or leave it out.") from error
+    return found
+
+
+def reliability(posteriors: Sequence[Posterior], labels: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    """How many labels each posterior was learned from, and what share of the classes' variance it explains.
+
+    A share of 0 means that the vectors say nothing of the attribute, 1 that they say everything.
+    """
+    return {
+        name: {
+            "labelled": int((column >= 0).sum()),
+            "explained": float(explained(posterior.probabilities, column).mean()),
+        }
+        for name, posterior, column in zip(names, posteriors, labels.t(), strict=True)
+    }
