@@ -1,4 +1,4 @@
-"""The job ``protect``: aligns user embeddings given as an array, without a model."""
+"""The job ``protect``: protects user embeddings given as an array, without a model."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from recbole_aia.config.types import FloatArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
-from recbole_aia.losses import EXACT_USERS, FEW_USERS, align_vectors, steps_for, transport
+from recbole_aia.jobs.protection import Protection
+from recbole_aia.losses import EXACT_USERS, FEW_USERS, align_vectors, learn_map, steps_for, transport
 from recbole_aia.trainer.chance import checked_discrepancy
+from recbole_aia.trainer.posteriors import learn_posteriors, reliability
 
-_STEPS = 100  # steps of the descent for up to FEW_USERS users
-_LEAST_STEPS = 1  # least steps of the descent for more users
-_STEP_USERS = 120_000  # users times steps for more users; this takes one to two seconds on two cores
+_STEPS = 100  # steps of the descent
+_STEP_USERS = 120_000  # users times steps for more than FEW_USERS users with own labels: one to two seconds
 _TRANSPORT_USERS = 10_000  # above this many users classes are transported first: moments then have little noise
 _SILENT = 0.01  # from this share on, zeros are a tower's silent units: there is no transport, which would fill them
 
 
-def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed: int = 0) -> FloatArray:
-    """Moves user embeddings until the statistics of :class:`~recbole_aia.losses.ClassDiscrepancy` are at chance.
+def protect(
+    embeddings: Any, labels: Any, *, calibrated_labels: str = "posterior", max_steps: int | None = None, seed: int = 0
+) -> FloatArray:
+    """Moves user embeddings until they say nothing of the users' classes, by statistics and by our attackers.
 
-    The function needs no model and no interactions. Few users are moved by a descent alone
-    (:func:`~recbole_aia.losses.align`). For many users a transport in closed form moves the classes first
-    (:func:`~recbole_aia.losses.transport`).
-
-    Attackers who see only the new vectors are at chance or close to it in our measurements (``docs/results.md``).
-    Whoever also has the old vectors reads the labels. Users without a label are not protected.
+    The function needs no model and no interactions. Everybody is protected, with a label or without: a user moves as
+    the labels of others say of the user's vector, and not by the user's own label. Whoever also has the old vectors
+    learns no more than these tell. Use :func:`learn_protection` to keep the map for users who come later.
 
     Example:
         >>> import numpy as np
@@ -43,25 +44,77 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
     Args:
         embeddings: ``[n_users, d]``, finite numbers.
         labels: one value for each user: an array, list or Series; or several attributes: a mapping from names to
-            these, or a DataFrame. -1, None, NaN and "" mean "not known", and such users do not move for the attribute.
-            If an attribute has four or more classes, their order is hidden too. Text is in natural order ("5-9" before
-            "10-19"); give the numbers 0, 1, 2, ... for another order.
-        max_steps: most steps of the descent, >= 0. ``None`` takes one to two seconds for 64 dimensions: 100 steps for
-            up to 2,048 users, and fewer for more users (one for a million), who are compared by random features. More
-            dimensions take more steps in proportion. If ``max_steps`` is given, up to 10,000 users are compared pair
-            by pair: 100 steps for 64 dimensions, as ``--defense=calibrated`` takes, come closer to chance in some
-            minutes.
-        seed: the seed of random features and random groups, >= 0.
+            these, or a DataFrame. -1, None, NaN and "" mean "not known". 20 labels of an attribute are the least, and
+            200 protect. If an attribute has four or more classes, their order is hidden too. Text is in natural order
+            ("5-9" before "10-19"); give the numbers 0, 1, 2, ... for another order.
+        calibrated_labels: ``posterior``, or ``own``: users move by their own labels. That costs recommendations less,
+            but the difference of old and new vectors gives the labels away, and users without a label stay.
+        max_steps: most steps of the descent, >= 0. ``None`` takes 100 for up to 64 dimensions, and more in proportion.
+            With ``own`` it takes fewer for more than 2,048 users, so that they take one to two seconds.
+        seed: the seed of folds, random features and random groups, >= 0.
 
     Returns:
         The protected embeddings, ``[n_users, d]``, with the type of ``embeddings`` if it is a floating type, otherwise
         float64.
 
     Raises:
-        AttributeDataError: embeddings or labels cannot be used, or no class of an attribute has two members and two
-            users outside it.
-        ConfigValueError: ``max_steps`` or ``seed`` is no whole number >= 0.
+        AttributeDataError: embeddings or labels cannot be used, or there are too few labels.
+        ConfigValueError: an argument has a value that is not allowed.
     """
+    if calibrated_labels not in ("posterior", "own"):
+        raise ConfigValueError(f"calibrated_labels is {calibrated_labels!r}. It must be posterior or own.")
+    if calibrated_labels == "posterior":
+        return learn_protection(embeddings, labels, max_steps=max_steps, seed=seed)[0]
+    points, known, names = _checked(embeddings, labels, max_steps, seed)
+    near, silent = _near(points), torch.from_numpy(points == 0)
+    many = len(near) > _TRANSPORT_USERS and float(silent.float().mean()) < _SILENT
+    start = transport(near, known, seed) if many else near
+    exact_users = FEW_USERS if max_steps is None else EXACT_USERS
+    discrepancy = checked_discrepancy(near, known, names, seed=seed, exact_users=exact_users)
+    if max_steps is None:
+        few = len(near) <= FEW_USERS
+        max_steps = steps_for(near.shape[1], _STEPS if few else max(1, _STEP_USERS // len(near)))
+    moved = align_vectors(start, discrepancy, max_steps, silent, judged=False)[0]
+    return _as_given(embeddings, points + (moved - near).double().numpy())
+
+
+def learn_protection(
+    embeddings: Any, labels: Any, *, max_steps: int | None = None, seed: int = 0
+) -> tuple[FloatArray, Protection]:
+    """Protects user embeddings as :func:`protect` does, and returns what protects users who come later.
+
+    Example:
+        >>> import numpy as np
+        >>> from recbole_aia import learn_protection
+        >>> rng = np.random.default_rng(0)
+        >>> gender = rng.integers(0, 2, 100)
+        >>> embeddings = rng.normal(size=(100, 8)) + gender[:, None]
+        >>> protected, protection = learn_protection(embeddings, {"gender": gender})
+        >>> protection.transform(rng.normal(size=(5, 8))).shape
+        (5, 8)
+
+    Args:
+        embeddings: see :func:`protect`.
+        labels: see :func:`protect`.
+        max_steps: see :func:`protect`.
+        seed: see :func:`protect`.
+
+    Returns:
+        The protected embeddings, and the :class:`Protection`.
+    """
+    points, known, names = _checked(embeddings, labels, max_steps, seed)
+    # Single precision around the mean. Only the moves are added to the users, in double precision.
+    near, silent = _near(points), torch.from_numpy(points == 0)
+    posteriors = learn_posteriors(near, known, names, seed)
+    steps = steps_for(near.shape[1], _STEPS) if max_steps is None else max_steps
+    moved, outcome, learned = learn_map(near, posteriors, steps, silent=silent, seed=seed)
+    report = {"attributes": reliability(posteriors, known, names), "statistics": [outcome.before, outcome.after]}
+    protection = Protection(learned, points.mean(axis=0), report)
+    return _as_given(embeddings, points + (moved - near).double().numpy()), protection
+
+
+def _checked(embeddings: Any, labels: Any, max_steps: Any, seed: Any) -> tuple[FloatArray, Tensor, list[str]]:
+    """Embeddings ``[n, d]``, labels ``[n, A]`` with -1 for not known, and the attributes' names."""
     for name, value in (("max_steps", 0 if max_steps is None else max_steps), ("seed", seed)):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
             raise ConfigValueError(f"{name} is {value!r}. It must be a whole number >= 0.")
@@ -77,19 +130,13 @@ def protect(embeddings: Any, labels: Any, *, max_steps: int | None = None, seed:
         raise AttributeDataError(
             f"the embeddings of all {len(points)} users are the same vector. Give embeddings that differ between users."
         )
-    users, known = torch.from_numpy(points), torch.from_numpy(codes)
-    # The alignment runs in single precision around the mean. Only the moves are added back, in double precision, so
-    # that users who do not move stay exactly the same.
-    center, silent = users.mean(0), users == 0
-    near = (users - center).float()
-    many = len(users) > _TRANSPORT_USERS and float(silent.float().mean()) < _SILENT
-    start = transport(near, known, seed) if many else near
-    exact_users = FEW_USERS if max_steps is None else EXACT_USERS
-    discrepancy = checked_discrepancy(near, known, list(columns), seed=seed, exact_users=exact_users)
-    if max_steps is None:
-        few = len(users) <= FEW_USERS
-        max_steps = steps_for(users.shape[1], _STEPS if few else max(_LEAST_STEPS, _STEP_USERS // len(users)))
-    moved = align_vectors(start, discrepancy, max_steps, silent, judged=False)[0]
-    protected = (users + (moved - near).double()).numpy()
+    return points, torch.from_numpy(codes), list(columns)
+
+
+def _near(points: FloatArray) -> Tensor:
+    return torch.from_numpy(points - points.mean(axis=0)).float()
+
+
+def _as_given(embeddings: Any, protected: FloatArray) -> FloatArray:
     given = np.asarray(embeddings).dtype
     return protected.astype(given if np.issubdtype(given, np.floating) else np.float64)

@@ -65,22 +65,28 @@ class UserMap:
     basis: Basis
     weights: Tensor
 
-    def __call__(self, embeddings: Tensor) -> Tensor:
-        """Maps users at ``embeddings [n, d]``, who need no label, to ``[n, d]``."""
+    def __call__(self, embeddings: Tensor, silent: Tensor | None = None) -> Tensor:
+        """Maps users at ``embeddings [n, d]``, who need no label, to ``[n, d]``; :func:`learn_map` has ``silent``."""
 
         def said(users: Tensor) -> list[Tensor]:
             found = self.features(users)
             return [Readout(self.features, weights).said(found) for weights in self.readouts]
 
-        return self.moved(embeddings, said)
+        return self.moved(embeddings, said, silent)
 
     @torch.no_grad()
-    def moved(self, embeddings: Tensor, probabilities: Callable[[Tensor], Sequence[Tensor]]) -> Tensor:
+    def moved(
+        self,
+        embeddings: Tensor,
+        probabilities: Callable[[Tensor], Sequence[Tensor]],
+        silent: Tensor | None = None,
+    ) -> Tensor:
         """Users at ``embeddings [n, d]`` moved by probabilities that a function gives for some of them at a time."""
         parts = list[Tensor]()
-        for users in embeddings.split(_CHUNK):
+        free = (embeddings != 0 if silent is None else ~silent).split(_CHUNK)
+        for users, moves in zip(embeddings.split(_CHUNK), free, strict=True):
             design = _design(_columns(probabilities(users)) - self.means, self.basis(users))
-            parts.append(users + (users != 0) * (design @ self.weights.flatten(0, 1)))
+            parts.append(users + moves * (design @ self.weights.flatten(0, 1)))
         return torch.cat(parts) if parts else embeddings.clone()
 
     def state(self) -> dict[str, Tensor]:
@@ -106,6 +112,7 @@ def learn_map(
     posteriors: Sequence[Posterior],
     max_steps: int = 100,
     *,
+    silent: Tensor | None = None,
     seed: int = 0,
     exact_users: int = FEW_USERS,
 ) -> tuple[Tensor, Alignment, UserMap]:
@@ -119,6 +126,7 @@ def learn_map(
         posteriors: of each attribute, with the same features. Users whose label was learned from move by their
             cross-fitted probabilities.
         max_steps: most steps of the descent.
+        silent: entries that stay, ``[n, d]``; those that are exactly zero where ``None``.
         seed: of random features, and of the draw.
         exact_users: see :class:`PosteriorDiscrepancy`.
 
@@ -141,21 +149,22 @@ def learn_map(
     values, vectors = torch.linalg.eigh(design.t().double() @ design.double() / len(users))
     kept = values > _DEPENDENT * values[-1]
     whitening = (vectors[:, kept] * values[kept].rsqrt()).to(users)
-    target = _Moved(users, design @ whitening)
+    free = users != 0 if silent is None else ~silent[drawn]
+    target = _Moved(users, design @ whitening, free)
     outcome = align(target, discrepancy, max_steps)
     weights = whitening @ target.parameters[0]
     shape = residuals.shape[1], -1, users.shape[1]
     features, readouts = posteriors[0].readout.features, tuple(p.readout.weights for p in posteriors)
     learned = UserMap(features, readouts, means, basis, weights.view(shape))
     own = zip(*(posterior.probabilities.to(everyone).split(_CHUNK) for posterior in posteriors), strict=True)
-    return learned.moved(everyone, lambda _: next(own)).to(embeddings), outcome, learned
+    return learned.moved(everyone, lambda _: next(own), silent).to(embeddings), outcome, learned
 
 
 class _Moved:
     """What :func:`align` moves: the weights of white columns ``[n, P]``, by which all users move together."""
 
-    def __init__(self, users: Tensor, white: Tensor) -> None:
-        self._users, self._white, self._free = users, white, users != 0
+    def __init__(self, users: Tensor, white: Tensor, free: Tensor) -> None:
+        self._users, self._white, self._free = users, white, free
         self.parameters = [users.new_zeros(white.shape[1], users.shape[1])]
         # A step of one unit in every weight moves users by one standard deviation.
         self._unit = users.std(0) / white.shape[1] ** 0.5

@@ -15,14 +15,15 @@ _ORDERED = 4  # classes from which on their order is compared too, as in compari
 class PosteriorDiscrepancy(Discrepancy):
     r"""How far each class stands from its rest, with :math:`p_k(x) = P(z = k \mid x)` in the place of labels.
 
-    .. math:: z_{s,k} = \frac{\sum_{i \ne j} r_{ik} r_{jk} \tilde K_s(x_i, x_j)}{\sigma_s \sum_i r_{ik}^2}, \qquad
-        r_{ik} = p_k(x_i) - \operatorname*{mean}_j p_k(x_j), \qquad \tilde K = H K H
+    .. math:: z_{s,k} = \frac{\sum_{i \ne j} r_{ik} r_{jk} \tilde K_s(x_i, x_j)}
+        {\sigma_s \sum_i (r_{ik}^2 + v_{ik})}, \qquad r_{ik} = p_k(x_i) - \operatorname*{mean}_j p_k(x_j), \qquad \tilde K = H K H
 
-    where H takes the mean out of a kernel. From the numerator comes off its mean under permuted residuals,
+    where H takes the mean out of a kernel, and :math:`v_{ik} = p_k (1 - p_k)` is the variance that a posterior leaves.
+    From the numerator comes off its mean under permuted residuals,
     :math:`\sum_i r_{ik}^2 \operatorname{tr} \tilde K / n (n - 1)`, which is small.
 
     :math:`E[1(z = k) f(x)] = E[p_k(x) f(x)]`, so true labels would give the same in expectation, up to the bias of p
-    against the features of K. Under independence z has mean 0 and a standard deviation of about 1, where
+    against the features of K. The unit is the standard deviation that they have under independence, where
     :math:`\sigma_s^2 = 2 \operatorname{mean} \tilde K_s^2` (:meth:`Statistic.deviation`). Users who move until all z
     are 0 move by a function of the vectors and of p: nobody's own label decides where a user goes, and users without
     labels move like all others.
@@ -63,12 +64,14 @@ class PosteriorDiscrepancy(Discrepancy):
         exact_users: int = EXACT_USERS,
     ) -> None:
         embeddings = embeddings.detach()
-        rows, self.classes = list[Tensor](), list[tuple[int, int]]()
+        rows, variances, self.classes = list[Tensor](), list[Tensor](), list[tuple[int, int]]()
         for attribute, posterior in enumerate(posteriors):
             if posterior.ndim != 2 or len(posterior) != len(embeddings) or posterior.shape[1] < 2:
                 raise ValueError(f"a posterior has the shape {tuple(posterior.shape)} for {len(embeddings)} users")
-            for name, row in _judged(posterior):
+            for name, values in _judged(posterior):
+                row = posterior @ values.to(posterior)
                 rows.append(row - row.mean())
+                variances.append((posterior @ values.square().to(posterior) - row.square()).double().sum())
                 self.classes.append((attribute, name))
         if not rows:
             raise ValueError("there is no posterior")
@@ -82,8 +85,10 @@ class PosteriorDiscrepancy(Discrepancy):
         if not (self.lengths > 0).all():
             raise ValueError("a posterior is the same for all users")
         sizes = self._drawn_deviations(self._standardized(embeddings))
+        # What labels would have: the variance that posteriors explain, and the variance that they leave.
+        lengths = self.lengths + torch.stack(variances)
         # A kernel that is the same between all users has nothing to say.
-        self._deviations = sizes.where(sizes >= _MUTE, torch.inf).unsqueeze(1) * self.lengths
+        self._deviations = sizes.where(sizes >= _MUTE, torch.inf).unsqueeze(1) * lengths
 
     def __call__(self, embeddings: Tensor) -> Tensor:
         """See :meth:`Discrepancy.__call__`."""
@@ -104,11 +109,12 @@ class PosteriorDiscrepancy(Discrepancy):
 
 
 def _judged(posterior: Tensor) -> list[tuple[int, Tensor]]:
-    """The columns of an attribute: class and weights ``[n]``, not centred."""
+    """The columns of an attribute: the class, and the value ``[K]`` that each class has in the column."""
     n_classes = posterior.shape[1]
+    each = torch.eye(n_classes)
     if n_classes == 2:
-        return [(0, posterior[:, 0])]
-    columns = [(k, posterior[:, k]) for k in range(n_classes)]
+        return [(0, each[0])]
+    columns = list(enumerate(each))
     if n_classes >= _ORDERED:
-        columns.append((-1, posterior @ torch.arange(n_classes).to(posterior)))
+        columns.append((-1, torch.arange(float(n_classes))))
     return columns
