@@ -14,7 +14,7 @@ from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import FEW_USERS, Alignment, ClassDiscrepancy, align, align_vectors, steps_for
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer, Phase
-from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings
+from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings, warn_if_farther
 from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target, only_moving
@@ -122,6 +122,7 @@ class CalibratedTrainer(DefenseTrainer):
             raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
         after = f" -> {outcome.after:.2f}" if judged else ""
         self.logger.info(f"calibrated: largest statistic {outcome.before:.1f}{after}, {outcome.steps} steps")
+        warn_if_farther(self.logger, outcome)
 
     def discrepancy(self, embeddings: Tensor, last: bool) -> ClassDiscrepancy:
         """The statistics of the labelled users at ``embeddings [n, d]``; finer if this is the ``last`` alignment."""
@@ -187,6 +188,7 @@ class CalibratedUnlearner(Unlearner):
                     self._recommend(target, train_data)
                     outcome = Alignment(outcome.before, *align()[1:])
         self._check_finite(target.embeddings().detach().sum())
+        warn_if_farther(self.logger, outcome)
         return {"mode": mode, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
 
     def _alignment(self, target: Target, task: UnlearningTask) -> Callable[[], Alignment]:
