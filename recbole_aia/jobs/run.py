@@ -29,11 +29,13 @@ from recbole_aia.storage.checkpoints import load_checkpoint
 from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.plain import plain
 from recbole_aia.storage.run_folder import (
+    ACTIVITY,
     check_free,
     config_digest,
     config_text,
     make_folder,
     run_log,
+    write_activity,
     write_config,
     write_embeddings,
     written_digest,
@@ -41,7 +43,7 @@ from recbole_aia.storage.run_folder import (
 from recbole_aia.trainer import DefenseTrainer, Trained, stage_of, starting_point, train, trainer_class, undefended_twin
 
 _HOW = "Reproduces the run: recbole-aia run --config_files config.yaml"
-_FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "users.csv", "run.log")
+_FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", ACTIVITY, "users.csv", "run.log")
 
 
 def run(config: AIAConfig) -> dict[str, Any]:
@@ -130,7 +132,8 @@ def _run(
         results["holdout"] = holdout_findings(report, unseen, config["holdout_users"])
     final, tokens = list(states.values())[-1], np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
     vectors = final.served.numpy(), None if final.table is None else final.table.numpy()
-    write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, tokens, activity, *vectors))
+    write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, tokens, *vectors))
+    write_whole(folder / ACTIVITY, lambda aside: write_activity(aside, tokens, activity))
     write_users(report.users(tokens, activity), folder / "users.csv")
     write_config(config, folder, _HOW)
     write_results(results, folder / "results.json")

@@ -62,6 +62,18 @@ class TestRunFolder:
             == pd.read_csv(USERS, sep="\t", dtype=str).set_index("user_id:token")["gender:token"].to_dict()
         )
 
+    def test_who_leaks_by_activity_is_told_of_a_folder_of_0_1_0_and_not_of_one_without_activity(self, bpr, tmp_path):
+        shutil.copytree(bpr, tmp_path / "copy")
+        (tmp_path / "copy" / "activity.csv").unlink()
+        assert audit(tmp_path / "copy", "--output_dir=without") == 0
+        assert all("groups" not in found for found in results("without")["who_leaks"])
+        activity = pd.read_csv(bpr / "activity.csv", dtype={"user": str})
+        with np.load(bpr / "embeddings.npz") as loaded:
+            assert loaded["user_tokens"].tolist() == activity["user"].tolist()
+            np.savez(tmp_path / "copy" / "embeddings.npz", **loaded, interactions=activity["interactions"].to_numpy())
+        assert audit(tmp_path / "copy", "--output_dir=old") == 0
+        assert results("old")["who_leaks"] == results(bpr)["who_leaks"]
+
     def test_an_audit_may_be_repeated_but_overwrites_nothing_else(self, bpr, capsys):
         assert audit(bpr, "--output_dir=out") == audit(bpr, "--output_dir=out", "--seed=1") == 0
         before = (bpr / "results.json").read_bytes()

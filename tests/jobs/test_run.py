@@ -27,7 +27,14 @@ def run(tmp_path_factory):
 class TestOutput:
     def test_everything_promised_is_there_and_nothing_half_written(self, run):
         names = {path.name for path in (run[0] / "out").iterdir()}
-        assert names == {"results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "users.csv", "run.log"}
+        assert names == {
+            "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "results.json", "run.log", "users.csv"
+        }  # fmt: skip
+
+    def test_the_activity_of_users_is_in_the_owners_file_and_not_beside_the_vectors(self, run, ml100k):
+        assert set(np.load(run[0] / "out" / "embeddings.npz")) == {"user_tokens", "embeddings", "table"}
+        activity = pd.read_csv(run[0] / "out" / "activity.csv", dtype={"user": str}).set_index("user")["interactions"]
+        assert (len(activity), activity.sum()) == (943, ml100k.inter_num)
 
     def test_recboles_four_keys_and_ours_are_returned(self, run):
         result = run[1]

@@ -27,7 +27,7 @@ def test_the_command_writes_a_checkpoint_vectors_results_and_a_ledger(base, caps
     assert main(["unlearn", "--defense=attrcloak", *arguments, *QUICK]) == 0
     assert base.read_bytes() == before
     assert {path.name for path in Path("safe").iterdir()} == {
-        "checkpoint.pth", "config.yaml", "embeddings.npz", "ledger.json", "results.json", "run.log"
+        "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "ledger.json", "results.json", "run.log"
     }  # fmt: skip
     assert "attrcloak: gender of 943 users" in Path("safe/run.log").read_text()
     printed = capsys.readouterr().out
