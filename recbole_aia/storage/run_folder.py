@@ -155,7 +155,7 @@ def read_activity(path: Path, tokens: NDArray[np.str_]) -> NDArray[np.int64] | N
         return None
     try:
         frame = pd.read_csv(path, dtype={"user": str, "interactions": np.int64}, keep_default_na=False)
-        found: NDArray[np.int64] = frame.set_index("user")["interactions"].loc[tokens].to_numpy()
+        found: NDArray[np.int64] = frame.set_index("user")["interactions"].loc[tokens.tolist()].to_numpy()
     except (OSError, ValueError, KeyError) as error:
         raise AttributeDataError(
             f"'{path}' does not hold user and interactions of each user of embeddings.npz. Remove it, or audit without."

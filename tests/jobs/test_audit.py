@@ -104,6 +104,14 @@ class TestViews:
         assert audit(bpr, *asked, f"--fail_above={limit - 1e-5}") == 1
         assert " on served)" in capsys.readouterr().err
 
+    def test_lists_that_were_asked_for_count_and_stand_beside_their_mask(self, bpr, capsys):
+        asked = ["--attack_views=[top_k,top_k_unmasked,top_k_popular]", "--attributes=[gender]", "--output_dir=out"]
+        assert audit(bpr, *asked) == 0
+        found = results()
+        assert found["worst_case"]["gender"]["undefended"]["view"] in ("top_k", "top_k_unmasked")
+        assert set(found["lists"]["gender"]) == {"undefended", "mask"}
+        assert "the mask of seen items alone gives" in capsys.readouterr().out
+
     def test_vectors_side_by_side_need_no_model(self, lightgcn, tmp_path):
         shutil.copytree(lightgcn, tmp_path / "copy")
         (tmp_path / "copy" / "checkpoint.pth").unlink()
