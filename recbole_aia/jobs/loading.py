@@ -55,7 +55,7 @@ class LoadedRun(NamedTuple):
         Args:
             k: number of items in a list, >= 1.
             masked: whether a user's training items are left out. The gaps that they leave give attributes away, which
-                no defense of the vectors changes; see ``docs/responsible_use.md``.
+                no defense of the vectors changes; see ``docs/privacy_officer.md``.
 
         Raises:
             AttributeDataError: the model's scores are not finite.
