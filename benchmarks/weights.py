@@ -48,7 +48,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, float]:
     """Means over seeds: NDCG@10 relative to undefended, and balanced accuracy by attribute."""
     ratio = [r["utility"]["defended"]["ndcg@10"] / r["utility"]["undefended"]["ndcg@10"] for r in results]
     accuracy: dict[str, list[float]] = {}
-    for attack in (a for r in results for a in r["attacks"] if a["state"] == "defended"):
+    for attack in (a for r in results for a in r["attacks"] if (a["state"], a["view"]) == ("defended", "served")):
         accuracy.setdefault(attack["attribute"], []).append(attack["metrics"]["balanced_accuracy"]["mean"])
     return {"NDCG@10 kept": mean(ratio), **{name: mean(values) for name, values in accuracy.items()}}
 

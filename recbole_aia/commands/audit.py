@@ -42,7 +42,9 @@ labels:
 
 more settings, as --key=value (recbole-aia run --help lists them with their defaults):
   '--attack_views=[served,top_k,scores,profile]' for a run or a checkpoint: vectors, recommendation lists, scores of
-  all items, and the interactions themselves. The interactions are a ceiling and count in no worst case
+  all items, and the interactions themselves. The interactions are a ceiling and count in no worst case.
+  top_k_popular, which does not count either, shows what lists give away without any model, because seen items are
+  left out of them; top_k_unmasked is lists with seen items left in
   '--attackers=[logistic,mlp]'  --attack_folds=5  --attack_repeats=2  --attack_permutations=200  --attack_jobs=1
   --seed=2020  --show_progress=False  '--attributes={age: {bins: [30, 50]}}'
   for a run or a checkpoint also any key of its configuration, such as --data_path=DIR if the data have moved

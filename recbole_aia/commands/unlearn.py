@@ -40,6 +40,7 @@ _FILES = """\
 users:   a text file with a user in each line; or a tenth of all users: core:0.1 (most active), edge:0.1 (least
          active), random:0.1
 output:  embeddings.npz (the users' vectors, for any system), results.json, config.yaml, run.log;
+         activity.csv (how many interactions each user has): keep it to yourself, attackers who know it read more;
          checkpoint.pth (plain data) and ledger.json: both say who asked for what, so keep them to yourself;
          base.pth: a --trust_checkpoint as plain data. It is the unprotected model, so keep it to yourself too.
          The ledger names any other checkpoint by its absolute path, so do not move it

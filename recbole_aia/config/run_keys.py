@@ -66,6 +66,10 @@ RECBOLE_PRESENTATION = frozenset(
 )  # fmt: skip
 
 #: The views of a model that can be attacked, in the order of attack; see :mod:`recbole_aia.model.exposures`.
-VIEWS = ("served", "table", "both", "top_k", "scores", "profile")
+VIEWS = ("served", "table", "both", "top_k", "top_k_unmasked", "top_k_popular", "scores", "profile")
 #: The view that no defense changes: the interactions. It shows how much there is to infer, and is no leak of the model.
 CEILING = "profile"
+#: Recommendation lists, and lists of the most popular items with the same items left out: what the mask alone shows.
+LISTS, MASK = "top_k", "top_k_popular"
+#: Views that no defense changes. They are attacked once, before a defense, and count in no worst case.
+REFERENCES = frozenset({MASK, CEILING})

@@ -33,10 +33,10 @@ class Matrix:
 def read_matrix(path: Path) -> Matrix:
     """Reads user embeddings.
 
-    ``.npz`` holds ``embeddings`` (or a single array of any name), and may hold ``user_tokens``, ``table`` and
-    ``interactions`` as recbole-aia's own embeddings.npz does. ``.npy`` holds the rows only. ``.csv``, ``.tsv`` and
-    ``.parquet`` hold columns of numbers and may hold a column of users: the one called ``user_id``, ``user`` or the
-    like, or else the first column if it is not numeric.
+    ``.npz`` holds ``embeddings`` (or a single array of any name), and may hold ``user_tokens`` and ``table``, as
+    recbole-aia's own embeddings.npz does, and ``interactions``, as that of 0.1.0 did. ``.npy`` holds the rows only.
+    ``.csv``, ``.tsv`` and ``.parquet`` hold columns of numbers and may hold a column of users: the one called
+    ``user_id``, ``user`` or the like, or else the first column if it is not numeric.
 
     Raises:
         AttributeDataError: the file is missing, or has another form.

@@ -15,7 +15,7 @@ import pandas as pd  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from texttable import Texttable
 
-from recbole_aia.config.run_keys import CEILING
+from recbole_aia.config.run_keys import REFERENCES
 from recbole_aia.config.types import BoolArray, IntArray
 from recbole_aia.evaluator import leakers
 from recbole_aia.evaluator.evidence import Evidence, compare
@@ -108,12 +108,14 @@ class AttackReport:
     def _strongest(self) -> list[tuple[dict[str, Any], Evidence]]:
         """The row with the largest advantage of each state and attribute, and the data behind it.
 
-        Empty without evidence. Attacks on profiles do not count, because no model gives profiles away.
+        Empty without evidence. Attacks on references do not count, because no model gives them away.
         """
         strongest: dict[tuple[str, ...], tuple[dict[str, Any], Evidence]] = {}
         for row, each in zip(self.rows, self.evidence, strict=False):
             key = (row["state"], row["attribute"])
-            if row["view"] != CEILING and (key not in strongest or _advantage(row) > _advantage(strongest[key][0])):
+            if row["view"] in REFERENCES:
+                continue
+            if key not in strongest or _advantage(row) > _advantage(strongest[key][0]):
                 strongest[key] = (row, each)
         return list(strongest.values())
 

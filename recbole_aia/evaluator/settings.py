@@ -31,8 +31,8 @@ KEYS: dict[str, Key] = {
     ),
     "attack_views": Names(
         None,
-        "What the attacker sees: served, table, both, top_k, scores, profile, or all. ~: served; in an audit served "
-        "and table.",
+        "What the attacker sees: served, table, both, top_k, top_k_unmasked, top_k_popular, scores, profile, or all. "
+        "~: served, and after a defense also top_k and top_k_popular; in an audit served and table.",
         what="a view",
     ),
     "attack_folds": Count(None, "Cross-validation folds. ~: the protocol's, 5 in all.", low=2),

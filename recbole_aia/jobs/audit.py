@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from recbole_aia.config.registry import presentation_keys
-from recbole_aia.config.run_keys import CEILING
+from recbole_aia.config.run_keys import REFERENCES
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport
 from recbole_aia.jobs.results import findings
 from recbole_aia.jobs.subjects import Subject
 from recbole_aia.report import SCHEMA, verdict, worst_cases, write_results, write_users
+from recbole_aia.report.worst import list_cases
 from recbole_aia.storage.files import sha256_of
 from recbole_aia.storage.run_folder import check_free, make_folder, versions
 
@@ -47,8 +48,9 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
     if fail_above is not None and subject.passed_over:
         name, reason = subject.passed_over[0]
         raise ConfigValueError(f"name what the gate guards (--attributes=[...]): {name} cannot be. {reason}")
-    if fail_above is not None and list(subject.views) == [CEILING]:
-        raise ConfigValueError(f"--fail_above does not guard the {CEILING}, a ceiling. Add a view to attack_views.")
+    if fail_above is not None and REFERENCES.issuperset(subject.views):
+        names = " and ".join(subject.views)
+        raise ConfigValueError(f"--fail_above does not guard the {names}, a reference. Add a view to attack_views.")
     evaluator, labels = subject.evaluator, subject.labels
     columns = {name: labels.columns()[name] for name in labels.names if name not in dict(subject.passed_over)}
     for name, vectors in subject.views.items():
@@ -76,6 +78,7 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         "data": {"n_users": subject.n_users, **subject.data, "attributes": labels.summary()},
         "attacks": report.rows,
         "worst_case": worst_cases(report),
+        **list_cases(report),
         **findings(report, subject.activity),
     }
     write_results(results, folder / "results.json")

@@ -13,7 +13,7 @@ from recbole.utils import init_seed
 from recbole_aia.data import LabelTable, prepare_loaders
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.loading import LoadedRun, attacked_views
-from recbole_aia.jobs.results import run_results
+from recbole_aia.jobs.results import counted, run_results
 from recbole_aia.model import scores_users
 from recbole_aia.storage.plain import plain
 from recbole_aia.trainer import Trained, Unlearner
@@ -37,19 +37,19 @@ def serve_and_compare(
     before = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
     views, notes = {}, list(config.unread)
 
-    def look(state: str, now: Trained, *, ceiling: bool) -> None:
-        views[state], said = attacked_views(config, now, lambda: (run.model, run.training), ceiling=ceiling)
+    def look(state: str, now: Trained, *, references: bool) -> None:
+        views[state], said = attacked_views(config, now, lambda: (run.model, run.training), references=references)
         notes.extend(said)
 
-    look("undefended", before, ceiling=True)
+    look("undefended", before, references=True)
     start = time.perf_counter()
     records = trainer.serve(requests, labels, train_data if trainer.uses_interactions else None) if requests else []
     seconds = {"unlearn": time.perf_counter() - start}
     after = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
-    look("defended", after, ceiling=False)
+    look("defended", after, references=False)
     trainer.view.clear_caches()
     states, start = {"undefended": before, "defended": after}, time.perf_counter()
-    report = AttackReport.concat(
+    every = AttackReport.concat(
         evaluator.evaluate(vectors, labels.columns(), class_names=labels.classes, state=state, view=view)
         for state, seen in views.items()
         for view, vectors in seen.items()
@@ -58,7 +58,8 @@ def serve_and_compare(
     asked = {name: who_asked(trainer.history, name, dataset.user_num).numpy() for name in labels.names}
     notes += [f"guarantee: {record['guarantee']}" for record in records[:1] if "guarantee" in record]
     notes += _few(asked, labels)
-    results = run_results(config, dataset, labels, states, report, seconds, list(dict.fromkeys(notes)))
+    results = run_results(config, dataset, labels, states, every, seconds, list(dict.fromkeys(notes)))
+    report = counted(every, config)
     results["groups"] = _groups(asked, report, views["undefended"].keys() & views["defended"].keys())
     # results.json gets the number of users who asked. Their names stay in the ledger and the checkpoint, which later
     # requests need.

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from recbole.utils import init_seed
 from torch import nn
 
 from recbole_aia.config.aia_config import AIAConfig
-from recbole_aia.config.run_keys import CEILING
+from recbole_aia.config.run_keys import REFERENCES
 from recbole_aia.config.text import to_yaml
 from recbole_aia.config.types import FloatArray
 from recbole_aia.data import create_dataset
@@ -22,10 +23,10 @@ from recbole_aia.model import UserEmbeddingView, build_model, restore, view_clas
 from recbole_aia.model.exposures import (
     OF_VECTORS,
     expose,
-    exposure_names,
     interaction_matrix,
     needs_model,
     ranked_items,
+    run_exposures,
     vector_exposures,
 )
 from recbole_aia.storage.checkpoints import checkpoint_file, read_state, saved_values
@@ -48,16 +49,19 @@ class LoadedRun(NamedTuple):
     model: nn.Module
     training: Any
 
-    def predictions(self, k: int = 10) -> Predictions:
-        """The items that the model recommends to every user, without the user's training items.
+    def predictions(self, k: int = 10, *, masked: bool = True) -> Predictions:
+        """The items that the model recommends to every user.
 
         Args:
             k: number of items in a list, >= 1.
+            masked: whether a user's training items are left out. The gaps that they leave give attributes away, which
+                no defense of the vectors changes; see ``docs/privacy_officer.md``.
 
         Raises:
             AttributeDataError: the model's scores are not finite.
         """
-        items, scores = ranked_items(UserEmbeddingView(self.model), interaction_matrix(self.training), k)
+        seen = interaction_matrix(self.training)
+        items, scores = ranked_items(UserEmbeddingView(self.model), seen if masked else sp.csr_matrix(seen.shape), k)
         names = self.dataset.field2id_token
         users = np.asarray(names[self.dataset.uid_field][1:], dtype=np.str_)
         tokens = np.asarray(names[self.dataset.iid_field][1:], dtype=np.str_)[items]
@@ -158,7 +162,7 @@ def restored_model(config: Any, training: Any, state: Mapping[str, Any], path: P
 
 
 def attacked_views(
-    config: Any, now: Trained, model: Callable[[], tuple[nn.Module, Any]], *, ceiling: bool
+    config: Any, now: Trained, model: Callable[[], tuple[nn.Module, Any]], *, references: bool
 ) -> tuple[dict[str, FloatArray], list[str]]:
     """What is attacked of a model by the key ``attack_views``; see :func:`exposures`.
 
@@ -166,9 +170,10 @@ def attacked_views(
         config: the model's configuration.
         now: the model's vectors.
         model: gives the model and the dataset of its training split.
-        ceiling: whether profiles are among it. They are the same before and after a defense.
+        references: whether views are among it that are the same before and after a defense.
     """
-    names = [name for name in exposure_names(config["attack_views"]) if ceiling or name != CEILING]
+    asked = run_exposures(config["attack_views"], config["defense"])
+    names = [name for name in asked if references or name not in REFERENCES]
     return exposures(names, config, now.served.numpy(), None if now.table is None else now.table.numpy(), model)
 
 

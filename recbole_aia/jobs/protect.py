@@ -12,7 +12,7 @@ from torch import Tensor
 from recbole_aia.config.types import FloatArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
-from recbole_aia.jobs.protection import Protection
+from recbole_aia.jobs.protection import Protection, as_given
 from recbole_aia.losses import EXACT_USERS, FEW_USERS, align_vectors, learn_map, steps_for, transport
 from recbole_aia.trainer.chance import checked_discrepancy
 from recbole_aia.trainer.posteriors import learn_posteriors, reliability
@@ -75,7 +75,7 @@ def protect(
         few = len(near) <= FEW_USERS
         max_steps = steps_for(near.shape[1], _STEPS if few else max(1, _STEP_USERS // len(near)))
     moved = align_vectors(start, discrepancy, max_steps, silent, judged=False)[0]
-    return _as_given(embeddings, points + (moved - near).double().numpy())
+    return as_given(embeddings, points + (moved - near).double().numpy())
 
 
 def learn_protection(
@@ -110,7 +110,7 @@ def learn_protection(
     moved, outcome, learned = learn_map(near, posteriors, steps, silent=silent, seed=seed)
     report = {"attributes": reliability(posteriors, known, names), "statistics": [outcome.before, outcome.after]}
     protection = Protection(learned, points.mean(axis=0), report)
-    return _as_given(embeddings, points + (moved - near).double().numpy()), protection
+    return as_given(embeddings, points + (moved - near).double().numpy()), protection
 
 
 def _checked(embeddings: Any, labels: Any, max_steps: Any, seed: Any) -> tuple[FloatArray, Tensor, list[str]]:
@@ -135,8 +135,3 @@ def _checked(embeddings: Any, labels: Any, max_steps: Any, seed: Any) -> tuple[F
 
 def _near(points: FloatArray) -> Tensor:
     return torch.from_numpy(points - points.mean(axis=0)).float()
-
-
-def _as_given(embeddings: Any, protected: FloatArray) -> FloatArray:
-    given = np.asarray(embeddings).dtype
-    return protected.astype(given if np.issubdtype(given, np.floating) else np.float64)

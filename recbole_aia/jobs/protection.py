@@ -53,9 +53,7 @@ class Protection:
             )
         near = torch.from_numpy(points - self.center).float()
         moved = self.map(near, torch.from_numpy(points == 0))
-        protected = points + (moved - near).double().numpy()
-        given = np.asarray(embeddings).dtype
-        return protected.astype(given if np.issubdtype(given, np.floating) else np.float64)
+        return as_given(embeddings, points + (moved - near).double().numpy())
 
     def save(self, path: str | Path) -> None:
         """Writes an npz file of plain numbers, whole or not at all. It holds no user and no label."""
@@ -93,3 +91,10 @@ class Protection:
                 f"'{path}' is no map of recbole-aia ({type(error).__name__}). Learn one: recbole-aia protect "
                 "EMBEDDINGS --labels LABELS --out FILE --map MAP.npz"
             ) from error
+
+
+def as_given(embeddings: Any, protected: FloatArray) -> FloatArray:
+    """Protected vectors with the type of the embeddings as they were given, if it is a floating type."""
+    given = np.asarray(embeddings).dtype
+    found: FloatArray = protected.astype(given if np.issubdtype(given, np.floating) else np.float64)
+    return found

@@ -7,9 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from recbole_aia.config.run_keys import LISTS, MASK
 from recbole_aia.data import LabelTable
 from recbole_aia.evaluator import AttackReport, coverage
-from recbole_aia.report import SCHEMA, attack_table, group_table, holdout_verdict, utility_table, verdict, worst_cases
+from recbole_aia.report import (
+    SCHEMA,
+    attack_table,
+    group_table,
+    holdout_verdict,
+    utility_table,
+    verdict,
+    worst_cases,
+)
+from recbole_aia.report.worst import list_cases, without_views
 from recbole_aia.storage.run_folder import versions
 from recbole_aia.trainer import Trained, stage_of
 
@@ -30,7 +40,7 @@ def run_results(
         data: RecBole's dataset as created.
         labels: the users' labels.
         states: the trained model by state, ``undefended`` and ``defended``.
-        report: what attackers gain.
+        report: what attackers gain, with the lists that nobody asked for.
         seconds: seconds that each part has taken.
         notes: lines that a reader of the results has to know.
     """
@@ -56,8 +66,17 @@ def run_results(
         },
         "utility": {state: trained.test_result for state, trained in states.items()},
         "attacks": report.rows,
-        "worst_case": worst_cases(report),
+        "worst_case": worst_cases(counted(report, config)),
+        **list_cases(report),
     }
+
+
+def counted(report: AttackReport, config: Any) -> AttackReport:
+    """The attacks that count in worst case, comparisons and groups: all if ``attack_views`` was given.
+
+    Lists that a run attacks by itself stand beside them, because no defense of vectors changes what their mask shows.
+    """
+    return without_views(report, (LISTS, MASK)) if config["attack_views"] is None else report
 
 
 def findings(report: AttackReport, activity: np.ndarray | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.hook import AttackHook
 from recbole_aia.jobs.loading import attacked_views, restored_model, training_split
-from recbole_aia.jobs.results import findings, run_results, tables
+from recbole_aia.jobs.results import counted, findings, run_results, tables
 from recbole_aia.model import view_class
 from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import holdout_findings, write_results, write_users
@@ -29,11 +29,13 @@ from recbole_aia.storage.checkpoints import load_checkpoint
 from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.plain import plain
 from recbole_aia.storage.run_folder import (
+    ACTIVITY,
     check_free,
     config_digest,
     config_text,
     make_folder,
     run_log,
+    write_activity,
     write_config,
     write_embeddings,
     written_digest,
@@ -41,7 +43,7 @@ from recbole_aia.storage.run_folder import (
 from recbole_aia.trainer import DefenseTrainer, Trained, stage_of, starting_point, train, trainer_class, undefended_twin
 
 _HOW = "Reproduces the run: recbole-aia run --config_files config.yaml"
-_FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "users.csv", "run.log")
+_FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", ACTIVITY, "users.csv", "run.log")
 
 
 def run(config: AIAConfig) -> dict[str, Any]:
@@ -121,16 +123,18 @@ def _run(
             evaluator.evaluate(vectors, labels.columns(), class_names=labels.classes, state=name, view=view)
             for view, vectors in views.items()
         ]
-    report = AttackReport.concat(reports)
+    every = AttackReport.concat(reports)
+    report = counted(every, config)
     seconds = {f"train_{state}": trained.seconds for state, trained in states.items()}
     seconds["attack"] = time.perf_counter() - start
     activity, said = interactions_by_user(data), list(dict.fromkeys(notes))
-    results = {**run_results(config, data, labels, states, report, seconds, said), **findings(report, activity)}
+    results = {**run_results(config, data, labels, states, every, seconds, said), **findings(report, activity)}
     if unseen is not None:
         results["holdout"] = holdout_findings(report, unseen, config["holdout_users"])
     final, tokens = list(states.values())[-1], np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
     vectors = final.served.numpy(), None if final.table is None else final.table.numpy()
-    write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, tokens, activity, *vectors))
+    write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, tokens, *vectors))
+    write_whole(folder / ACTIVITY, lambda aside: write_activity(aside, tokens, activity))
     write_users(report.users(tokens, activity), folder / "users.csv")
     write_config(config, folder, _HOW)
     write_results(results, folder / "results.json")
@@ -140,13 +144,13 @@ def _run(
 def _views(
     config: AIAConfig, data: Any, state: str, trained: Trained, checkpoint: Path
 ) -> tuple[dict[str, FloatArray], list[str]]:
-    """The attacked views of a state, and notes. Profiles are attacked once, because both states have the same."""
+    """The attacked views of a state, and notes. What both states have in common is attacked once."""
 
     def model() -> tuple[nn.Module, Any]:
         training = training_split(config, data, config["seed"])
         return restored_model(config, training, load_checkpoint(checkpoint), checkpoint), training
 
-    return attacked_views(config, trained, model, ceiling=state == "undefended")
+    return attacked_views(config, trained, model, references=state == "undefended")
 
 
 def _output_dir(config: AIAConfig) -> Path:

@@ -18,6 +18,7 @@ from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.jobs.loading import exposures, load_run
 from recbole_aia.model.exposures import OF_VECTORS, exposure_names, needs_model, user_vectors, vector_exposures
+from recbole_aia.storage.run_folder import ACTIVITY, read_activity
 from recbole_aia.trainer import stage_of
 
 
@@ -129,7 +130,9 @@ def run_subject(folder: Path, config_files: Sequence[str | Path] = (), argv: Seq
     labels = read_labels(config, users, ids, len(ids) + 1)
     views, notes = vector_exposures(names, matrix.views["served"], matrix.views.get("table"))
     subject = _configured("run", path, folder.resolve().name, views, labels, config, {}, notes)
-    return replace(subject, tokens=matrix.tokens, activity=matrix.activity)
+    # Folders of 0.1.0 have the activity in embeddings.npz itself.
+    activity = read_activity(folder / ACTIVITY, matrix.tokens) if matrix.activity is None else matrix.activity
+    return replace(subject, tokens=matrix.tokens, activity=activity)
 
 
 def checkpoint_subject(

@@ -26,7 +26,15 @@ from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import write_results
 from recbole_aia.storage.checkpoints import checkpoint_file, load_checkpoint, plain_state, read_state
 from recbole_aia.storage.files import written_together
-from recbole_aia.storage.run_folder import check_free, make_folder, run_log, write_config, write_embeddings
+from recbole_aia.storage.run_folder import (
+    ACTIVITY,
+    check_free,
+    make_folder,
+    run_log,
+    write_activity,
+    write_config,
+    write_embeddings,
+)
 from recbole_aia.trainer import Unlearner
 from recbole_aia.unlearning.askers import find_users
 from recbole_aia.unlearning.ledger import FILE, Ledger, checkpoint_sha256
@@ -34,7 +42,7 @@ from recbole_aia.unlearning.requests import Request
 from recbole_aia.version import __version__
 
 _BASE = "base.pth"
-_FILES = (FILE, "checkpoint.pth", "results.json", "embeddings.npz", "config.yaml", "run.log", _BASE)
+_FILES = (FILE, "checkpoint.pth", "results.json", "embeddings.npz", ACTIVITY, "config.yaml", "run.log", _BASE)
 # Keys of a run that an unlearning does not read, and why.
 _NOT_HERE = {
     "seed": "is the trained model's own: another would split the data elsewhere",
@@ -226,7 +234,8 @@ def _make(
         torch.save({**checkpoint_state(trainer, 0), "ledger": ledger.digest()}, aside / "checkpoint.pth")
         tokens = np.asarray(run.dataset.field2id_token[run.dataset.uid_field][1:], dtype=np.str_)
         vectors = after.served.numpy(), None if after.table is None else after.table.numpy()
-        write_embeddings(aside / "embeddings.npz", tokens, interactions_by_user(run.dataset), *vectors)
+        write_embeddings(aside / "embeddings.npz", tokens, *vectors)
+        write_activity(aside / ACTIVITY, tokens, interactions_by_user(run.dataset))
         write_config(run.config, aside, _HOW)
         write_results(results, aside / "results.json")
         ledger.write(aside)

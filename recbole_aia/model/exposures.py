@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 
 from recbole_aia.config.hints import did_you_mean
-from recbole_aia.config.run_keys import VIEWS
+from recbole_aia.config.run_keys import LISTS, MASK, VIEWS
 from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError, UnsupportedModelError
 from recbole_aia.model.views import UserEmbeddingView
@@ -59,6 +59,16 @@ def exposure_names(asked: Any, default: Sequence[str] = ("served",)) -> tuple[st
     return tuple(name for name in VIEWS if name in names)
 
 
+def run_exposures(asked: Any, defense: str) -> tuple[str, ...]:
+    """Reads the key ``attack_views`` of a run: ``None`` stands for ``served``, and for lists too if there is a defense.
+
+    Args:
+        asked: as in :func:`exposure_names`.
+        defense: the key ``defense``; ``none`` leaves the lists out, because nothing would be compared.
+    """
+    return exposure_names(asked, ("served",) if defense == "none" else ("served", LISTS, MASK))
+
+
 def needs_model(names: Sequence[str]) -> bool:
     """Whether any of these exposures is more than vectors, and so needs the model and its training interactions."""
     return not OF_VECTORS.issuperset(names)
@@ -101,9 +111,11 @@ def expose(name: str, model: nn.Module, training: Any, *, k: int = 10, seed: int
     """What an attacker sees of every user of a model.
 
     ``served`` and ``table`` are the model's vectors, ``both`` the two side by side. ``top_k`` is the recommendation
-    lists on the users' screens (:func:`top_items`), ``scores`` the model's scores of all items (:func:`score_rows`),
-    and ``profile`` the interactions that the model was trained on. ``profile`` is the ceiling, because the model
-    knows nothing else of a user. Lists and profiles are reduced by :func:`reduced`.
+    lists on the users' screens (:func:`top_items`), ``top_k_unmasked`` the same with seen items left in, and
+    ``top_k_popular`` lists of the most popular items without the seen ones: what the mask shows without any model.
+    ``scores`` is the model's scores of all items (:func:`score_rows`), and ``profile`` the interactions that the model
+    was trained on. ``profile`` is the ceiling, because the model knows nothing else of a user. Lists and profiles are
+    reduced by :func:`reduced`.
 
     Args:
         name: one of :data:`VIEWS`.
@@ -120,12 +132,17 @@ def expose(name: str, model: nn.Module, training: Any, *, k: int = 10, seed: int
         AttributeDataError: scores that are not finite.
     """
     view = UserEmbeddingView(model)
-    if name == "profile":
-        return reduced(interaction_matrix(training), COMPONENTS, seed)
-    if name == "top_k":
-        return reduced(top_items(view, interaction_matrix(training), k), COMPONENTS, seed)
     if name == "scores":
         return score_rows(view, PROJECTIONS, seed)
+    if name not in OF_VECTORS:
+        seen = interaction_matrix(training)
+        shown = {
+            "top_k": lambda: top_items(view, seen, k),
+            "top_k_unmasked": lambda: top_items(view, sp.csr_matrix(seen.shape), k),
+            "top_k_popular": lambda: popular_items(seen, k),
+            "profile": lambda: seen,
+        }
+        return reduced(shown[name](), COMPONENTS, seed)
     served, table = user_vectors(model)
     if table is None and name != "served":
         raise UnsupportedModelError(f"{type(model).__name__} has no table of users. Look at what it serves.")
@@ -157,27 +174,53 @@ def interaction_matrix(training: Any) -> sp.csr_matrix:
 def top_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> sp.csr_matrix:
     """The items that each user is recommended, ``[n_users - 1, n_items - 1]``, entries 1; see :func:`ranked_items`.
 
-    Users with fewer than ``k`` unseen items get all of them. The order within a list is not kept.
+    Users with fewer than ``k`` unseen items get all of them. The order within a list is not kept. An empty matrix
+    ``seen`` leaves seen items in the lists.
     """
-    items, scores = ranked_items(view, seen, k)
+    return _lists(*ranked_items(view, seen, k), seen.shape)
+
+
+def popular_items(seen: sp.csr_matrix, k: int) -> sp.csr_matrix:
+    """As :func:`top_items`, of a recommender that ranks items by their number of users, and ties by their number.
+
+    Its lists differ between users only by the mask of seen items. So an attacker learns from them what the mask alone
+    gives away.
+
+    Args:
+        seen: training interactions, ``[n_users - 1, n_items - 1]``.
+        k: items of a list, >= 1.
+    """
+    n_users, n_items = seen.shape
+    ranks = np.empty(n_items, dtype=np.float32)  # exact for up to 2**24 items
+    ranks[np.argsort(-seen.getnnz(axis=0), kind="stable")] = -np.arange(n_items)
+    rows = max(1, _SCORES // n_items)
+    blocks = ((at, torch.from_numpy(ranks).repeat(min(rows, n_users - at), 1)) for at in range(0, n_users, rows))
+    return _lists(*_ranked(blocks, seen, k), seen.shape)
+
+
+def _lists(items: IntArray, scores: FloatArray, shape: tuple[int, int]) -> sp.csr_matrix:
     listed = np.isfinite(scores)
     ends = np.cumsum(np.concatenate([[0], listed.sum(axis=1)]))
-    return sp.csr_matrix((np.ones(ends[-1], dtype=np.float32), items[listed], ends), shape=seen.shape)
+    return sp.csr_matrix((np.ones(ends[-1], dtype=np.float32), items[listed], ends), shape=shape)
 
 
 def ranked_items(view: UserEmbeddingView, seen: sp.csr_matrix, k: int) -> tuple[IntArray, FloatArray]:
     """The best items of each user, and their logits, best first, both ``[n_users - 1, min(k, n_items - 1)]``.
 
-    As in RecBole's full-sort evaluation, items that a user has seen are not recommended. Where no other item is left,
-    the logit is ``-inf``.
+    As in RecBole's full-sort evaluation, items that a user has seen are not recommended; an empty ``seen`` leaves them
+    in. Where no other item is left, the logit is ``-inf``.
 
     Args:
         view: of the model.
         seen: training interactions, ``[n_users - 1, n_items - 1]``; columns, as items here, count from item id 1.
         k: items of a list, >= 1.
     """
+    return _ranked(_score_blocks(view), seen, k)
+
+
+def _ranked(blocks: Iterable[tuple[int, Tensor]], seen: sp.csr_matrix, k: int) -> tuple[IntArray, FloatArray]:
     items, values = [], []
-    for start, scores in _score_blocks(view):
+    for start, scores in blocks:
         known = seen[start : start + len(scores)].tocoo()
         scores[torch.from_numpy(known.row).long(), torch.from_numpy(known.col).long()] = -torch.inf
         best = scores.topk(min(k, seen.shape[1]), dim=1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recbole_aia.config.run_keys import REFERENCES
 from recbole_aia.config.types import BoolArray
 from recbole_aia.evaluator import AttackReport
-from recbole_aia.report.worst import without_ceiling, worst_text
+from recbole_aia.report.worst import without_views, worst_text
 
 
 def holdout_findings(report: AttackReport, unseen: BoolArray, share: float) -> dict[str, Any]:
@@ -21,10 +22,10 @@ def holdout_findings(report: AttackReport, unseen: BoolArray, share: float) -> d
     Returns:
         The content of ``holdout`` in results.json: ``share``; ``n_users``, how many were held out; ``rows``, one for
         each group and row of the report; ``worst_case``, of each attribute, group and state, None where a group has
-        too few users of all but one class. The profile does not count, see :func:`~recbole_aia.report.worst_cases`.
+        too few users of all but one class. References do not count, see :func:`~recbole_aia.report.worst_cases`.
     """
     groups = {"seen": ~unseen, "unseen": unseen}
-    judged = without_ceiling(report)
+    judged = without_views(report, REFERENCES)
     worst: dict[str, dict[str, dict[str, Any]]] = {}
     for state in dict.fromkeys(row["state"] for row in judged.rows):
         for group, users in groups.items():

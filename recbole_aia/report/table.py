@@ -12,6 +12,7 @@ from recbole_aia.evaluator.report import interval_text
 from recbole_aia.report.worst import worst_text
 
 _STATES = ("undefended", "defended")
+_MASK = "mask"
 _KEYS = ("attribute", "view", "leak_ratio", "attacker")
 _HEADS = {"leak_ratio": "users\nknown"}
 
@@ -84,7 +85,8 @@ def utility_table(results: Mapping[str, Any]) -> str:
 def verdict(results: Mapping[str, Any]) -> str:
     """One line for each attribute: the strongest attacker before and after, its advantage and its floor.
 
-    Where profiles were attacked, a line with the strongest attack on them follows: the ceiling.
+    Where lists were attacked, a line with the strongest attacks on them follows, and what their mask of seen items
+    gives by itself. Where profiles were attacked, so does the strongest attack on them: the ceiling.
     """
     lines = []
     for attribute, states in results["worst_case"].items():
@@ -92,11 +94,18 @@ def verdict(results: Mapping[str, Any]) -> str:
         profiles = [row for row in results["attacks"] if (row["attribute"], row["view"]) == (attribute, CEILING)]
         fewer = _significantly_less(results.get("comparisons", []), attribute)
         lines += [f"worst case for {attribute}: {', '.join(parts)}{fewer}"] if parts else []
+        lines += _lists(attribute, results.get("lists", {}).get(attribute, {}))
         if profiles:
             row = max(profiles, key=lambda row: row["metrics"]["advantage"]["mean"])
             gain = row["metrics"]["advantage"]["mean"]
             lines.append(f"ceiling for {attribute}: {gain:.3f} ({row['attacker']} on {CEILING})")
     return "\n".join(lines)
+
+
+def _lists(attribute: str, cases: Mapping[str, Any]) -> list[str]:
+    said = [f"{state} {worst_text(cases[state], with_view=False)}" for state in _STATES if state in cases]
+    mask = f"; the mask of seen items alone gives {worst_text(cases[_MASK], with_view=False)}" if _MASK in cases else ""
+    return [f"lists for {attribute}: {', '.join(said)}{mask}"] if said else []
 
 
 def _significantly_less(comparisons: list[dict[str, Any]], attribute: str) -> str:

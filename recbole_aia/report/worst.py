@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from recbole_aia.config.run_keys import CEILING
+from recbole_aia.config.run_keys import LISTS, MASK, REFERENCES
 from recbole_aia.evaluator import AttackReport
 
 
 def worst_cases(report: AttackReport) -> dict[str, dict[str, dict[str, Any]]]:
     """The strongest attacker of each attribute and state, and the view that it attacks.
 
-    Attacks on the profile do not count. The profile is what the system was given, and no defense of a model changes
-    it: it bounds what a model can leak.
+    Attacks on references do not count, because no defense of a model changes them: the profile is what the system was
+    given, and bounds what a model can leak; ``top_k_popular`` is what the mask of seen items shows without a model.
 
     Args:
         report: attacks on any states and views.
 
     Returns:
         ``{attribute: {state: {"view", "attacker", "advantage", "floor"}}}``, the content of ``worst_case`` in
-        results.json; empty for an attribute of which only the profile was attacked. The floor is that of the largest
+        results.json; empty for an attribute of which only references were attacked. The floor is that of the largest
         advantage among as many attackers and views, see :func:`~recbole_aia.evaluator.statistics.floor95`.
     """
     names = dict.fromkeys(row["attribute"] for row in report.rows)
     worst: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in names}
-    judged = without_ceiling(report)
+    judged = without_views(report, REFERENCES)
     for state in dict.fromkeys(row["state"] for row in judged.rows):
         part = judged.where(state=state)
         for name, case in part.worst_case().items():
@@ -33,9 +33,30 @@ def worst_cases(report: AttackReport) -> dict[str, dict[str, dict[str, Any]]]:
     return worst
 
 
-def without_ceiling(report: AttackReport) -> AttackReport:
-    """The rows of a report that are no attacks on the profile, view by view."""
-    views = dict.fromkeys(row["view"] for row in report.rows if row["view"] != CEILING)
+def list_cases(report: AttackReport) -> dict[str, Any]:
+    """The strongest attacker on recommendation lists, and on what their mask of seen items shows by itself.
+
+    Args:
+        report: attacks on any states and views.
+
+    Returns:
+        ``{"lists": {attribute: {state: case, "mask": case}}}`` with cases as in :func:`worst_cases`; empty where no
+        lists were attacked. ``mask`` is missing where ``top_k_popular`` was not attacked.
+    """
+    lists = report.where(view=LISTS)
+    found: dict[str, dict[str, Any]] = {}
+    for state in dict.fromkeys(row["state"] for row in lists.rows):
+        for name, case in lists.where(state=state).worst_case().items():
+            found.setdefault(name, {})[state] = case
+    for name, case in report.where(view=MASK).worst_case().items():
+        if name in found:
+            found[name]["mask"] = case
+    return {"lists": found} if found else {}
+
+
+def without_views(report: AttackReport, names: Collection[str]) -> AttackReport:
+    """The rows of a report that are attacks on other views than these, view by view."""
+    views = dict.fromkeys(row["view"] for row in report.rows if row["view"] not in names)
     return AttackReport.concat(report.where(view=view) for view in views)
 
 

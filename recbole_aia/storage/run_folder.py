@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from recbole.utils import init_logger
 from recbole.utils.logger import RemoveColorFilter
 
 from recbole_aia.config.registry import presentation_keys
 from recbole_aia.config.text import parse_value, to_yaml
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.plain import plain
 from recbole_aia.version import __version__
@@ -34,6 +35,8 @@ _DERIVED = {
     "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank", "valid_metric_bigger",
     "valid_neg_sample_args", "test_neg_sample_args",
 }  # fmt: skip
+#: The file of the users' activity beside their vectors. It is the owner's; the vectors may be served without it.
+ACTIVITY = "activity.csv"
 _VERSIONS = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "xgboost", "POT")
 
 
@@ -112,25 +115,52 @@ def written_digest(folder: Path) -> str | None:
 def write_embeddings(
     path: Path,
     tokens: NDArray[np.str_],
-    activity: NDArray[np.integer[Any]],
     served: NDArray[np.floating[Any]],
     table: NDArray[np.floating[Any]] | None,
 ) -> None:
-    """Writes the users' vectors to an npz file without pickled objects.
+    """Writes the users' vectors to an npz file without pickled objects, and nothing else: the file is served.
 
     Args:
         path: the file.
         tokens: the users' original ids, ``[n]``.
-        activity: number of interactions of each user, ``[n]``.
         served: the vectors that produce the scores, ``[n, d]``.
         table: the raw parameters, ``[n, d']``; ``None`` if the model has no table, or serves released vectors, which
             replace it.
     """
-    arrays = {"user_tokens": tokens, "embeddings": served.astype(np.float32), "interactions": activity}
+    arrays = {"user_tokens": tokens, "embeddings": served.astype(np.float32)}
     if table is not None:
         arrays["table"] = table.astype(np.float32)
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def write_activity(path: Path, tokens: NDArray[np.str_], activity: NDArray[np.integer[Any]]) -> None:
+    """Writes how many interactions each user has, for the owner: whoever knows it reads more from vectors.
+
+    Args:
+        path: the file, :data:`ACTIVITY` in the folder of :func:`write_embeddings`.
+        tokens: the users' original ids, ``[n]``.
+        activity: number of interactions of each user, ``[n]``.
+    """
+    pd.DataFrame({"user": tokens, "interactions": activity}).to_csv(path, index=False, encoding="utf-8")
+
+
+def read_activity(path: Path, tokens: NDArray[np.str_]) -> NDArray[np.int64] | None:
+    """Number of interactions of each user ``[n]`` in a file of :func:`write_activity`; ``None`` if there is no file.
+
+    Raises:
+        AttributeDataError: the file cannot be read, or lacks one of ``tokens [n]``.
+    """
+    if not path.is_file():
+        return None
+    try:
+        frame = pd.read_csv(path, dtype={"user": str, "interactions": np.int64}, keep_default_na=False)
+        found: NDArray[np.int64] = frame.set_index("user")["interactions"].loc[tokens.tolist()].to_numpy()
+    except (OSError, ValueError, KeyError) as error:
+        raise AttributeDataError(
+            f"'{path}' does not hold user and interactions of each user of embeddings.npz. Remove it, or audit without."
+        ) from error
+    return found
 
 
 def versions() -> dict[str, str]:

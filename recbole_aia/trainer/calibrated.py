@@ -26,7 +26,7 @@ from recbole_aia.losses import (
 )
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer, Phase
-from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings
+from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings, warn_if_farther
 from recbole_aia.trainer.posteriors import LABELS, OWN_LABELS, learn_posteriors, reliability
 from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target
 from recbole_aia.trainer.tower_pull import TowerPull
@@ -147,6 +147,7 @@ class CalibratedTrainer(DefenseTrainer):
             raise ConfigValueError("calibrated: the users are no longer finite. Lower the learning_rate.")
         after = f" -> {outcome.after:.2f}" if judged else ""
         self.logger.info(f"calibrated: largest statistic {outcome.before:.1f}{after}, {outcome.steps} steps")
+        warn_if_farther(self.logger, outcome)
 
     def _aligned(self, target: Target, steps: int, last: bool, judged: bool) -> Alignment:
         if self.by_label:
@@ -202,14 +203,15 @@ def move_by_posterior(
     Returns:
         How it went, and the map; ``None`` where the target computes its users and cannot be set.
     """
-    settings = {"seed": int(config["seed"]), "exact_users": exact_users(config)}
+    seed, exact = int(config["seed"]), exact_users(config)
+    here = target.embeddings().detach()
     if isinstance(target, (VectorTarget, GraphTarget)):
-        moved, outcome, learned = learn_map(target.embeddings().detach(), posteriors, steps, **settings)
+        moved, outcome, learned = learn_map(here, posteriors, steps, seed=seed, exact_users=exact)
         target.place(moved)
         target.finish()
         return outcome, learned
-    here = target.embeddings().detach()
-    discrepancy = PosteriorDiscrepancy(here, [each.probabilities for each in posteriors], **settings)
+    said = [each.probabilities for each in posteriors]
+    discrepancy = PosteriorDiscrepancy(here, said, seed=seed, exact_users=exact)
     return move(target, discrepancy, steps), None
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_aia.config.keys import Choice, Count, Key
 from recbole_aia.losses import Alignment, Discrepancy, Posterior, PosteriorDiscrepancy, UserMap, learn_map, steps_for
 from recbole_aia.trainer.calibrated import ALIGNMENT_KEYS, exact_users, move
-from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings
+from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings, warn_if_farther
 from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.trainer.posteriors import OWN_LABELS, learn_posteriors, reliability
 from recbole_aia.trainer.retention import Recommendation
@@ -82,6 +82,7 @@ class CalibratedUnlearner(Unlearner):
                     self._recommend(target, train_data)
                     outcome = Alignment(outcome.before, *align()[1:])
         self._check_finite(target.embeddings().detach().sum())
+        warn_if_farther(self.logger, outcome)
         details = {"mode": mode, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
         return details if self.by_label else {**details, "learned from": self._reliability}
 
@@ -114,11 +115,11 @@ class CalibratedUnlearner(Unlearner):
         with torch.no_grad():
             everyone = self.view.served()
         posteriors, rows, moved = self._posteriors(everyone, task), task.users - 1, target.embeddings().detach().clone()
-        settings, outcomes = {"seed": self.config["seed"], "exact_users": exact_users(self.config)}, list[Alignment]()
+        seed, exact, outcomes = self.config["seed"], exact_users(self.config), list[Alignment]()
         for chosen in task.asked.unique(dim=0):
             hidden = [posterior for posterior, asks in zip(posteriors, chosen.tolist(), strict=True) if asks]
             if hidden:
-                all_moved, outcome, self.map = learn_map(everyone, hidden, steps, **settings)
+                all_moved, outcome, self.map = learn_map(everyone, hidden, steps, seed=seed, exact_users=exact)
                 who = (task.asked == chosen).all(1)
                 moved[who] = all_moved[rows[who]]
                 outcomes.append(outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from recbole_aia.config.keys import Flag
 from recbole_aia.errors import AttributeDataError
-from recbole_aia.losses import ClassDiscrepancy
+from recbole_aia.losses import Alignment, ClassDiscrepancy
 
 _EVERY = 5  # steps between two looks at the statistics; a look costs more than a step
 
@@ -94,6 +95,15 @@ def checked_discrepancy(embeddings: Tensor, labels: Tensor, names: Sequence[str]
             "Give more users, or leave it out."
         )
     return discrepancy
+
+
+def warn_if_farther(logger: logging.Logger, outcome: Alignment) -> None:
+    """Warns of an alignment whose largest statistic ends above chance and above where it began; NaN is not judged."""
+    if outcome.after > max(outcome.before, 1.0):
+        logger.warning(
+            f"calibrated: the alignment ended farther from chance than it began (largest statistic {outcome.before:.2f}"
+            f" -> {outcome.after:.2f}). Raise calibrated_steps, or lower the learning_rate of the training."
+        )
 
 
 def discrepancy_settings(config: Any) -> dict[str, Any]:

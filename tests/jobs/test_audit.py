@@ -62,6 +62,18 @@ class TestRunFolder:
             == pd.read_csv(USERS, sep="\t", dtype=str).set_index("user_id:token")["gender:token"].to_dict()
         )
 
+    def test_who_leaks_by_activity_is_told_of_a_folder_of_0_1_0_and_not_of_one_without_activity(self, bpr, tmp_path):
+        shutil.copytree(bpr, tmp_path / "copy")
+        (tmp_path / "copy" / "activity.csv").unlink()
+        assert audit(tmp_path / "copy", "--output_dir=without") == 0
+        assert all("groups" not in found for found in results("without")["who_leaks"])
+        activity = pd.read_csv(bpr / "activity.csv", dtype={"user": str})
+        with np.load(bpr / "embeddings.npz") as loaded:
+            assert loaded["user_tokens"].tolist() == activity["user"].tolist()
+            np.savez(tmp_path / "copy" / "embeddings.npz", **loaded, interactions=activity["interactions"].to_numpy())
+        assert audit(tmp_path / "copy", "--output_dir=old") == 0
+        assert results("old")["who_leaks"] == results(bpr)["who_leaks"]
+
     def test_an_audit_may_be_repeated_but_overwrites_nothing_else(self, bpr, capsys):
         assert audit(bpr, "--output_dir=out") == audit(bpr, "--output_dir=out", "--seed=1") == 0
         before = (bpr / "results.json").read_bytes()
@@ -91,6 +103,14 @@ class TestViews:
         assert audit(bpr, *asked, f"--fail_above={limit}") == 0
         assert audit(bpr, *asked, f"--fail_above={limit - 1e-5}") == 1
         assert " on served)" in capsys.readouterr().err
+
+    def test_lists_that_were_asked_for_count_and_stand_beside_their_mask(self, bpr, capsys):
+        asked = ["--attack_views=[top_k,top_k_unmasked,top_k_popular]", "--attributes=[gender]", "--output_dir=out"]
+        assert audit(bpr, *asked) == 0
+        found = results()
+        assert found["worst_case"]["gender"]["undefended"]["view"] in ("top_k", "top_k_unmasked")
+        assert set(found["lists"]["gender"]) == {"undefended", "mask"}
+        assert "the mask of seen items alone gives" in capsys.readouterr().out
 
     def test_vectors_side_by_side_need_no_model(self, lightgcn, tmp_path):
         shutil.copytree(lightgcn, tmp_path / "copy")

@@ -86,6 +86,7 @@ def broken(arrays, bpr):
         (["--embeddings=long.npy", "--labels=L", "--attack_views=served"], "long.npy holds vectors only (given)"),
         (["RUN", "--attack_views=[tabel]"], "Did you mean table"),
         (["RUN", "--attack_views=profile", "--fail_above=0.1"], "does not guard the profile"),
+        (["RUN", "--attack_views=[top_k_popular]", "--fail_above=0.1"], "does not guard the top_k_popular"),
         (["RUN", "--attackers=[logistik]"], "logistic"),
         (["RUN", "--attributes=[gendr]"], "Did you mean 'gender'"),
     ],

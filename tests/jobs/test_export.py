@@ -87,15 +87,17 @@ def test_released_users_have_no_place_in_recboles_models(run, capsys, tmp_path):
     assert not (tmp_path / "model.pth").exists()
 
 
-def test_predictions_are_the_best_items_that_a_user_was_not_trained_on(run):
+@pytest.mark.parametrize("masked", [True, False])
+def test_predictions_are_the_best_items_with_or_without_those_a_user_was_trained_on(run, masked):
     loaded = load_run(run)
-    users, items, scores = loaded.predictions(k=5)
+    users, items, scores = loaded.predictions(k=5, masked=masked)
     assert users.tolist() == loaded.dataset.field2id_token["user_id"][1:].tolist()
     assert items.shape == scores.shape == (943, 5)
     with torch.no_grad():
         everything = loaded.model.full_sort_predict({"user_id": torch.tensor([7])}).flatten().clone()
     train = loaded.training.inter_feat
-    everything[train["item_id"][train["user_id"] == 7]] = -torch.inf
+    if masked:
+        everything[train["item_id"][train["user_id"] == 7]] = -torch.inf
     everything[0] = -torch.inf
     best = everything.topk(5)
     assert items[6].tolist() == loaded.dataset.field2id_token["item_id"][best.indices.numpy()].tolist()

@@ -27,7 +27,14 @@ def run(tmp_path_factory):
 class TestOutput:
     def test_everything_promised_is_there_and_nothing_half_written(self, run):
         names = {path.name for path in (run[0] / "out").iterdir()}
-        assert names == {"results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "users.csv", "run.log"}
+        assert names == {
+            "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "results.json", "run.log", "users.csv"
+        }  # fmt: skip
+
+    def test_the_activity_of_users_is_in_the_owners_file_and_not_beside_the_vectors(self, run, ml100k):
+        assert set(np.load(run[0] / "out" / "embeddings.npz")) == {"user_tokens", "embeddings", "table"}
+        activity = pd.read_csv(run[0] / "out" / "activity.csv", dtype={"user": str}).set_index("user")["interactions"]
+        assert (len(activity), activity.sum()) == (943, ml100k.inter_num)
 
     def test_recboles_four_keys_and_ours_are_returned(self, run):
         result = run[1]
@@ -197,7 +204,11 @@ def test_a_defense_after_training_is_compared_with_the_model_that_it_started_fro
     earlier = run[1]["aia"]
     assert written["utility"]["undefended"] == pytest.approx(earlier["utility"]["defended"])
     gains = [
-        [row["metrics"]["advantage"]["mean"] for row in results["attacks"] if row["state"] == state]
+        [
+            row["metrics"]["advantage"]["mean"]
+            for row in results["attacks"]
+            if row["state"] == state and row["view"] in ("served", "top_k")
+        ]
         for results, state in ((written, "undefended"), (earlier, "defended"))
     ]
     assert gains[0] == pytest.approx(gains[1])
@@ -242,12 +253,15 @@ def test_the_table_shows_floor_and_both_states(run):
 
     results = run[1]["aia"]
     lines = attack_table(results).splitlines()
-    row = next(line for line in lines if "gender" in line)
-    undefended, defended = (
-        f"{a['metrics']['advantage']['mean']:.3f}" for a in results["attacks"] if a["attribute"] == "gender"
-    )
-    assert undefended in row
-    assert defended in row
-    assert max(map(len, lines)) <= 120
+    for view in ("served", "top_k"):
+        row = next(line for line in lines if line.split()[1:3] == ["gender", view])
+        undefended, defended = (
+            f"{a['metrics']['advantage']['mean']:.3f}"
+            for a in results["attacks"]
+            if (a["attribute"], a["view"]) == ("gender", view)
+        )
+        assert undefended in row
+        assert defended in row
+    assert max(map(len, lines)) <= 130
     assert "%" in utility_table(results)
     assert "worst case for age" in verdict(results)

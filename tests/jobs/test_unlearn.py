@@ -27,7 +27,7 @@ def test_the_command_writes_a_checkpoint_vectors_results_and_a_ledger(base, caps
     assert main(["unlearn", "--defense=attrcloak", *arguments, *QUICK]) == 0
     assert base.read_bytes() == before
     assert {path.name for path in Path("safe").iterdir()} == {
-        "checkpoint.pth", "config.yaml", "embeddings.npz", "ledger.json", "results.json", "run.log"
+        "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "ledger.json", "results.json", "run.log"
     }  # fmt: skip
     assert "attrcloak: gender of 943 users" in Path("safe/run.log").read_text()
     printed = capsys.readouterr().out
@@ -108,11 +108,12 @@ def test_those_who_asked_for_an_attribute_and_those_who_did_not_are_shown_apart(
     results = json.loads(Path("safe/results.json").read_text())
     assert [record["users"] for record in results["unlearned"]] == [472, 236]
     for name, asked in (("gender", 472), ("age", 236)):
-        everybody = {row["state"]: row for row in results["attacks"] if row["attribute"] == name}
+        served = [row for row in results["attacks"] if row["view"] == "served"]
+        everybody = {row["state"]: row for row in served if row["attribute"] == name}
         gains = [everybody[state]["metrics"]["advantage"] for state in ("undefended", "defended")]
         assert {row["n_users"] for row in everybody.values()} == {943}
         shown = [f"{gain['mean']:.3f} [{gain['ci95'][0]:.3f}, {gain['ci95'][1]:.3f}]" for gain in gains]
-        assert cells(printed, [name, "logistic"])[3:5] == shown
+        assert cells(printed, [name, "served", "logistic"])[4:6] == shown
         for users, number in (("asked", asked), ("did_not_ask", 943 - asked)):
             group = {
                 row["state"]: row for row in results["groups"] if (row["attribute"], row["users"]) == (name, users)

@@ -17,7 +17,9 @@ from recbole_aia.model.exposures import (
     expose,
     exposure_names,
     interaction_matrix,
+    popular_items,
     reduced,
+    run_exposures,
     score_rows,
     top_items,
     vector_exposures,
@@ -76,7 +78,8 @@ class TestContract:
         assert len(found) == 943
         assert np.isfinite(found).all()
         assert np.ptp(found, axis=0).any()
-        width = {"top_k": COMPONENTS, "scores": PROJECTIONS, "profile": COMPONENTS}
+        width = dict.fromkeys(("top_k", "top_k_unmasked", "top_k_popular", "profile"), COMPONENTS)
+        width["scores"] = PROJECTIONS
         assert found.shape[1] == width.get(name, found.shape[1])
 
     def test_lists_are_what_recboles_evaluation_recommends(self, built):
@@ -100,6 +103,13 @@ class TestContract:
         for user in range(1, 944):
             assert not seen[user] & set(lists[user - 1].indices + 1)
 
+    def test_lists_without_a_mask_hold_the_k_best_of_all_items(self, built):
+        lists = top_items(built.view, sp.csr_matrix((943, 1682), dtype=np.float32), K)
+        listed = built.scores[lists.nonzero()].reshape(943, K)
+        best = np.sort(built.scores, axis=1)[:, -K:]
+        np.testing.assert_allclose(np.sort(listed, axis=1), best, rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(reduced(lists, COMPONENTS, 0), built.expose("top_k_unmasked"))
+
     def test_distances_between_score_rows_are_kept(self, built):
         rows = built.scores - built.scores.mean(axis=1, keepdims=True)
         found = score_rows(built.view, 1024, seed=0)
@@ -117,7 +127,7 @@ class TestContract:
 
     def test_the_model_is_left_as_it_was(self, built):
         before = {name: value.clone() for name, value in built.model.state_dict().items()}
-        for name in ("top_k", "scores", "profile"):
+        for name in ("top_k", "top_k_unmasked", "scores", "profile"):
             built.expose(name)
         assert not set(built.view.shared) & set(vars(built.model))
         for name, value in built.model.state_dict().items():
@@ -125,7 +135,7 @@ class TestContract:
         assert torch.is_grad_enabled()
 
 
-@pytest.mark.parametrize("name", ["top_k", "scores", "profile"])
+@pytest.mark.parametrize("name", ["top_k", "top_k_unmasked", "top_k_popular", "scores", "profile"])
 def test_equal_seeds_give_equal_views(bpr, name):
     first = bpr.expose(name, seed=3)
     np.testing.assert_array_equal(bpr.expose(name, seed=3), first)
@@ -201,6 +211,28 @@ class TestProfile:
         assert peak < users * items * 4 / 50
 
 
+class TestPopular:
+    def test_lists_are_the_most_popular_items_that_the_user_has_not_seen(self, bpr):
+        matrix, seen = interaction_matrix(bpr.training), bpr.seen()
+        counts = matrix.toarray().sum(axis=0)
+        order = sorted(range(1682), key=lambda item: (-counts[item], item))
+        lists = popular_items(matrix, K)
+        for user in (1, 405, 943):
+            expected = [item for item in order if item + 1 not in seen[user]][:K]
+            assert set(lists[user - 1].indices) == set(expected)
+
+    def test_blocks_of_users_make_no_difference(self, bpr, monkeypatch):
+        matrix = interaction_matrix(bpr.training)
+        whole = popular_items(matrix, K)
+        monkeypatch.setattr(exposures, "_SCORES", 200 * 1682)
+        assert (popular_items(matrix, K) != whole).nnz == 0
+
+    def test_they_do_not_depend_on_the_model(self, bpr):
+        other = copy.deepcopy(bpr.model)
+        torch.nn.init.normal_(other.user_embedding.weight)
+        np.testing.assert_array_equal(expose("top_k_popular", other, bpr.training, k=K), bpr.expose("top_k_popular"))
+
+
 def test_users_who_have_seen_nearly_everything_get_what_is_left(bpr):
     seen = np.ones((943, 1682), dtype=np.float32)
     seen[:, :3] = 0
@@ -210,7 +242,7 @@ def test_users_who_have_seen_nearly_everything_get_what_is_left(bpr):
     assert lists.indices.max() == 2
 
 
-@pytest.mark.parametrize("name", ["top_k", "scores"])
+@pytest.mark.parametrize("name", ["top_k", "top_k_unmasked", "scores"])
 def test_a_diverged_model_is_an_error_and_not_an_empty_list(bpr, name):
     diverged = copy.deepcopy(bpr.model)
     torch.nn.init.constant_(diverged.user_embedding.weight, float("nan"))
@@ -231,6 +263,11 @@ class TestNames:
     )
     def test_they_come_in_one_order_each_once(self, asked, names):
         assert exposure_names(asked) == names
+
+    def test_a_run_looks_at_lists_beside_vectors_after_a_defense_unless_it_is_told_what_to_look_at(self):
+        assert run_exposures(None, "none") == ("served",)
+        assert run_exposures(None, "calibrated") == ("served", "top_k", "top_k_popular")
+        assert run_exposures("served", "calibrated") == ("served",)
 
     @pytest.mark.parametrize(
         ("asked", "message"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from recbole_aia.config.aia_config import AIAConfig
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.storage import run_folder
 
 
@@ -84,12 +84,27 @@ class TestConfiguration:
 @pytest.mark.parametrize("table", [None, np.ones((3, 4))])
 def test_vectors_are_read_without_pickle_and_released_ones_have_no_table_beside_them(tmp_path, table):
     tokens, served = np.array(["u1", "u22", "ü"]), np.arange(6.0).reshape(3, 2)
-    run_folder.write_embeddings(tmp_path / "e.npz", tokens, np.array([3, 1, 2]), served, table)
+    run_folder.write_embeddings(tmp_path / "e.npz", tokens, served, table)
     with np.load(tmp_path / "e.npz", allow_pickle=False) as found:
         assert found["user_tokens"].tolist() == tokens.tolist()
-        assert found["interactions"].tolist() == [3, 1, 2]
         np.testing.assert_array_equal(found["embeddings"], served.astype(np.float32))
-        assert ("table" in found) == (table is not None)
+        assert set(found) == {"user_tokens", "embeddings", *(["table"] if table is not None else [])}
+
+
+class TestActivity:
+    def test_it_is_read_by_name_as_it_was_written(self, tmp_path):
+        tokens, path = np.array(["u1", "01", "ü", "NA", "a, b"]), tmp_path / run_folder.ACTIVITY
+        run_folder.write_activity(path, tokens, np.array([3, 1, 2, 5, 4]))
+        assert run_folder.read_activity(path, tokens[[4, 1, 3]]).tolist() == [4, 1, 5]
+
+    def test_without_the_file_it_is_unknown(self, tmp_path):
+        assert run_folder.read_activity(tmp_path / run_folder.ACTIVITY, np.array(["u1"])) is None
+
+    @pytest.mark.parametrize("content", ["", "user,interactions\nu2,3\n", "user,interactions\nu1,many\n", "u1,3\n"])
+    def test_a_file_that_does_not_tell_every_user_is_an_error(self, tmp_path, content):
+        (tmp_path / run_folder.ACTIVITY).write_text(content)
+        with pytest.raises(AttributeDataError, match=r"activity.csv' does not hold .* Remove it"):
+            run_folder.read_activity(tmp_path / run_folder.ACTIVITY, np.array(["u1"]))
 
 
 class TestLog:

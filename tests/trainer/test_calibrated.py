@@ -4,7 +4,7 @@ import torch
 from recbole_aia import CalibratedTrainer, CalibratedUnlearner
 from recbole_aia.data import load_labels, prepare_loaders
 from recbole_aia.errors import AttributeDataError, ConfigValueError
-from recbole_aia.losses import ClassDiscrepancy
+from recbole_aia.losses import Alignment, ClassDiscrepancy
 from recbole_aia.model import build_model
 from recbole_aia.testing import split_once
 from recbole_aia.trainer import calibrated
@@ -220,3 +220,16 @@ def test_a_finished_undefended_checkpoint_is_not_passed_off_as_defended(make_con
     trainer.resume_checkpoint(plain.saved_model_file)
     with pytest.raises(ConfigValueError, match="was trained for 1 epochs with defense none"):
         trainer.fit(loaders[0])
+
+
+@pytest.mark.parametrize("kind", [CalibratedTrainer, CalibratedUnlearner])
+def test_an_alignment_that_made_it_worse_is_said(kind, make_config, ml100k, monkeypatch, caplog):
+    monkeypatch.setattr(calibrated, "move", lambda *_: Alignment(3.6, 4.56, 20))
+    trainer, loaders, labels = prepared(
+        kind, make_config, ml100k, epochs=1, calibrated_epochs=1, train_batch_size=16384
+    )
+    if kind is CalibratedTrainer:
+        trainer.fit(loaders[0], saved=False)
+    else:
+        trainer.unlearn(labels=labels)
+    assert "farther from chance than it began (largest statistic 3.60 -> 4.56)" in caplog.text

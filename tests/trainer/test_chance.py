@@ -1,8 +1,11 @@
+import logging
+
 import pytest
 import torch
 
 from recbole_aia.errors import AttributeDataError
-from recbole_aia.trainer.chance import ChanceStop
+from recbole_aia.losses import Alignment
+from recbole_aia.trainer.chance import ChanceStop, warn_if_farther
 
 
 def users_of(*shifts, n=400, d=8):
@@ -69,3 +72,15 @@ def test_a_look_leaves_no_gradient_and_the_record_is_plain():
     record = stop.record(["gender"])
     assert record["stopped_at_chance"] is False
     assert [type(value) for value in record["discrepancy"]["gender"]] == [float, float]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "warned"),
+    [(3.6, 4.56, True), (4.56, 3.6, False), (0.4, 0.9, False), (0.4, 1.2, True), (3.6, float("nan"), False)],
+)
+def test_an_alignment_that_ends_farther_from_chance_than_it_began_is_a_warning(before, after, warned, caplog):
+    warn_if_farther(logging.getLogger(), Alignment(before, after, 20))
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * warned
+    if warned:
+        assert f"{before:.2f} -> {after:.2f}" in caplog.text
+        assert "Raise calibrated_steps, or lower the learning_rate" in caplog.text

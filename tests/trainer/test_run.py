@@ -58,7 +58,7 @@ def test_released_vectors_are_exported_without_the_table_that_they_replace(make_
         kept = snapshot(trainer, split_ml100k[0], None, None)
         assert (kept.table is None) == released
         table = None if kept.table is None else kept.table.numpy()
-        write_embeddings(tmp_path / "vectors.npz", np.arange(943).astype(str), np.ones(943), kept.served.numpy(), table)
+        write_embeddings(tmp_path / "vectors.npz", np.arange(943).astype(str), kept.served.numpy(), table)
         assert ("table" in np.load(tmp_path / "vectors.npz")) != released
 
 

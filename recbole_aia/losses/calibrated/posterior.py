@@ -16,7 +16,8 @@ class PosteriorDiscrepancy(Discrepancy):
     r"""How far each class stands from its rest, with :math:`p_k(x) = P(z = k \mid x)` in the place of labels.
 
     .. math:: z_{s,k} = \frac{\sum_{i \ne j} r_{ik} r_{jk} \tilde K_s(x_i, x_j)}
-        {\sigma_s \sum_i (r_{ik}^2 + v_{ik})}, \qquad r_{ik} = p_k(x_i) - \operatorname*{mean}_j p_k(x_j), \qquad \tilde K = H K H
+        {\sigma_s \sum_i (r_{ik}^2 + v_{ik})}, \qquad
+        r_{ik} = p_k(x_i) - \operatorname*{mean}_j p_k(x_j), \qquad \tilde K = H K H
 
     where H takes the mean out of a kernel, and :math:`v_{ik} = p_k (1 - p_k)` is the variance that a posterior leaves.
     From the numerator comes off its mean under permuted residuals,
