@@ -107,7 +107,7 @@ def learn_protection(
     near, silent = _near(points), torch.from_numpy(points == 0)
     posteriors = learn_posteriors(near, known, names, seed)
     steps = steps_for(near.shape[1], _STEPS) if max_steps is None else max_steps
-    moved, outcome, learned = learn_map(near, posteriors, steps, silent=silent, seed=seed)
+    moved, outcome, learned = learn_map(near, posteriors, known, steps, silent=silent, seed=seed)
     report = {"attributes": reliability(posteriors, known, names), "statistics": [outcome.before, outcome.after]}
     protection = Protection(learned, points.mean(axis=0), report)
     return as_given(embeddings, points + (moved - near).double().numpy()), protection

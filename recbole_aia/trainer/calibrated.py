@@ -16,8 +16,8 @@ from recbole_aia.losses import (
     Alignment,
     ClassDiscrepancy,
     Discrepancy,
+    MixedDiscrepancy,
     Posterior,
-    PosteriorDiscrepancy,
     UserMap,
     align,
     align_vectors,
@@ -153,9 +153,10 @@ class CalibratedTrainer(DefenseTrainer):
         if self.by_label:
             return move(target, self.discrepancy(target.initial, last), steps, judged)
         posteriors = self.posteriors(target.initial)
-        outcome, self.map = move_by_posterior(target, posteriors, steps, self.config)
+        labels = self.labels.labels[1:].to(self.device)
+        outcome, self.map = move_by_posterior(target, posteriors, labels, steps, self.config)
         if last:
-            found = reliability(posteriors, self.labels.labels[1:], self.labels.names)
+            found = reliability(posteriors, labels, self.labels.names)
             said = (f"{name} {each['explained']:.0%} of {each['labelled']:,} labels" for name, each in found.items())
             self.logger.info(f"calibrated: vectors explained {', '.join(said)}")
         return outcome
@@ -190,13 +191,14 @@ def exact_users(config: Any) -> int:
 
 
 def move_by_posterior(
-    target: Target, posteriors: Sequence[Posterior], steps: int, config: Any
+    target: Target, posteriors: Sequence[Posterior], labels: Tensor, steps: int, config: Any
 ) -> tuple[Alignment, UserMap | None]:
     """Aligns a target of all users, of whom nobody's own label is used, and writes it into the model.
 
     Args:
         target: what moves.
         posteriors: of the target's users, by attribute.
+        labels: of the target's users, ``[n, A]``; negative where not known.
         steps: most steps of the alignment.
         config: with the seed, and up to how many users are compared pair by pair.
 
@@ -206,16 +208,16 @@ def move_by_posterior(
     seed, exact = int(config["seed"]), exact_users(config)
     here = target.embeddings().detach()
     if isinstance(target, (VectorTarget, GraphTarget)):
-        moved, outcome, learned = learn_map(here, posteriors, steps, seed=seed, exact_users=exact)
+        moved, outcome, learned = learn_map(here, posteriors, labels, steps, seed=seed, exact_users=exact)
         target.place(moved)
         target.finish()
         return outcome, learned
-    said = [each.probabilities for each in posteriors]
-    discrepancy = PosteriorDiscrepancy(here, said, seed=seed, exact_users=exact)
+    said = [each.readout(here) for each in posteriors]
+    discrepancy = MixedDiscrepancy(here, labels, said, seed=seed, exact_users=exact)
     return move(target, discrepancy, steps), None
 
 
-def move(target: Target, discrepancy: Discrepancy, steps: int, judged: bool = True) -> Alignment:
+def move(target: Target, discrepancy: Discrepancy | MixedDiscrepancy, steps: int, judged: bool = True) -> Alignment:
     """Aligns the parameters of a target and writes them into the model.
 
     Args:

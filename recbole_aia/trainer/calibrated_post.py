@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recbole_aia.config.keys import Choice, Count, Key
-from recbole_aia.losses import Alignment, Discrepancy, Posterior, PosteriorDiscrepancy, UserMap, learn_map, steps_for
+from recbole_aia.losses import Alignment, Discrepancy, MixedDiscrepancy, Posterior, UserMap, learn_map, steps_for
 from recbole_aia.trainer.calibrated import ALIGNMENT_KEYS, exact_users, move
 from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings, warn_if_farther
 from recbole_aia.trainer.post import Unlearner, descent_keys
@@ -114,12 +114,16 @@ class CalibratedUnlearner(Unlearner):
         target.finish()
         with torch.no_grad():
             everyone = self.view.served()
-        posteriors, rows, moved = self._posteriors(everyone, task), task.users - 1, target.embeddings().detach().clone()
+        labels, rows, moved = self._labels(task), task.users - 1, target.embeddings().detach().clone()
+        posteriors = self._posteriors(everyone, labels, task)
         seed, exact, outcomes = self.config["seed"], exact_users(self.config), list[Alignment]()
         for chosen in task.asked.unique(dim=0):
-            hidden = [posterior for posterior, asks in zip(posteriors, chosen.tolist(), strict=True) if asks]
-            if hidden:
-                all_moved, outcome, self.map = learn_map(everyone, hidden, steps, seed=seed, exact_users=exact)
+            columns = chosen.nonzero().squeeze(1).tolist()
+            if columns:
+                hidden = [posteriors[a] for a in columns]
+                all_moved, outcome, self.map = learn_map(
+                    everyone, hidden, labels[:, columns], steps, seed=seed, exact_users=exact
+                )
                 who = (task.asked == chosen).all(1)
                 moved[who] = all_moved[rows[who]]
                 outcomes.append(outcome)
@@ -127,21 +131,25 @@ class CalibratedUnlearner(Unlearner):
         target.finish()
         return max(outcomes, key=lambda outcome: outcome.after)
 
-    def _posteriors(self, everyone: Tensor, task: UnlearningTask) -> list[Posterior]:
-        labels = task.labels.new_full((len(everyone), len(task.names)), -1)
+    def _labels(self, task: UnlearningTask) -> Tensor:
+        """All labels that are known, of all users of the model, ``[n, A]``; -1 for none."""
+        labels = task.labels.new_full((len(self.view.users), len(task.names)), -1)
         labels[task.users - 1], labels[task.others - 1] = task.known, task.other_labels
+        return labels
+
+    def _posteriors(self, everyone: Tensor, labels: Tensor, task: UnlearningTask) -> list[Posterior]:
         found = learn_posteriors(everyone, labels, task.names, self.config["seed"])
         self._reliability = reliability(found, labels, task.names)
         return found
 
-    def _discrepancy(self, embeddings: Tensor, task: UnlearningTask) -> Discrepancy:
+    def _discrepancy(self, embeddings: Tensor, task: UnlearningTask) -> Discrepancy | MixedDiscrepancy:
         with torch.no_grad():
             others = self.view.served(task.others)
         if not self.by_label:
             # Only a tower comes here, whose users all ask.
-            said = [each.probabilities for each in self._posteriors(embeddings, task)]
-            seed = self.config["seed"]
-            return PosteriorDiscrepancy(embeddings, said, seed=seed, exact_users=exact_users(self.config))
+            labels, seed = self._labels(task), self.config["seed"]
+            said = [each.readout(embeddings) for each in self._posteriors(embeddings, labels, task)]
+            return MixedDiscrepancy(embeddings, labels, said, seed=seed, exact_users=exact_users(self.config))
         return checked_discrepancy(
             embeddings,
             task.labels,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import ClassDiscrepancy, Discrepancy, PosteriorDiscrepancy, gradient_length
+from recbole_aia.losses import ClassDiscrepancy, Discrepancy, MixedDiscrepancy, gradient_length
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.chance import discrepancy_settings
 from recbole_aia.trainer.posteriors import learn_posteriors
@@ -82,16 +82,16 @@ class TowerPull:
         if not self.by_label:
             everyone, known, names = trainer.view.served(), trainer.labels.labels[1:], trainer.labels.names
             found = learn_posteriors(everyone, known.to(everyone.device), names, int(trainer.config["seed"]))
-            self.said = [posterior.probabilities[self.users - 1] for posterior in found]
+            self.said = [posterior.readout(everyone[self.users - 1]) for posterior in found]
         self._measure(trainer.view.served(self.users))
 
     def _measure(self, embeddings: Tensor) -> None:
         settings = {**discrepancy_settings(self.trainer.config), "seed": self.step}
-        self.discrepancy: Discrepancy
+        self.discrepancy: Discrepancy | MixedDiscrepancy
         try:
             if self.by_label:
                 self.discrepancy = ClassDiscrepancy(embeddings, self.labels, **settings)
             else:
-                self.discrepancy = PosteriorDiscrepancy(embeddings, self.said, **settings)
+                self.discrepancy = MixedDiscrepancy(embeddings, self.labels, self.said, **settings)
         except ValueError as error:
             raise ConfigValueError(f"calibrated: {error}. Lower the learning_rate.") from error

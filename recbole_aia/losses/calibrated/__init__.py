@@ -4,7 +4,7 @@ from recbole_aia.losses.calibrated.alignment import Alignment, Movable, align, a
 from recbole_aia.losses.calibrated.discrepancy import EXACT_USERS, FEW_USERS, ClassDiscrepancy, Discrepancy
 from recbole_aia.losses.calibrated.estimation import Features, Posterior, Readout, cross_fitted_posterior, explained
 from recbole_aia.losses.calibrated.mapping import UserMap, learn_map
-from recbole_aia.losses.calibrated.posterior import PosteriorDiscrepancy
+from recbole_aia.losses.calibrated.posterior import MixedDiscrepancy, PosteriorDiscrepancy
 from recbole_aia.losses.calibrated.transport import transport
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ClassDiscrepancy",
     "Discrepancy",
     "Features",
+    "MixedDiscrepancy",
     "Movable",
     "Posterior",
     "PosteriorDiscrepancy",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil, nan
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-
-from recbole_aia.losses.calibrated.discrepancy import Discrepancy
 
 _CHANCE = 0.5  # users are at chance where no statistic is further from 0, in its deviations under permuted labels
 _WIDTH = 64  # up to this many dimensions the steps asked for are enough; beyond, they grow in proportion
@@ -36,7 +34,7 @@ class Alignment(NamedTuple):
     """How a descent went.
 
     Attributes:
-        before: the largest absolute statistic of :class:`Discrepancy` at the start.
+        before: the largest absolute statistic at the start.
         after: the same at the end; not a number where it was not asked for.
         steps: how many were taken.
     """
@@ -47,7 +45,9 @@ class Alignment(NamedTuple):
 
 
 @torch.enable_grad()  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
-def align(target: Movable, discrepancy: Discrepancy, max_steps: int = 100, judged: bool = True) -> Alignment:
+def align(
+    target: Movable, discrepancy: Callable[[Tensor], Tensor], max_steps: int = 100, judged: bool = True
+) -> Alignment:
     r"""Moves users, in place, until the statistics tell no class from a random group of its size.
 
     .. math:: f = \sum_{s,k} z_{s,k}^2, \qquad
@@ -63,7 +63,7 @@ def align(target: Movable, discrepancy: Discrepancy, max_steps: int = 100, judge
 
     Args:
         target: what moves.
-        discrepancy: the statistics of these users.
+        discrepancy: the statistics of these users, such as a :class:`ClassDiscrepancy`.
         max_steps: how many steps are taken at most. The descent ends earlier where all statistics are within half a
             standard deviation.
         judged: whether to compute the statistics once more after the last step, which ``after`` needs.
@@ -138,7 +138,7 @@ class Vectors:
 
 def align_vectors(
     embeddings: Tensor,
-    discrepancy: Discrepancy,
+    discrepancy: Callable[[Tensor], Tensor],
     max_steps: int = 100,
     silent: Tensor | None = None,
     judged: bool = True,
@@ -147,7 +147,7 @@ def align_vectors(
 
     Args:
         embeddings: where users are, ``[n, d]``; they are left as they are.
-        discrepancy: the statistics of these users.
+        discrepancy: the statistics of these users, such as a :class:`ClassDiscrepancy`.
         max_steps: see :func:`align`.
         silent: entries that stay, ``[n, d]``; those that are exactly zero where ``None``.
         judged: see :func:`align`.

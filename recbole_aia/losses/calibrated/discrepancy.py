@@ -115,6 +115,7 @@ class ClassDiscrepancy(Discrepancy):
         others: embeddings of users who stay, ``[m, d]``; they belong to the rests. Order and pairs leave them out.
         other_labels: their labels, ``[m, A]``; negative for who does not belong to that attribute's rests.
         known: the labels of those who move whether they are to be hidden or not, ``[n, A]``; ``labels`` where ``None``.
+        read: see :class:`Discrepancy`, ``[C, n + m]``.
         seed: of the random features, and of the users drawn for the standard deviations.
         exact_users: up to this many, pairs of users are compared one by one.
 
@@ -139,6 +140,7 @@ class ClassDiscrepancy(Discrepancy):
         others: Tensor | None = None,
         other_labels: Tensor | None = None,
         known: Tensor | None = None,
+        read: Tensor | None = None,
         seed: int = 0,
         exact_users: int = EXACT_USERS,
     ) -> None:
@@ -146,7 +148,7 @@ class ClassDiscrepancy(Discrepancy):
         other_labels = labels[:0] if other_labels is None else other_labels
         check_movers(embeddings, labels, others, other_labels)
         everyone = torch.cat([embeddings, others]).detach()
-        super().__init__(everyone, seed, exact_users)
+        super().__init__(everyone, seed, exact_users, read)
         everyone = self._standardized(everyone)
         moving, self._others = everyone.split([len(embeddings), len(others)])
         self._groups = Groups(labels, other_labels, known, moving)

@@ -103,7 +103,7 @@ class Posterior(NamedTuple):
     Attributes:
         probabilities: ``[n, K]``; rows sum to 1.
         fold_of: the fold of each user, ``[n]``; -1 of users whose label was not learned from.
-        readout: the mean over folds, of users whose label was not learned from, now or later.
+        readout: learned from all labels: one function of the vector for everybody, now and later.
     """
 
     probabilities: Tensor
@@ -148,8 +148,9 @@ def cross_fitted_posterior(
     if int((sizes > 0).sum(1).min()) < 2:
         raise ValueError("nearly all users with a label are of one class")
     found = features(users[order])
-    weights = _learn(found, codes, n_classes, learned)
-    readout = Readout(features, weights.mean(0))
+    # The last one learns from all.
+    weights = _learn(found, codes, n_classes, F.pad(learned, (0, 0, 0, 1), value=True))
+    readout = Readout(features, weights[-1])
     probabilities = torch.cat([readout(part) for part in users.split(MOST)])
     for fold in range(folds):
         probabilities[order[own == fold]] = Readout(features, weights[fold]).said(found[own == fold])

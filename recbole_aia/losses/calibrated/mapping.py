@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_aia.losses.calibrated.alignment import Alignment, align
 from recbole_aia.losses.calibrated.discrepancy import FEW_USERS
 from recbole_aia.losses.calibrated.estimation import MOST, Features, Posterior, Readout
-from recbole_aia.losses.calibrated.posterior import PosteriorDiscrepancy
+from recbole_aia.losses.calibrated.posterior import MixedDiscrepancy
 from recbole_aia.losses.calibrated.statistics import read_axes
 
 _RANDOM = 32  # random frequencies along the axes that attackers read; there a linear map leaves a curve
@@ -65,27 +65,15 @@ class UserMap:
     basis: Basis
     weights: Tensor
 
+    @torch.no_grad()
     def __call__(self, embeddings: Tensor, silent: Tensor | None = None) -> Tensor:
         """Maps users at ``embeddings [n, d]``, who need no label, to ``[n, d]``; :func:`learn_map` has ``silent``."""
-
-        def said(users: Tensor) -> list[Tensor]:
-            found = self.features(users)
-            return [Readout(self.features, weights).said(found) for weights in self.readouts]
-
-        return self.moved(embeddings, said, silent)
-
-    @torch.no_grad()
-    def moved(
-        self,
-        embeddings: Tensor,
-        probabilities: Callable[[Tensor], Sequence[Tensor]],
-        silent: Tensor | None = None,
-    ) -> Tensor:
-        """Users at ``embeddings [n, d]`` moved by probabilities that a function gives for some of them at a time."""
-        parts = list[Tensor]()
         free = (embeddings != 0 if silent is None else ~silent).split(_CHUNK)
+        parts = list[Tensor]()
         for users, moves in zip(embeddings.split(_CHUNK), free, strict=True):
-            design = _design(_columns(probabilities(users)) - self.means, self.basis(users))
+            found = self.features(users)
+            said = [Readout(self.features, weights).said(found) for weights in self.readouts]
+            design = _design(_columns(said) - self.means, self.basis(users))
             parts.append(users + moves * (design @ self.weights.flatten(0, 1)))
         return torch.cat(parts) if parts else embeddings.clone()
 
@@ -110,37 +98,42 @@ class UserMap:
 def learn_map(
     embeddings: Tensor,
     posteriors: Sequence[Posterior],
+    labels: Tensor,
     max_steps: int = 100,
     *,
     silent: Tensor | None = None,
     seed: int = 0,
     exact_users: int = FEW_USERS,
 ) -> tuple[Tensor, Alignment, UserMap]:
-    """Learns a map after which the statistics of :class:`PosteriorDiscrepancy` are at chance, and moves its users.
+    """Learns a map after which the statistics of :class:`MixedDiscrepancy` are at chance, and moves its users.
 
     The map has few parameters, so it fits no single user. :func:`align` finds it, from at most 20,000 users, who are
     drawn; all others are mapped.
 
     Args:
         embeddings: where users are, ``[n, d]``.
-        posteriors: of each attribute, with the same features. Users whose label was learned from move by their
-            cross-fitted probabilities.
+        posteriors: of each attribute, with the same features. All users move by their readouts. Users who moved by
+            cross-fitted probabilities would show where their fold stands from all others, and so the fold's labels.
+        labels: ``[n, A]``; negative where not known. They say when classes are at chance. Where a user goes they say
+            only through the weights of the map, which all users share.
         max_steps: most steps of the descent.
         silent: entries that stay, ``[n, d]``; those that are exactly zero where ``None``.
         seed: of random features, and of the draw.
-        exact_users: see :class:`PosteriorDiscrepancy`.
+        exact_users: see :class:`MixedDiscrepancy`.
 
     Returns:
         Where users end, ``[n, d]``; how the descent went; and the map, for users who come later.
 
     Raises:
-        ValueError: see :class:`PosteriorDiscrepancy`.
+        ValueError: see :class:`MixedDiscrepancy`.
     """
     everyone = embeddings.detach().float()
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randperm(len(everyone), generator=generator)[:MOST].sort().values.to(everyone.device)
-    users, said = everyone[drawn], [posterior.probabilities[drawn].to(everyone) for posterior in posteriors]
-    discrepancy = PosteriorDiscrepancy(users, said, seed=seed, exact_users=exact_users)
+    users = everyone[drawn]
+    said = [posterior.readout(users) for posterior in posteriors]
+    known = labels.to(users.device)[drawn]
+    discrepancy = MixedDiscrepancy(users, known, said, seed=seed, exact_users=exact_users)
     means = _columns(said).mean(0)
     residuals = _columns(said) - means
     basis = _basis(users, residuals, generator)
@@ -156,8 +149,7 @@ def learn_map(
     shape = residuals.shape[1], -1, users.shape[1]
     features, readouts = posteriors[0].readout.features, tuple(p.readout.weights for p in posteriors)
     learned = UserMap(features, readouts, means, basis, weights.view(shape))
-    own = zip(*(posterior.probabilities.to(everyone).split(_CHUNK) for posterior in posteriors), strict=True)
-    return learned.moved(everyone, lambda _: next(own), silent).to(embeddings), outcome, learned
+    return learned(everyone, silent).to(embeddings), outcome, learned
 
 
 class _Moved:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from recbole_aia.losses.calibrated.discrepancy import _MUTE, EXACT_USERS, Discrepancy
+from recbole_aia.losses.calibrated.discrepancy import _MUTE, EXACT_USERS, ClassDiscrepancy, Discrepancy
 
+_FEWEST = 20  # users without a label, below which nothing can be said of them as a group
 _ORDERED = 4  # classes from which on their order is compared too, as in comparisons.Order
 
 
@@ -40,6 +41,8 @@ class PosteriorDiscrepancy(Discrepancy):
         embeddings: where the users are now, ``[n, d]``.
         posteriors: of each attribute, ``[n, K]``; rows sum to 1. No user's own label may have shaped the user's row;
             cross-fitting sees to it (:func:`cross_fitted_posterior`).
+        among: who counts for which attribute, ``[n, A]``; all where ``None``.
+        read: see :class:`Discrepancy`; the residuals where ``None``.
         seed: see :class:`Discrepancy`.
         exact_users: see :class:`Discrepancy`.
 
@@ -61,6 +64,8 @@ class PosteriorDiscrepancy(Discrepancy):
         embeddings: Tensor,
         posteriors: Sequence[Tensor],
         *,
+        among: Tensor | None = None,
+        read: Tensor | None = None,
         seed: int = 0,
         exact_users: int = EXACT_USERS,
     ) -> None:
@@ -69,15 +74,17 @@ class PosteriorDiscrepancy(Discrepancy):
         for attribute, posterior in enumerate(posteriors):
             if posterior.ndim != 2 or len(posterior) != len(embeddings) or posterior.shape[1] < 2:
                 raise ValueError(f"a posterior has the shape {tuple(posterior.shape)} for {len(embeddings)} users")
+            counted = torch.ones_like(posterior[:, 0]) if among is None else among[:, attribute].to(posterior)
             for name, values in _judged(posterior):
                 row = posterior @ values.to(posterior)
-                rows.append(row - row.mean())
-                variances.append((posterior @ values.square().to(posterior) - row.square()).double().sum())
+                rows.append((row - (row * counted).sum() / counted.sum()) * counted)
+                left = posterior @ values.square().to(posterior) - row.square()
+                variances.append((left * counted).double().sum())
                 self.classes.append((attribute, name))
         if not rows:
             raise ValueError("there is no posterior")
         weights = torch.stack(rows).to(embeddings)
-        super().__init__(embeddings, seed, exact_users, weights)
+        super().__init__(embeddings, seed, exact_users, weights if read is None else read)
         # Sums of a user's kernel with itself carry the square of the weight: a group of its own for each row.
         # One group of everybody centres the kernel.
         self.all_members = torch.cat([weights, weights.square(), torch.ones_like(weights[:1])])
@@ -119,3 +126,58 @@ def _judged(posterior: Tensor) -> list[tuple[int, Tensor]]:
     if n_classes >= _ORDERED:
         columns.append((-1, torch.arange(float(n_classes))))
     return columns
+
+
+class MixedDiscrepancy:
+    """How far known and unknown users are from chance: labels speak for the first, posteriors for the others.
+
+    Each group has to be at chance alone. In the sum of both, known users would be over-corrected and unknown ones read
+    in reverse.
+
+    Posteriors do not speak for those whose labels they were learned from. They have taken up these labels' noise: what
+    labels differ from them in adds up to nothing along their features. Users brought to chance by posteriors would end
+    below it by labels.
+
+    Args:
+        embeddings: where the users are now, ``[n, d]``.
+        labels: ``[n, A]``, integers; negative where not known.
+        posteriors: of each attribute, ``[n, K]``.
+        seed: see :class:`Discrepancy`.
+        exact_users: see :class:`Discrepancy`.
+
+    Raises:
+        ValueError: see :class:`ClassDiscrepancy` and :class:`PosteriorDiscrepancy`.
+
+    Source:
+        Ours.
+    """
+
+    def __init__(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        posteriors: Sequence[Tensor],
+        *,
+        seed: int = 0,
+        exact_users: int = EXACT_USERS,
+    ) -> None:
+        read = torch.cat([each[:, :-1] - each[:, :-1].mean(0) for each in posteriors], dim=1).t().to(embeddings)
+        parts: list[Discrepancy] = []
+        if (labels >= 0).any():
+            parts.append(ClassDiscrepancy(embeddings, labels, read=read, seed=seed, exact_users=exact_users))
+        unknown = labels < 0
+        some = [a for a, count in enumerate(unknown.sum(0).tolist()) if count >= _FEWEST]
+        if some:
+            said, among = [posteriors[a] for a in some], unknown[:, some]
+            parts.append(
+                PosteriorDiscrepancy(embeddings, said, among=among, read=read, seed=seed, exact_users=exact_users)
+            )
+        self.parts = parts
+
+    def fits(self, embeddings: Tensor) -> bool:
+        """See :meth:`Discrepancy.fits`."""
+        return self.parts[0].fits(embeddings)
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """See :meth:`Discrepancy.__call__`: columns of known users, then of unknown ones."""
+        return torch.cat([part(embeddings) for part in self.parts], dim=1)
