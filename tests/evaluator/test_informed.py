@@ -107,7 +107,8 @@ class TestOldVectors:
         rng = np.random.default_rng(3)
         above = 0
         for _ in range(40):
-            cases = found(rng.normal(size=(N, D)), rng.permutation(users[1]), earlier=[rng.normal(size=(N, D))])
+            old, new = rng.normal(size=(2, N, D))
+            cases = found(new, rng.permutation(users[1]), earlier=[old], side_by_side=False)
             above += cases["component"]["advantage"] > cases["component"]["floor"]
         assert above <= 6  # 5 % of 40 are 2
 
