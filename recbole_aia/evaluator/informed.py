@@ -8,107 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator.evaluator import AttributeInferenceEvaluator, checked_embeddings
+from recbole_aia.evaluator.informed_views import (
+    ACTIVITY,
+    ACTIVITY_ALONE,
+    DIFFERENCE,
+    OLD,
+    SIDE_BY_SIDE,
+    informed_views,
+    principal_components,
+)
 from recbole_aia.evaluator.metrics import advantage, one_vs_rest_auc
-from recbole_aia.evaluator.protocol import task_seed
+from recbole_aia.evaluator.protocol import HeldOut, task_seed
 from recbole_aia.evaluator.report import AttackReport
 from recbole_aia.evaluator.statistics import floor95, permuted_advantages
-
-#: The old vectors alone, with which the views of the movement are compared.
-OLD = "old"
-#: What old and new vectors tell together.
-DIFFERENCE, SIDE_BY_SIDE = "difference", "old_and_new"
-#: Vectors together with activity, and the activity alone, with which they are compared.
-ACTIVITY, ACTIVITY_ALONE = "activity", "activity_alone"
-
-_COMPONENTS = 5  # longest axes of the difference that an attacker without labels looks at
-_TURNED = 0.7  # spaces differ where a rotation and a scale leave less than this share of the distance
-_NOTHING = 1e-6  # a difference below this share of the new vectors' length is rounding
-
-
-class Views(NamedTuple):
-    """What informed attackers see, ``[n, d]`` by name, and how it was made."""
-
-    arrays: dict[str, FloatArray]
-    notes: list[str]
-
-
-def informed_views(vectors: FloatArray, earlier: Sequence[FloatArray] = (), activity: IntArray | None = None) -> Views:
-    """The views of informed attackers.
-
-    Args:
-        vectors: the new vectors, ``[n, d]``.
-        earlier: earlier releases of the same users in the same order, ``[n, d']`` each.
-        activity: number of interactions of each user, ``[n]``, >= 0.
-
-    Returns:
-        With earlier releases: ``old``, these alone, side by side; ``difference``, and ``difference_2``, ... to further
-        releases; ``old_and_new``, side by side. With activity: ``activity``, standardised vectors, their products with
-        the standardised log-activity, and the log-activity; and ``activity_alone``. Notes say where a difference is no
-        plain one, see :func:`movement`.
-    """
-    arrays, notes = {}, []
-    if earlier:
-        arrays[OLD] = np.hstack([*earlier])
-        for number, old in enumerate(earlier, start=1):
-            name = DIFFERENCE if number == 1 else f"{DIFFERENCE}_{number}"
-            arrays[name], note = movement(old, vectors)
-            notes += [f"{name}: {note}"] if note else []
-        arrays[SIDE_BY_SIDE] = np.hstack([*earlier, vectors])
-    if activity is not None:
-        level = _standardized(np.log1p(np.asarray(activity, dtype=np.float64))[:, None])
-        scaled = _standardized(vectors)
-        arrays[ACTIVITY] = np.hstack([scaled, _standardized(scaled * level), level])
-        arrays[ACTIVITY_ALONE] = level
-    return Views(arrays, notes)
-
-
-def movement(old: FloatArray, new: FloatArray) -> tuple[FloatArray, str]:
-    """How each user has moved from one release to the next, up to a shift that all users share.
-
-    Two releases of one model lie in one space, and the movement is their difference. A model that was trained again
-    has another space of the same width: the old vectors are first turned and scaled towards the new ones (orthogonal
-    Procrustes), if this leaves far less of the distance. Between widths that differ, the movement is the residual of
-    the least-squares map from old to new.
-
-    Args:
-        old: ``[n, d']``.
-        new: ``[n, d]``, the same users in the same order.
-
-    Returns:
-        The movement, ``[n, d]``, exactly 0 where it is no more than rounding; and what was done, "" for a plain
-        difference.
-
-    Source:
-        Schönemann (1966), A generalized solution of the orthogonal Procrustes problem.
-    """
-    before, after = old - old.mean(axis=0), new - new.mean(axis=0)
-    note = ""
-    if before.shape[1] != after.shape[1]:
-        moved = after - before @ np.linalg.lstsq(before, after, rcond=None)[0]
-        note = "widths differ, so it is what a linear map of the old vectors leaves of the new ones"
-    else:
-        moved = after - before
-        left, scales, right = np.linalg.svd(before.T @ after)
-        turned = after - before @ (left @ right) * (scales.sum() / max(float((before**2).sum()), 1e-300))
-        if np.linalg.norm(turned) < _TURNED * np.linalg.norm(moved):
-            moved, note = turned, "the spaces differ, so the old vectors were turned and scaled towards the new ones"
-    if np.linalg.norm(moved) <= _NOTHING * np.linalg.norm(after):
-        moved = np.zeros_like(after)
-    return moved, note
-
-
-def principal_components(movement: FloatArray) -> FloatArray:
-    """The users' positions on the longest axes of a movement, ``[n, min(5, n, d)]``: no label is needed for them."""
-    left, lengths, _ = np.linalg.svd(movement - movement.mean(axis=0), full_matrices=False)
-    positions: FloatArray = (left * lengths)[:, :_COMPONENTS]
-    return positions
 
 
 def informed_attack(
@@ -154,17 +74,20 @@ def informed_attack(
         component of a difference, found without labels), each with ``view``, ``attacker``, ``advantage``, ``auc`` and
         ``floor``; ``beyond_old``, the advantage of the best of these less that of ``old``; ``floor``, the advantage
         that chance gives to the best of as many; and ``verdict``, ``above`` if ``beyond_old`` exceeds the floor, else
-        ``within``. With activity: ``activity``, with its ``alone``, ``beyond`` and ``verdict``, where activity alone
-        counts if it is above its own floor.
+        ``within``. With activity: ``activity`` with its case; ``alone``, what activity tells without the vectors;
+        ``beyond``, the largest advantage of answers from which all that goes along with activity was taken out, with
+        its ``beyond_floor``; and ``verdict``.
 
     Raises:
         AttributeDataError: as the evaluator raises it, or other users than those of the vectors.
     """
     points, releases = checked_embeddings(vectors), [checked_embeddings(each) for each in earlier]
-    for what, known in (("earlier release", releases), ("activity", [] if activity is None else [activity])):
-        if any(len(each) != len(points) for each in known):
-            lengths = ", ".join(str(len(each)) for each in known)
-            raise AttributeDataError(f"{what} of {lengths} users for vectors of {len(points)}. Give the same users.")
+    for what in ([activity] if activity is not None else []) + releases:
+        if len(what) != len(points):
+            raise AttributeDataError(
+                f"there are {len(points)} users, and an earlier release or the activity has {len(what)}. Give it for "
+                "the same users in the same order."
+            )
     arrays, notes = informed_views(points, releases, activity)
     known = old if old is not None and old.rows else None
     left_out = {*([OLD] if known else []), *([] if side_by_side else [SIDE_BY_SIDE])}
@@ -180,28 +103,61 @@ def informed_attack(
     notes += [f"{name}: not attacked. {reason}" for name, reason in report.skipped.items()]
     axes = {view: principal_components(each) for view, each in arrays.items() if view.startswith(DIFFERENCE)}
     names = dict.fromkeys(row["attribute"] for row in report.rows)
-    found = {name: _judged(report.where(attribute=name), axes, evaluator) for name in names}
+    found = {name: _with_old(report.where(attribute=name), axes, evaluator) if axes else {} for name in names}
+    if activity is not None:
+        for name, cases in found.items():
+            level = arrays[ACTIVITY_ALONE][:, 0]
+            cases[ACTIVITY] = _with_activity(report.where(attribute=name), level, evaluator)
     return {"state": state, "releases": len(releases), "notes": notes, "rows": report.rows, "attributes": found}
 
 
-def _judged(
+def _with_old(
     report: AttackReport, axes: Mapping[str, FloatArray], evaluator: AttributeInferenceEvaluator
 ) -> dict[str, Any]:
-    """The findings about one attribute; see :func:`informed_attack`."""
-    cases: dict[str, Any] = {}
-    if axes:
-        together = _among(report, [*axes, SIDE_BY_SIDE])
-        old, component, chance = _case(_among(report, [OLD])), *_best_component(report, axes, evaluator)
-        named = {DIFFERENCE: _among(report, list(axes)), SIDE_BY_SIDE: _among(report, [SIDE_BY_SIDE])}
-        cases |= {OLD: old, **{name: _case(part) for name, part in named.items() if part.rows}, "component": component}
-        strongest = max(case["advantage"] for name, case in cases.items() if name != OLD)
-        beyond, floor = strongest - old["advantage"], floor95([*(e.null for e in together.evidence), *chance])
-        cases |= {"beyond_old": beyond, "floor": floor, "verdict": _verdict(beyond, floor)}
-    if (known := _among(report, [ACTIVITY])).rows:
-        case, alone = _case(known), _case(_among(report, [ACTIVITY_ALONE]))
-        beyond = case["advantage"] - (alone["advantage"] if alone["advantage"] > alone["floor"] else 0.0)
-        cases[ACTIVITY] = {**case, "alone": alone, "beyond": beyond, "verdict": _verdict(beyond, case["floor"])}
-    return cases
+    """What earlier releases add about one attribute; see :func:`informed_attack`."""
+    together = _among(report, [*axes, SIDE_BY_SIDE])
+    old, (component, chance) = _case(_among(report, [OLD])), _best_component(report, axes, evaluator)
+    named = {DIFFERENCE: _among(report, [*axes]), SIDE_BY_SIDE: _among(report, [SIDE_BY_SIDE])}
+    added = {**{name: _case(part) for name, part in named.items() if part.rows}, "component": component}
+    beyond = max(case["advantage"] for case in added.values()) - old["advantage"]
+    floor = floor95([*(each.null for each in together.evidence), *chance])
+    return {OLD: old, **added, "beyond_old": beyond, "floor": floor, "verdict": _verdict(beyond, floor)}
+
+
+def _with_activity(report: AttackReport, level: FloatArray, evaluator: AttributeInferenceEvaluator) -> dict[str, Any]:
+    """What activity adds about one attribute; see :func:`informed_attack`."""
+    known, settings = _among(report, [ACTIVITY]), evaluator.settings
+    gains, chance = [], []
+    for each in known.evidence:
+        held_out, codes = each.held_out, each.held_out.attribute.codes
+        left = _without_activity(held_out, level[held_out.attribute.users])
+        seed = task_seed(settings.seed, held_out.attribute.name, "floor")
+        chance.append(permuted_advantages(codes, left, held_out.fold_of, settings.attack_permutations, seed))
+        auc = [
+            one_vs_rest_auc(codes[folds == fold], scores[folds == fold])
+            for scores, folds in zip(left, held_out.fold_of, strict=True)
+            for fold in range(settings.attack_folds)
+        ]
+        gains.append(float(advantage(np.mean(auc, axis=0))))
+    beyond, floor = max(gains), floor95(chance)
+    judged = {"beyond": beyond, "beyond_floor": floor, "verdict": _verdict(beyond, floor)}
+    return {**_case(known), "alone": _case(_among(report, [ACTIVITY_ALONE])), **judged}
+
+
+def _without_activity(held_out: HeldOut, level: FloatArray) -> FloatArray:
+    """An attacker's answers, ``[R, n, K]``, without what of them goes along with the users' ``level [n]`` of activity.
+
+    In each fold a cubic curve in the level is fitted to the ranks of the answers, and the residuals are kept. Where
+    classes differ in activity alone, these residuals tell nothing.
+    """
+    left = np.empty_like(held_out.scores)
+    curve = np.vander(level, 4)
+    for scores, folds, kept in zip(held_out.scores, held_out.fold_of, left, strict=True):
+        for fold in range(int(folds.max()) + 1):
+            inside = folds == fold
+            ranks = rankdata(scores[inside], axis=0)
+            kept[inside] = ranks - curve[inside] @ np.linalg.lstsq(curve[inside], ranks, rcond=None)[0]
+    return left
 
 
 def _among(report: AttackReport, views: Sequence[str]) -> AttackReport:
@@ -246,11 +202,3 @@ def _best_component(
 
 def _verdict(beyond: float, floor: float) -> str:
     return "above" if beyond > floor else "within"
-
-
-def _standardized(columns: FloatArray) -> FloatArray:
-    """Columns with mean 0 and deviation 1; constant columns become 0."""
-    spread = columns.std(axis=0)
-    varies = spread > _NOTHING * np.abs(columns).max(axis=0)
-    scaled: FloatArray = np.where(varies, (columns - columns.mean(axis=0)) / np.where(varies, spread, 1.0), 0.0)
-    return scaled

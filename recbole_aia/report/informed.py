@@ -53,6 +53,5 @@ def _advantages(cases: Mapping[str, Any]) -> str:
 
 
 def _with_activity(case: Mapping[str, Any]) -> str:
-    alone = case["alone"]
-    known = f", of which activity alone tells {alone['advantage']:.3f}" if alone["advantage"] > alone["floor"] else ""
-    return f"{case['advantage']:.3f} ({case['attacker']}){known}: {case['verdict']} the floor {case['floor']:.3f}"
+    own = f"{case['advantage']:.3f} ({case['attacker']}), activity alone {case['alone']['advantage']:.3f}"
+    return f"{own}; beyond activity {case['beyond']:.3f}, {case['verdict']} the floor {case['beyond_floor']:.3f}"

@@ -33,12 +33,11 @@ def test_one_that_adds_nothing_is_said_to_add_nothing():
     )
 
 
-def test_activity_is_named_where_it_tells_something_alone():
-    above = {**case(0.3, 0.65, "activity"), "alone": case(0.05, 0.52), "beyond": 0.3, "verdict": "above"}
-    within = {**case(0.3, 0.65, "activity"), "alone": case(0.25, 0.62), "beyond": 0.05, "verdict": "within"}
-    assert said({"activity": above}) == ["with the users' activity, gender: 0.300 (logistic): above the floor 0.100"]
-    assert said({"activity": within}, ["a note"]) == [
-        "with the users' activity, gender: 0.300 (logistic), of which activity alone tells 0.250: within the floor 0.100",
+def test_what_activity_tells_alone_is_said_apart():
+    judged = {"alone": case(0.25, 0.62), "beyond": 0.05, "beyond_floor": 0.11, "verdict": "within"}
+    assert said({"activity": {**case(0.3, 0.65, "activity"), **judged}}, ["a note"]) == [
+        "with the users' activity, gender: 0.300 (logistic), activity alone 0.250; beyond activity 0.050, within the "
+        "floor 0.110",
         "note: a note",
     ]
 
