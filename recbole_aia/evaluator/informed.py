@@ -188,7 +188,7 @@ def _best_component(
         for number, position in enumerate(positions[attribute.users].T, start=1):
             scores = np.repeat(position[:, None], classes, axis=1)
             auc = one_vs_rest_auc(codes, scores)
-            tried.append((float(advantage(auc)), view, f"principal component {number}", auc))
+            tried.append((float(advantage(auc)), view, f"component {number}", auc))
             draws = permuted_advantages(
                 codes, scores[None], one_fold, settings.attack_permutations, seed, learned=False
             )

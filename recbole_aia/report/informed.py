@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 _PARTS = {
-    "old": "old vectors alone",
+    "old": "old alone",
     "difference": "difference",
-    "old_and_new": "old and new side by side",
-    "component": "difference without labels",
+    "old_and_new": "side by side",
+    "component": "without labels",
 }
 
 

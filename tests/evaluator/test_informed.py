@@ -60,7 +60,7 @@ class TestOldVectors:
     def test_no_label_is_needed_to_read_it(self, users):
         old, classes, _ = users
         component = found(written_down(old, classes), classes, earlier=[old])["component"]
-        assert component["attacker"] == "principal component 1"
+        assert component["attacker"] == "component 1"
         assert component["advantage"] == pytest.approx(1)
         assert component["auc_per_class"] == pytest.approx({"0": 1, "1": 1})
         assert component["floor"] < 0.3
