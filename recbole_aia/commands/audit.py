@@ -26,8 +26,10 @@ all attackers and views.
 
 --before names an earlier release of the same users, such as the vectors before a defense, and may be given several
 times. Attackers then also see how each user has moved. The audit says whether old and new vectors together tell more
-than the old vectors alone. The exit code is 0 for a finished audit, 1 if --fail_above is given and a worst case exceeds
-it, and 2 for a mistake in the input. 3 means that the program failed; it says nothing about the leak.
+than the old vectors alone.
+
+The exit code is 0 for a finished audit, 1 if --fail_above is given and a worst case exceeds it, or what the movement or
+activity adds, and 2 for a mistake in the input. 3 means that the program failed; it says nothing about the leak.
 
 users.csv lists each user's true class and how sure the strongest attacker is of it. Keep it as confidential as the
 labels.
