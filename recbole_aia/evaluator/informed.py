@@ -22,8 +22,8 @@ from recbole_aia.evaluator.informed_views import (
     DIFFERENCE,
     OLD,
     SIDE_BY_SIDE,
+    UNEXPLAINED,
     informed_views,
-    principal_components,
 )
 from recbole_aia.evaluator.metrics import advantage, one_vs_rest_auc
 from recbole_aia.evaluator.protocol import HeldOut, task_seed
@@ -70,13 +70,13 @@ def informed_attack(
 
     Returns:
         The content of ``informed`` in results.json. ``rows`` are as in ``attacks``. ``attributes`` has for each
-        attribute, with earlier releases: ``old``, ``difference``, ``old_and_new`` and ``component`` (the best principal
-        component of a difference, found without labels), each with ``view``, ``attacker``, ``advantage``, ``auc`` and
-        ``floor``; ``beyond_old``, the advantage of the best of these less that of ``old``; ``floor``, the advantage
-        that chance gives to the best of as many; and ``verdict``, ``above`` if ``beyond_old`` exceeds the floor, else
-        ``within``. With activity: ``activity`` with its case; ``alone``, what activity tells without the vectors;
-        ``beyond``, the largest advantage of answers from which all that goes along with activity was taken out, with
-        its ``beyond_floor``; and ``verdict``.
+        attribute, with earlier releases: ``old``, ``difference``, ``unexplained``, ``old_and_new`` and ``component``
+        (the best component of a difference, or residual of one, found without labels), each with ``view``,
+        ``attacker``, ``advantage``, ``auc`` and ``floor``; ``beyond_old``, the advantage of the best of these less that
+        of ``old``; ``floor``, the advantage that chance gives to the best of as many; and ``verdict``, ``above`` if
+        ``beyond_old`` exceeds the floor, else ``within``. With activity: ``activity`` with its case; ``alone``, what
+        activity tells without the vectors; ``beyond``, the largest advantage of answers from which all that goes along
+        with activity was taken out, with its ``beyond_floor``; and ``verdict``.
 
     Raises:
         AttributeDataError: as the evaluator raises it, or other users than those of the vectors.
@@ -101,7 +101,7 @@ def informed_attack(
         attacks.insert(0, AttackReport(rows, known.evidence))
     report = AttackReport.concat(attacks)
     notes += [f"{name}: not attacked. {reason}" for name, reason in report.skipped.items()]
-    axes = {view: principal_components(each) for view, each in arrays.items() if view.startswith(DIFFERENCE)}
+    axes = {view: each for view, each in arrays.items() if view.startswith(UNEXPLAINED)}
     names = dict.fromkeys(row["attribute"] for row in report.rows)
     found = {name: _with_old(report.where(attribute=name), axes, evaluator) if axes else {} for name in names}
     if activity is not None:
@@ -115,9 +115,14 @@ def _with_old(
     report: AttackReport, axes: Mapping[str, FloatArray], evaluator: AttributeInferenceEvaluator
 ) -> dict[str, Any]:
     """What earlier releases add about one attribute; see :func:`informed_attack`."""
-    together = _among(report, [*axes, SIDE_BY_SIDE])
+    moved = [view for view in dict.fromkeys(row["view"] for row in report.rows) if view.startswith(DIFFERENCE)]
+    together = _among(report, [*moved, *axes, SIDE_BY_SIDE])
     old, (component, chance) = _case(_among(report, [OLD])), _best_component(report, axes, evaluator)
-    named = {DIFFERENCE: _among(report, [*axes]), SIDE_BY_SIDE: _among(report, [SIDE_BY_SIDE])}
+    named = {
+        DIFFERENCE: _among(report, moved),
+        UNEXPLAINED: _among(report, [*axes]),
+        SIDE_BY_SIDE: _among(report, [SIDE_BY_SIDE]),
+    }
     added = {**{name: _case(part) for name, part in named.items() if part.rows}, "component": component}
     beyond = max(case["advantage"] for case in added.values()) - old["advantage"]
     floor = floor95([*(each.null for each in together.evidence), *chance])
@@ -176,7 +181,7 @@ def _case(report: AttackReport) -> dict[str, Any]:
 def _best_component(
     report: AttackReport, axes: Mapping[str, FloatArray], evaluator: AttributeInferenceEvaluator
 ) -> tuple[dict[str, Any], list[FloatArray]]:
-    """The principal component that tells most alone; and the chance advantages of each component.
+    """The component, or residual of one, that tells most alone; and the chance advantages of each of them.
 
     Nothing is learned, so all users count at once, and an AUC below 1/2 is as good as one above it.
     """
@@ -185,10 +190,12 @@ def _best_component(
     seed, one_fold = task_seed(settings.seed, attribute.name, "floor"), np.zeros((1, len(codes)), dtype=np.int64)
     tried, chance = [], []
     for view, positions in axes.items():
-        for number, position in enumerate(positions[attribute.users].T, start=1):
+        count = positions.shape[1] // 2
+        for number, position in enumerate(positions[attribute.users].T):
+            name = f"{'rest of ' if number >= count else ''}component {number % count + 1}"
             scores = np.repeat(position[:, None], classes, axis=1)
             auc = one_vs_rest_auc(codes, scores)
-            tried.append((float(advantage(auc)), view, f"component {number}", auc))
+            tried.append((float(advantage(auc)), view, name, auc))
             draws = permuted_advantages(
                 codes, scores[None], one_fold, settings.attack_permutations, seed, learned=False
             )

@@ -13,10 +13,13 @@ from recbole_aia.config.types import FloatArray, IntArray
 OLD = "old"
 #: What old and new vectors tell together.
 DIFFERENCE, SIDE_BY_SIDE = "difference", "old_and_new"
+#: The longest components of the movement, and what of them no curve in the old vectors explains.
+UNEXPLAINED = "unexplained"
 #: Vectors together with activity, and the activity alone, with which they are compared.
 ACTIVITY, ACTIVITY_ALONE = "activity", "activity_alone"
 
 _COMPONENTS = 5  # longest axes of the difference that an attacker without labels looks at
+_CURVE = 5  # degree of the curve that a component of the movement follows
 _TURNED = 0.7  # spaces differ where a rotation and a scale leave less than this share of the distance
 _NOTHING = 1e-6  # a difference below this share of the new vectors' length is rounding
 
@@ -37,8 +40,9 @@ def informed_views(vectors: FloatArray, earlier: Sequence[FloatArray] = (), acti
         activity: number of interactions of each user, ``[n]``, >= 0.
 
     Returns:
-        With earlier releases: ``old``, these alone, side by side; ``difference``, and ``difference_2``, ... to further
-        releases; ``old_and_new``, side by side. With activity: ``activity``, standardised vectors, their products with
+        With earlier releases: ``old``, these alone, side by side; ``difference``, see :func:`movement`, and
+        ``unexplained``, see :func:`unexplained`, and both with ``_2``, ``_3``, ... to further releases;
+        ``old_and_new``, side by side. With activity: ``activity``, standardised vectors, their products with
         the standardised log-activity, and the log-activity; and ``activity_alone``. Notes say where a difference is no
         plain one, see :func:`movement`.
     """
@@ -46,9 +50,10 @@ def informed_views(vectors: FloatArray, earlier: Sequence[FloatArray] = (), acti
     if earlier:
         arrays[OLD] = np.hstack([*earlier])
         for number, old in enumerate(earlier, start=1):
-            name = DIFFERENCE if number == 1 else f"{DIFFERENCE}_{number}"
-            arrays[name], note = movement(old, vectors)
-            notes += [f"{name}: {note}"] if note else []
+            end = "" if number == 1 else f"_{number}"
+            moved, note = movement(old, vectors)
+            notes += [f"{DIFFERENCE}{end}: {note}"] if note else []
+            arrays[f"{DIFFERENCE}{end}"], arrays[f"{UNEXPLAINED}{end}"] = moved, unexplained(old, moved)
         arrays[SIDE_BY_SIDE] = np.hstack([*earlier, vectors])
     if activity is not None:
         level = _standardized(np.log1p(np.asarray(activity, dtype=np.float64))[:, None])
@@ -93,11 +98,31 @@ def movement(old: FloatArray, new: FloatArray) -> tuple[FloatArray, str]:
     return moved, note
 
 
-def principal_components(movement: FloatArray) -> FloatArray:
-    """The users' positions on the longest axes of a movement, ``[n, min(5, n, d)]``: no label is needed for them."""
-    left, lengths, _ = np.linalg.svd(movement - movement.mean(axis=0), full_matrices=False)
-    positions: FloatArray = (left * lengths)[:, :_COMPONENTS]
-    return positions
+def unexplained(old: FloatArray, moved: FloatArray) -> FloatArray:
+    """The longest components of a movement, and how far each user is from where the old vector alone would lead.
+
+    A defense that learns from labels has seen a user's label or has left it out, and either shows in how far the user
+    moves: leaving a user out (cross-fitting) changes what is learned a little, and against the label. So each
+    component is fitted by a linear map of the old vectors and a curve in it, and the residual is kept. No label is
+    needed for any of it.
+
+    Args:
+        old: ``[n, d']``.
+        moved: the movement from these, ``[n, d]``.
+
+    Returns:
+        Standardised, ``[n, 2 c]`` with ``c`` components, 5 or fewer: the components, then their residuals.
+    """
+    left, lengths, _ = np.linalg.svd(moved - moved.mean(axis=0), full_matrices=False)
+    components = (left * np.where(lengths > _NOTHING * lengths[0], lengths, 0.0))[:, :_COMPONENTS]
+    known = np.hstack([old - old.mean(axis=0), np.ones((len(old), 1))])
+    lines = _standardized(known @ np.linalg.lstsq(known, components, rcond=None)[0])
+    rests = np.empty_like(components)
+    for rest, component, line in zip(rests.T, components.T, lines.T, strict=True):
+        curve = np.vander(line, _CURVE + 1)
+        rest[:] = component - curve @ np.linalg.lstsq(curve, component, rcond=None)[0]
+    rests[:, np.linalg.norm(rests, axis=0) <= _NOTHING * np.linalg.norm(components, axis=0)] = 0
+    return _standardized(np.hstack([components, rests]))
 
 
 def _standardized(columns: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ from typing import Any
 _PARTS = {
     "old": "old alone",
     "difference": "difference",
+    "unexplained": "unexplained",
     "old_and_new": "side by side",
     "component": "without labels",
 }

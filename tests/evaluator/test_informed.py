@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from attacked import QUICK
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
 
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator import AttributeInferenceEvaluator, informed_attack, informed_views
-from recbole_aia.evaluator.informed_views import movement, principal_components
+from recbole_aia.evaluator.informed_views import movement, unexplained
 
 N, D = 400, 8
 
@@ -96,7 +98,7 @@ class TestOldVectors:
         cases = again["attributes"]["gender"]
         assert again["releases"] == 2
         assert [*dict.fromkeys(row["view"] for row in again["rows"])] == [
-            "old", "difference", "difference_2", "old_and_new",
+            "old", "difference", "unexplained", "difference_2", "unexplained_2", "old_and_new",
         ]  # fmt: skip
         assert cases["difference"]["view"] == "difference_2"
         # The two old releases differ by the label, so together they tell it without the new one.
@@ -150,8 +152,38 @@ class TestMovement:
         assert "widths differ" in attack(written, classes, earlier=[old])["notes"][0]
 
     def test_there_are_no_more_components_than_dimensions(self):
-        assert principal_components(np.random.default_rng(0).normal(size=(20, 3))).shape == (20, 3)
-        assert principal_components(np.random.default_rng(0).normal(size=(20, 9))).shape == (20, 5)
+        rng = np.random.default_rng(0)
+        assert unexplained(rng.normal(size=(20, 3)), rng.normal(size=(20, 3))).shape == (20, 6)
+        assert unexplained(rng.normal(size=(20, 9)), rng.normal(size=(20, 9))).shape == (20, 10)
+
+
+class TestLearnedMovements:
+    """Movements along a posterior that was learned from labels."""
+
+    @staticmethod
+    def moved(old, posterior):
+        step = (posterior - posterior.mean()) / posterior.std()
+        return old - np.outer(step, step @ old / len(old))
+
+    @pytest.fixture(scope="class")
+    def learned(self):
+        """More axes than a posterior can be learned along well; a posterior for users left out, and one of others."""
+        rng, n, d = np.random.default_rng(8), 600, 40
+        old, other = rng.normal(size=(2, n, d))
+        classes, others = (rng.random((2, n)) < 1 / (1 + np.exp(-1.3 * np.stack([old, other])[:, :, 0]))).astype(int)
+        model = LogisticRegression(C=0.01)
+        folds = cross_val_predict(model, old, classes, cv=20, method="predict_proba")[:, 1]
+        return old, classes, folds, model.fit(other, others).predict_proba(old)[:, 1]
+
+    def test_leaving_users_out_of_what_moves_them_shows_their_labels(self, learned):
+        old, classes, folds, _ = learned
+        cases = found(self.moved(old, folds), classes, earlier=[old])
+        assert cases["unexplained"]["advantage"] > cases["old"]["advantage"] + 2 * cases["floor"]
+        assert cases["verdict"] == "above"
+
+    def test_a_posterior_that_was_learned_from_others_shows_nothing_more(self, learned):
+        old, classes, _, others = learned
+        assert found(self.moved(old, others), classes, earlier=[old])["verdict"] == "within"
 
 
 class TestActivity:

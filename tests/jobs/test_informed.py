@@ -63,7 +63,7 @@ class TestBefore:
     def test_several_releases_are_compared_one_by_one(self, releases):
         assert audited("--before=old.npz", "--before=new.npz") == 0
         views = [*dict.fromkeys(row["view"] for row in results()["informed"]["rows"])]
-        assert views == ["old", "difference", "difference_2", "old_and_new"]
+        assert views == ["old", "difference", "unexplained", "difference_2", "unexplained_2", "old_and_new"]
         assert results()["informed"]["releases"] == 2
 
     def test_a_run_and_a_checkpoint_are_compared_too_and_know_the_activity(self, bpr, releases):
@@ -153,6 +153,7 @@ class TestRun:
         assert [(row["state"], row["view"], row["attacker"]) for row in informed["rows"]] == [
             ("defended", "old", "logistic"),
             ("defended", "difference", "logistic"),
+            ("defended", "unexplained", "logistic"),
         ]
         undefended = next(row for row in found["attacks"] if row["state"] == "undefended")
         assert informed["rows"][0]["metrics"] == undefended["metrics"]
@@ -163,7 +164,7 @@ class TestRun:
     def test_under_its_protocol_it_looks_at_everything(self, tmp_path, monkeypatch):
         found = ran(tmp_path, monkeypatch, defense="calibrated", stage="post", protocol="informed")
         views = [*dict.fromkeys(row["view"] for row in found["informed"]["rows"])]
-        assert views == ["old", "difference", "old_and_new", "activity", "activity_alone"]
+        assert views == ["old", "difference", "unexplained", "old_and_new", "activity", "activity_alone"]
 
     def test_without_a_defense_only_its_protocol_asks_and_then_for_activity(self, tmp_path, monkeypatch):
         assert "informed" not in ran(tmp_path, monkeypatch)
