@@ -22,8 +22,14 @@ and then guess the labels of other users. Only the attackers are trained, and no
 
 The table shows the advantage of each attacker for each attribute: 0 is no better than guessing, 1 is certainty. Chance
 alone can reach the floor in the same row, so an advantage below it is no evidence of a leak. Read the worst case over
-all attackers and views. The exit code is 0 for a finished audit, 1 if --fail_above is given and a worst case exceeds
-it, and 2 for a mistake in the input. 3 means that the program failed; it says nothing about the leak.
+all attackers and views.
+
+--before names an earlier release of the same users, such as the vectors before a defense, and may be given several
+times. Attackers then also see how each user has moved. The audit says whether old and new vectors together tell more
+than the old vectors alone.
+
+The exit code is 0 for a finished audit, 1 if --fail_above is given and a worst case exceeds it, or what the movement or
+activity adds, and 2 for a mistake in the input. 3 means that the program failed; it says nothing about the leak.
 
 users.csv lists each user's true class and how sure the strongest attacker is of it. Keep it as confidential as the
 labels.
@@ -60,12 +66,20 @@ def add_parser(commands: Any) -> None:
         epilog=_AUDIT_FILES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        usage="recbole-aia audit (RUN | --checkpoint FILE | --embeddings FILE --labels FILE) [--key=value ...]",
+        usage="recbole-aia audit (RUN | --checkpoint FILE | --embeddings FILE --labels FILE) [--before FILE] "
+        "[--key=value ...]",
     )
     parser.add_argument("run", nargs="?", type=Path, metavar="RUN", help="the folder of a run of recbole-aia")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="a checkpoint of recbole-aia or RecBole")
     parser.add_argument("--embeddings", type=Path, metavar="FILE", help="user embeddings, one row a user")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="the users' attributes, for --embeddings")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="an earlier release of the same users' vectors, in any format of embeddings; repeat it for several",
+    )
     parser.add_argument("--attributes", metavar="LIST", help="what to attack, such as [gender,age]")
     parser.add_argument(
         "--output_dir", type=Path, metavar="DIR", help="for results.json and users.csv (default: under runs/)"
@@ -99,6 +113,8 @@ def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         subject = subjects.checkpoint_subject(arguments.checkpoint, arguments.trust_checkpoint, files, argv)
     else:
         subject = subjects.embeddings_subject(arguments.embeddings, arguments.labels, files, argv)
+    if arguments.before:
+        subject = subjects.with_earlier(subject, arguments.before)
     limit = arguments.fail_above
     results = audit.audit(subject, arguments.output_dir, limit)
     failures = audit.failures(results, 1.0 if limit is None else limit)

@@ -21,7 +21,7 @@ KEYS: dict[str, Key] = {
     "protocol": Choice(
         "default",
         "default: four attackers, 5 folds x 2; strict: every kind, tuned where it helps; raid, attrcloak, oktton: as "
-        "published.",
+        "published; informed: attackers who also have the undefended vectors and the users' activity.",
         choices=tuple(PRESETS),
     ),
     "attackers": Names(

@@ -107,7 +107,7 @@ def majority_floor(codes: IntArray) -> float:
 
 
 def permuted_advantages(
-    codes: IntArray, scores: FloatArray, fold_of: IntArray, permutations: int, seed: int
+    codes: IntArray, scores: FloatArray, fold_of: IntArray, permutations: int, seed: int, *, learned: bool = True
 ) -> FloatArray:
     r"""Draws advantages that an attacker has by chance alone.
 
@@ -135,6 +135,7 @@ def permuted_advantages(
         fold_of: the fold that held out each user, ``[R, n]``.
         permutations: how many, >= 20.
         seed: of the permutations.
+        learned: whether the scores come from an attacker that learned from labels; other scores need no correction.
 
     Returns:
         ``[permutations]``, >= 0. The permutations follow from ``codes``, their number and ``seed`` alone: draws
@@ -152,8 +153,8 @@ def permuted_advantages(
         rows = min(chunk, permutations - start)
         shuffled = rng.permuted(np.broadcast_to(codes, (rows, len(codes))), axis=1)
         null.append(advantage(_mean_auc(shuffled, held_out)))
-    widened: FloatArray = _SHARED_USERS * np.concatenate(null)
-    return widened
+    draws: FloatArray = np.concatenate(null)
+    return _SHARED_USERS * draws if learned else draws
 
 
 def floor95(draws: Sequence[FloatArray]) -> float:

@@ -15,9 +15,10 @@ from recbole_aia.config.registry import presentation_keys
 from recbole_aia.config.run_keys import REFERENCES
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport
+from recbole_aia.jobs.informed import informed_audit
 from recbole_aia.jobs.results import findings
 from recbole_aia.jobs.subjects import Subject
-from recbole_aia.report import SCHEMA, verdict, worst_cases, write_results, write_users
+from recbole_aia.report import SCHEMA, informed_verdict, verdict, worst_cases, write_results, write_users
 from recbole_aia.report.worst import list_cases
 from recbole_aia.storage.files import sha256_of
 from recbole_aia.storage.run_folder import check_free, make_folder, versions
@@ -44,7 +45,7 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
     """
     if fail_above is not None and not 0 <= fail_above < 1:
         raise ConfigValueError(f"--fail_above is {fail_above:g}. It must be from 0 to below 1, such as 0.1.")
-    subject = _without_hopeless_attributes(subject)
+    subject = _noted(_without_hopeless_attributes(subject))
     if fail_above is not None and subject.passed_over:
         name, reason = subject.passed_over[0]
         raise ConfigValueError(f"name what the gate guards (--attributes=[...]): {name} cannot be. {reason}")
@@ -55,6 +56,7 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
     columns = {name: labels.columns()[name] for name in labels.names if name not in dict(subject.passed_over)}
     for name, vectors in subject.views.items():
         _refuse_non_finite(name, vectors)
+    _check_earlier(subject, columns, fail_above)
     sha256 = sha256_of(subject.path)
     folder = _folder(subject, sha256, output_dir)
     start = time.perf_counter()
@@ -63,6 +65,9 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         for name, vectors in subject.views.items()
     )
     seconds = {"attack": time.perf_counter() - start}
+    start = time.perf_counter()
+    informed = _informed(subject, columns)
+    seconds |= {"informed": time.perf_counter() - start} if informed else {}
     results = {
         "schema": SCHEMA,
         "run": {**subject.run, "attributes": list(labels.names), "versions": versions(), "seconds": seconds},
@@ -73,6 +78,7 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
             "labels": subject.source,
             "absent": labels.absent,
             "fail_above": fail_above,
+            "before": [{"path": str(file), "sha256": sha256_of(file)} for file in _files_before(subject)],
             "notes": list(subject.notes),
         },
         "data": {"n_users": subject.n_users, **subject.data, "attributes": labels.summary()},
@@ -80,12 +86,15 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         "worst_case": worst_cases(report),
         **list_cases(report),
         **findings(report, subject.activity),
+        **({"informed": informed} if informed else {}),
     }
     write_results(results, folder / "results.json")
     write_users(report.users(subject.tokens, subject.activity), folder / "users.csv")
     print(f"{_heading(subject)}\n\n{report}\n")
     if len(subject.views) > 1:
         print(f"{verdict(results)}\n")
+    if informed:
+        print(f"{informed_verdict(results)}\n")
     for note in subject.notes:
         print(f"note: {note}")
     print(f"results in {folder}/; its users.csv holds names and classes, keep it as you keep the labels")
@@ -93,13 +102,55 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
 
 
 def failures(results: dict[str, Any], limit: float) -> list[str]:
-    """A text for each attribute and state whose worst-case advantage exceeds a limit; empty if none does."""
-    return [
+    """A text for each attribute and state whose worst-case advantage exceeds a limit; empty if none does.
+
+    What earlier releases or activity add to what they tell alone is held to the same limit.
+    """
+    found = [
         f"{attribute} {worst['advantage']:.3f} ({worst['attacker']} on {worst['view']})"
         for attribute, states in results["worst_case"].items()
         for worst in states.values()
         if worst["advantage"] > limit
     ]
+    for attribute, cases in results.get("informed", {"attributes": {}})["attributes"].items():
+        added = {
+            "the old vectors": cases.get("beyond_old", 0),
+            "activity": cases.get("activity", {"beyond": 0})["beyond"],
+        }
+        found += [f"{attribute} {gain:.3f} beyond {known}" for known, gain in added.items() if gain > limit]
+    return found
+
+
+def _informed(subject: Subject, columns: dict[str, Any]) -> dict[str, Any] | None:
+    """The content of ``informed``; ``None`` where neither earlier releases nor ``protocol: informed`` ask for it."""
+    asked = subject.evaluator.settings.protocol == "informed" and subject.activity is not None
+    if subject.released is None or not (asked or subject.earlier):
+        return None
+    return informed_audit(
+        subject.evaluator,
+        subject.released,
+        columns,
+        subject.labels.classes,
+        earlier=subject.earlier,
+        activity=subject.activity,
+        state=subject.state,
+    )
+
+
+def _check_earlier(subject: Subject, columns: dict[str, Any], fail_above: float | None) -> None:
+    """Raises if the users whom every earlier release has are too few, before anything is written."""
+    if subject.earlier is None:
+        return
+    rows = subject.earlier.rows
+    common = {name: column[rows] for name, column in columns.items()}
+    _, skipped = subject.evaluator.attacked_attributes(common, len(rows), subject.labels.classes)
+    if skipped and fail_above is not None:
+        name, reason = next(iter(skipped.items()))
+        raise ConfigValueError(f"the gate cannot guard {name} among the users of earlier releases. {reason}")
+
+
+def _files_before(subject: Subject) -> list[Path]:
+    return [] if subject.earlier is None else subject.earlier.files
 
 
 def _without_hopeless_attributes(subject: Subject) -> Subject:
@@ -108,6 +159,14 @@ def _without_hopeless_attributes(subject: Subject) -> Subject:
     _, skipped = subject.evaluator.attacked_attributes(labels.columns(), subject.n_users, labels.classes)
     notes = tuple(f"{name} is not audited: {reason}" for name, reason in skipped.items())
     return replace(subject, passed_over=(*subject.passed_over, *skipped.items()), notes=(*subject.notes, *notes))
+
+
+def _noted(subject: Subject) -> Subject:
+    """The subject with a note where ``protocol: informed`` has nothing to inform its attackers with."""
+    if subject.evaluator.settings.protocol != "informed" or subject.earlier or subject.activity is not None:
+        return subject
+    note = "neither earlier releases (--before) nor the users' activity are known: the vectors alone were attacked"
+    return replace(subject, notes=(*subject.notes, note))
 
 
 def _refuse_non_finite(name: str, vectors: Any) -> None:
@@ -139,6 +198,8 @@ def _folder(subject: Subject, sha256: str, output_dir: str | Path | None) -> Pat
     shown = presentation_keys()
     kept = {key: value for key, value in settings.items() if key not in shown}
     digest = hashlib.sha256(json.dumps([sha256, kept, list(subject.views), subject.labels.classes]).encode())
+    for file in _files_before(subject):
+        digest.update(sha256_of(file).encode())
     digest.update(subject.labels.labels.numpy().tobytes())
     folder = Path(output_dir or Path("runs") / f"audit-{subject.name}-{digest.hexdigest()[:6]}")
     if _audited_path(folder / "results.json") != subject.path.resolve():

@@ -15,6 +15,7 @@ from recbole_aia.report import (
     attack_table,
     group_table,
     holdout_verdict,
+    informed_verdict,
     utility_table,
     verdict,
     worst_cases,
@@ -95,5 +96,5 @@ def tables(results: Mapping[str, Any]) -> str:
     said = [*results["run"]["notes"], *(line for rows in attributes for line in coverage(rows))]
     notes = "".join(f"note: {note}\n" for note in said)
     groups = f"\n{group_table(results)}\n" if results.get("groups") else ""
-    said_apart = f"{apart}\n" if (apart := holdout_verdict(results)) else ""
+    said_apart = "".join(f"{said}\n" for said in (informed_verdict(results), holdout_verdict(results)) if said)
     return f"{attack_table(results)}\n{verdict(results)}\n{said_apart}{notes}{groups}\n{utility_table(results)}"

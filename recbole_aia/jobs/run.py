@@ -20,6 +20,7 @@ from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, l
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.hook import AttackHook
+from recbole_aia.jobs.informed import informed_run
 from recbole_aia.jobs.loading import attacked_views, restored_model, training_split
 from recbole_aia.jobs.results import counted, findings, run_results, tables
 from recbole_aia.model import view_class
@@ -128,9 +129,14 @@ def _run(
     seconds = {f"train_{state}": trained.seconds for state, trained in states.items()}
     seconds["attack"] = time.perf_counter() - start
     activity, said = interactions_by_user(data), list(dict.fromkeys(notes))
+    start = time.perf_counter()
+    informed = informed_run(evaluator, states, labels, report, activity)
+    seconds["informed"] = time.perf_counter() - start
     results = {**run_results(config, data, labels, states, every, seconds, said), **findings(report, activity)}
     if unseen is not None:
         results["holdout"] = holdout_findings(report, unseen, config["holdout_users"])
+    if informed is not None:
+        results["informed"] = informed
     final, tokens = list(states.values())[-1], np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
     vectors = final.served.numpy(), None if final.table is None else final.table.numpy()
     write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, tokens, *vectors))

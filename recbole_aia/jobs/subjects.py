@@ -16,6 +16,7 @@ from recbole_aia.data.label_files import match_rows, read_label_file, tabled_lab
 from recbole_aia.data.matrices import Matrix, read_matrix
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
+from recbole_aia.jobs.informed import Earlier, read_earlier
 from recbole_aia.jobs.loading import exposures, load_run
 from recbole_aia.model.exposures import OF_VECTORS, exposure_names, needs_model, user_vectors, vector_exposures
 from recbole_aia.storage.run_folder import ACTIVITY, read_activity
@@ -40,6 +41,7 @@ class Subject:
         passed_over: each column of labels that cannot be attacked, with the reason.
         tokens: the users' names, ``[n_users]``; ``None`` if unknown.
         activity: number of interactions of each user, ``[n_users]``; ``None`` if unknown.
+        earlier: what was released of these users before; ``None`` if nothing is known of it.
     """
 
     kind: str
@@ -55,6 +57,7 @@ class Subject:
     passed_over: tuple[tuple[str, str], ...] = ()
     tokens: Any = None
     activity: Any = None
+    earlier: Earlier | None = None
 
     @property
     def state(self) -> str:
@@ -65,6 +68,23 @@ class Subject:
     def n_users(self) -> int:
         """Number of users, which are the rows of every view."""
         return len(next(iter(self.views.values())))
+
+    @property
+    def released(self) -> Any:
+        """The vectors that a next release compares with, ``[n_users, d]``; ``None`` if these are not audited."""
+        return self.views.get("served", self.views.get("given"))
+
+
+def with_earlier(subject: Subject, files: Sequence[Path]) -> Subject:
+    """The subject with what was released before; see :func:`~recbole_aia.jobs.informed.read_earlier`.
+
+    Raises:
+        ConfigValueError: the served vectors are not audited.
+        AttributeDataError: a file cannot be used.
+    """
+    if subject.released is None:
+        raise ConfigValueError("--before compares served vectors. Add served to attack_views.")
+    return replace(subject, earlier=read_earlier(files, subject.n_users, subject.tokens))
 
 
 def embeddings_subject(

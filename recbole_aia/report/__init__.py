@@ -1,6 +1,7 @@
 """Results and how they are shown. Nothing here needs a model."""
 
 from recbole_aia.report.holdout import holdout_findings, holdout_verdict
+from recbole_aia.report.informed import informed_verdict
 from recbole_aia.report.results import SCHEMA, results_schema, write_results, write_users
 from recbole_aia.report.table import attack_table, group_table, utility_table, verdict
 from recbole_aia.report.worst import worst_cases
@@ -11,6 +12,7 @@ __all__ = [
     "group_table",
     "holdout_findings",
     "holdout_verdict",
+    "informed_verdict",
     "results_schema",
     "utility_table",
     "verdict",

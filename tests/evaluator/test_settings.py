@@ -87,6 +87,7 @@ class TestProtocols:
             "attrcloak": (5, 5),
             "oktton": (5, 3),
             "strict": (5, 2),
+            "informed": (5, 2),
         }
 
     def test_the_strict_one_has_every_kind_of_attacker_of_ours(self):
