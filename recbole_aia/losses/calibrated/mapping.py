@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_aia.losses.calibrated.alignment import Alignment, align
 from recbole_aia.losses.calibrated.discrepancy import FEW_USERS
-from recbole_aia.losses.calibrated.estimation import MOST, Features, Posterior, Readout
+from recbole_aia.losses.calibrated.estimation import MOST, Features, Posterior
 from recbole_aia.losses.calibrated.posterior import PosteriorDiscrepancy
 from recbole_aia.losses.calibrated.statistics import read_axes
 
@@ -19,7 +19,7 @@ _BANDWIDTH = 1.0  # of their Gaussian kernel
 _FLOOR = 1e-4  # an axis is stretched no further than if its eigenvalue were this share of the largest
 _DEPENDENT = 1e-6  # a combination of columns is left out where its variance is below this share of the largest
 _A_USER = 0.5  # parameters of a dimension's movement for each user at most: more would fit single users
-_CHUNK = 8192  # users mapped at a time
+_CHUNK = 4096  # users mapped at a time; what is computed for them then fits a processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +67,12 @@ class UserMap:
 
     def __call__(self, embeddings: Tensor, silent: Tensor | None = None) -> Tensor:
         """Maps users at ``embeddings [n, d]``, who need no label, to ``[n, d]``; :func:`learn_map` has ``silent``."""
+        # All attributes are read at once: the features take the time.
+        weights, sizes = torch.cat(self.readouts, dim=1), [each.shape[1] for each in self.readouts]
 
         def said(users: Tensor) -> list[Tensor]:
-            found = self.features(users)
-            return [Readout(self.features, weights).said(found) for weights in self.readouts]
+            logits = self.features.times(users, weights[:-1]) + weights[-1]
+            return [torch.softmax(each, dim=1) for each in logits.split(sizes, dim=1)]
 
         return self.moved(embeddings, said, silent)
 
@@ -85,8 +87,11 @@ class UserMap:
         parts = list[Tensor]()
         free = (embeddings != 0 if silent is None else ~silent).split(_CHUNK)
         for users, moves in zip(embeddings.split(_CHUNK), free, strict=True):
-            design = _design(_columns(probabilities(users)) - self.means, self.basis(users))
-            parts.append(users + moves * (design @ self.weights.flatten(0, 1)))
+            residuals, functions = _columns(probabilities(users)) - self.means, self.basis(users)
+            way = torch.zeros_like(users)
+            for residual, weights in zip(residuals.t(), self.weights, strict=True):
+                way.addcmul_(residual.unsqueeze(1), functions @ weights)
+            parts.append(users + moves * way)
         return torch.cat(parts) if parts else embeddings.clone()
 
     def state(self) -> dict[str, Tensor]:
