@@ -21,8 +21,8 @@ The users' labels are learned from, and 200 are enough to protect everybody, wit
 the labels of others say of the user's vector, and not by the user's own label. Whoever also has the old vectors learns
 no more than these tell. Then measure what is left: recbole-aia audit --embeddings safe.npz --labels users.csv
 
-The map is plain numbers and holds no user and no label. Keep it like a model: whoever has it knows which directions
-of a vector tell the attributes.
+The map is for users who are not in EMBEDDINGS. Keep it as confidential as the labels: whoever also has the old and
+the new vectors reads labels off it that it was learned from.
 """
 
 _FILES = """\

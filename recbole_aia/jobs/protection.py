@@ -25,7 +25,8 @@ _FORMAT = "recbole-aia user map 1"
 class Protection:
     """Protects users who come later, by the map that protected the users whom it was learned from.
 
-    They need no label, and nothing of other users is used for them. What protects them is as good as the posterior
+    They need no label, and nothing of other users is used for them. Users whom it was learned from are no such users:
+    :func:`.learn_protection` moves them by estimates in which their own label has no part, and this map does not. What protects them is as good as the posterior
     that was learned: ``report`` says what share of each attribute it explains, and how many labels it is from.
 
     Attributes:
@@ -56,7 +57,11 @@ class Protection:
         return as_given(embeddings, points + (moved - near).double().numpy())
 
     def save(self, path: str | Path) -> None:
-        """Writes an npz file of plain numbers, whole or not at all. It holds no user and no label."""
+        """Writes an npz file of plain numbers, whole or not at all.
+
+        It holds no user and no label. Keep it as confidential as the labels: whoever also has the old and the new
+        vectors of users whom it was learned from sees how it moves them otherwise, and reads labels off that.
+        """
         target = Path(path)
         if target.suffix != ".npz":
             raise ConfigValueError(f"'{path}' must end in .npz.")

@@ -40,7 +40,7 @@ def test_without_own_labels_what_comes_out_is_close_to_chance(leaking):
 
 def test_the_two_ways_are_two_and_no_third_is_taken(leaking):
     assert not np.allclose(protect(*leaking), protect(*leaking, calibrated_labels="own"))
-    with pytest.raises(ConfigValueError, match="calibrated_labels is 'mine'. It must be posterior or own"):
+    with pytest.raises(ConfigValueError, match=r"calibrated_labels is 'mine'\. It must be posterior or own"):
         protect(*leaking, calibrated_labels="mine")
 
 
@@ -92,7 +92,7 @@ def test_many_users_with_own_labels_are_transported_first(leaking, monkeypatch):
 
 def test_too_few_labels_are_refused_with_their_number(leaking):
     embeddings, gender = leaking
-    with pytest.raises(AttributeDataError, match="'labels': 15 users have a label, and at least 20 are needed"):
+    with pytest.raises(AttributeDataError, match="'attribute': 15 users have a label, and at least 20 are needed"):
         protect(embeddings, np.where(np.arange(400) < 385, "", gender))
 
 
@@ -102,7 +102,7 @@ def test_too_few_labels_are_refused_with_their_number(leaking):
         (np.full((10, 2), np.nan), ["a", "b"] * 5, "not finite"),
         (np.zeros((10, 2)), ["a", "b"], "labels"),
         (np.eye(10), ["a"] * 10, "class"),
-        (np.eye(10), ["a"] * 9 + ["b"], "two users outside"),
+        (np.eye(40), ["a"] * 39 + ["b"], "nearly all users with a label are of one class"),
         (np.eye(10), {}, "no labels"),
         (np.ones((10, 2)), ["a", "b"] * 5, "same vector"),
     ],
@@ -110,6 +110,11 @@ def test_too_few_labels_are_refused_with_their_number(leaking):
 def test_what_cannot_be_protected_is_refused(embeddings, labels, words):
     with pytest.raises(AttributeDataError, match=words):
         protect(embeddings, labels)
+
+
+def test_a_class_that_has_no_users_outside_is_refused_where_users_move_by_their_own_labels():
+    with pytest.raises(AttributeDataError, match="two users outside"):
+        protect(np.eye(40), ["a"] * 39 + ["b"], calibrated_labels="own")
 
 
 @pytest.mark.parametrize(

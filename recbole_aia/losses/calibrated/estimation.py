@@ -73,7 +73,9 @@ class Features:
         forms[:, first, second] = products.t()
         bent = along @ forms.permute(2, 0, 1).flatten(1)
         quadratic = (bent.view(n, n_columns, a) * along.unsqueeze(1)).sum(2)
-        found: Tensor = points @ linear + quadratic + phases.cos() @ cosines + phases.sin() @ sines - self.offset @ scaled
+        found: Tensor = (
+            points @ linear + quadratic + phases.cos() @ cosines + phases.sin() @ sines - self.offset @ scaled
+        )
         return found
 
     @classmethod

@@ -63,7 +63,7 @@ def test_the_map_moves_its_own_users_as_they_moved_up_to_their_folds(learned):
 
 
 def test_the_map_moves_later_users_as_it_moved_its_own(learned):
-    users, labels, _, _, _, user_map = learned
+    user_map = learned[5]
     later, theirs = population(seed=1)
     assert auc(later, theirs[:, 0]) > 0.9
     assert auc(user_map(later), theirs[:, 0]) < 0.65
@@ -138,6 +138,14 @@ class TestTwoReleases:
         moved = protect(users.numpy(), labels[:, 0].numpy(), calibrated_labels="own")
         assert auc(users, labels[:, 0]) < 0.75
         assert auc(moved - users.numpy(), labels[:, 0]) > 0.95
+
+    def test_tell_nothing_of_labels_that_the_vectors_do_not_tell(self):
+        users = population()[0]
+        noise = torch.randint(2, (800, 1), generator=torch.Generator().manual_seed(0))
+        _, moved, _, user_map = fitted(users, noise)
+        assert auc(moved - users, noise[:, 0]) < 0.57
+        # Why the map is as confidential as the labels, and for later users only: its readout has seen its own users'.
+        assert auc(user_map(users) - moved, noise[:, 0]) > 0.65
 
 
 class TestSilentEntries:

@@ -36,7 +36,7 @@ def test_posteriors_that_know_nothing_have_mean_zero_and_their_share_of_the_devi
     said = [torch.from_numpy(np.random.default_rng(seed).dirichlet([1, 1], 400)) for seed in range(500)]
     statistics = PosteriorDiscrepancy(users, said, exact_users=0)(users)
     assert float(statistics.mean()) == pytest.approx(0, abs=0.15)  # three standard errors
-    # Uniform probabilities have a variance of 1/12 and leave 1/6: labels drawn from them would have three times as much.
+    # Uniform probabilities have a variance of 1/12 and leave 1/6, and labels drawn from them have the sum of both.
     assert float(statistics.std(1).mean()) == pytest.approx(1 / 3, abs=0.03)
 
 
