@@ -25,9 +25,10 @@ _FORMAT = "recbole-aia user map 1"
 class Protection:
     """Protects users who come later, by the map that protected the users whom it was learned from.
 
-    They need no label, and nothing of other users is used for them. Users whom it was learned from are no such users:
-    :func:`.learn_protection` moves them by estimates in which their own label has no part, and this map does not. What protects them is as good as the posterior
-    that was learned: ``report`` says what share of each attribute it explains, and how many labels it is from.
+    They need no label, and nothing of other users is used for them. What protects them is as good as the posterior
+    that was learned: ``report`` says what share of each attribute it explains, and how many labels it is from. Do not
+    use it for the users whom it was learned from: :func:`.learn_protection` moves these by estimates in which their
+    own label has no part, and the map has no such estimates.
 
     Attributes:
         map: the map, of embeddings less ``center``.
