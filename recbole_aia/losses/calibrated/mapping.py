@@ -19,7 +19,7 @@ _BANDWIDTH = 1.0  # of their Gaussian kernel
 _FLOOR = 1e-4  # an axis is stretched no further than if its eigenvalue were this share of the largest
 _DEPENDENT = 1e-6  # a combination of columns is left out where its variance is below this share of the largest
 _A_USER = 0.5  # parameters of a dimension's movement for each user at most: more would fit single users
-_CHUNK = 4096  # users mapped at a time; what is computed for them then fits a processor's cache
+_CHUNK = 8192  # users mapped at a time
 
 
 @dataclass(frozen=True, eq=False)
