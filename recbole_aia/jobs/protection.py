@@ -19,6 +19,7 @@ from recbole_aia.losses import UserMap
 from recbole_aia.storage.files import write_whole
 
 _FORMAT = "recbole-aia user map 1"
+_PART = 65_536  # users protected at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +54,14 @@ class Protection:
                 f"the embeddings have {points.shape[1]} dimensions, and the map was learned from {len(self.center)}. "
                 "Give embeddings of the same system."
             )
-        near = torch.from_numpy(points - self.center).float()
-        moved = self.map(near, torch.from_numpy(points == 0))
-        return as_given(embeddings, points + (moved - near).double().numpy())
+        protected = np.empty_like(points)
+        # In parts, because fresh memory for a million users at each step takes as long as the map itself.
+        for first in range(0, len(points), _PART):
+            part = points[first : first + _PART]
+            near = torch.from_numpy(part - self.center).float()
+            moved = self.map(near, torch.from_numpy(part == 0))
+            protected[first : first + _PART] = part + (moved - near).double().numpy()
+        return as_given(embeddings, protected)
 
     def save(self, path: str | Path) -> None:
         """Writes an npz file of plain numbers, whole or not at all.

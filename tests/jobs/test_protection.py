@@ -81,6 +81,13 @@ def test_a_user_is_protected_alone_as_among_others(learned):
     np.testing.assert_allclose(learned[3].transform(later[7:8])[0], learned[3].transform(later)[7], atol=1e-5)
 
 
+def test_more_users_than_one_part_are_protected_as_at_once(learned, monkeypatch):
+    later = population(1)[0]
+    at_once = learned[3].transform(later)
+    monkeypatch.setattr("recbole_aia.jobs.protection._PART", 150)
+    np.testing.assert_allclose(learned[3].transform(later), at_once, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("embeddings", "words"),
     [
