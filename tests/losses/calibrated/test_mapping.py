@@ -10,7 +10,7 @@ from recbole_aia import protect
 from recbole_aia.losses import UserMap, cross_fitted_posterior, learn_map
 from recbole_aia.losses.calibrated import estimation, mapping
 
-STEPS = 40
+STEPS = 30
 
 
 def population(n=800, d=6, seed=0, noise=1.0):
@@ -113,7 +113,7 @@ class TestAnOwnLabel:
         users, labels, _, moved, _, _ = learned
         own = torch.from_numpy(protect(users.numpy(), labels.numpy()[:, 0], calibrated_labels="own", max_steps=STEPS))
         released, direct = [], []
-        for user in (3, 77, 400):
+        for user in (3, 400):
             flipped = labels.clone()
             flipped[user, 0] = 1 - flipped[user, 0]
             released.append((fitted(users, flipped)[1] - moved)[user])
