@@ -5,7 +5,9 @@ from recbole_aia.evaluator import AttributeInferenceEvaluator as AttributeInfere
 from recbole_aia.evaluator import register_attacker as register_attacker
 from recbole_aia.jobs.hook import AttackHook as AttackHook
 from recbole_aia.jobs.loading import load_run as load_run
+from recbole_aia.jobs.protect import learn_protection as learn_protection
 from recbole_aia.jobs.protect import protect as protect
+from recbole_aia.jobs.protection import Protection as Protection
 from recbole_aia.model import UserEmbeddingView as UserEmbeddingView
 from recbole_aia.model import register_view as register_view
 from recbole_aia.quick_start import run_recbole_aia as run_recbole_aia

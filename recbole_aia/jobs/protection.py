@@ -19,6 +19,7 @@ from recbole_aia.losses import UserMap
 from recbole_aia.storage.files import write_whole
 
 _FORMAT = "recbole-aia user map 1"
+_PART = 65_536  # users protected at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,9 @@ class Protection:
     """Protects users who come later, by the map that protected the users whom it was learned from.
 
     They need no label, and nothing of other users is used for them. What protects them is as good as the posterior
-    that was learned: ``report`` says what share of each attribute it explains, and how many labels it is from.
+    that was learned: ``report`` says what share of each attribute it explains, and how many labels it is from. Do not
+    use it for the users whom it was learned from: :func:`.learn_protection` moves these by estimates in which their
+    own label has no part, and the map has no such estimates.
 
     Attributes:
         map: the map, of embeddings less ``center``.
@@ -51,12 +54,21 @@ class Protection:
                 f"the embeddings have {points.shape[1]} dimensions, and the map was learned from {len(self.center)}. "
                 "Give embeddings of the same system."
             )
-        near = torch.from_numpy(points - self.center).float()
-        moved = self.map(near, torch.from_numpy(points == 0))
-        return as_given(embeddings, points + (moved - near).double().numpy())
+        protected = np.empty_like(points)
+        # In parts, because fresh memory for a million users at each step takes as long as the map itself.
+        for first in range(0, len(points), _PART):
+            part = points[first : first + _PART]
+            near = torch.from_numpy(part - self.center).float()
+            moved = self.map(near, torch.from_numpy(part == 0))
+            protected[first : first + _PART] = part + (moved - near).double().numpy()
+        return as_given(embeddings, protected)
 
     def save(self, path: str | Path) -> None:
-        """Writes an npz file of plain numbers, whole or not at all. It holds no user and no label."""
+        """Writes an npz file of plain numbers, whole or not at all.
+
+        It holds no user and no label. Keep it as confidential as the labels: whoever also has the old and the new
+        vectors of users whom it was learned from sees how it moves them otherwise, and reads labels off that.
+        """
         target = Path(path)
         if target.suffix != ".npz":
             raise ConfigValueError(f"'{path}' must end in .npz.")

@@ -28,7 +28,20 @@ def farthest(embeddings, reference, gender):
 def test_what_comes_out_is_at_chance(leaking):
     embeddings, gender = leaking
     assert farthest(embeddings, embeddings, gender) > 10
-    assert farthest(protect(embeddings, gender), embeddings, gender) < 1
+    assert farthest(protect(embeddings, gender, calibrated_labels="own"), embeddings, gender) < 1
+
+
+def test_without_own_labels_what_comes_out_is_close_to_chance(leaking):
+    embeddings, gender = leaking
+    before = farthest(embeddings, embeddings, gender)
+    # True labels keep what probabilities do not explain, so their statistics are no zeros, but as random groups' are.
+    assert farthest(protect(embeddings, gender), embeddings, gender) < min(6, before / 4)
+
+
+def test_the_two_ways_are_two_and_no_third_is_taken(leaking):
+    assert not np.allclose(protect(*leaking), protect(*leaking, calibrated_labels="own"))
+    with pytest.raises(ConfigValueError, match=r"calibrated_labels is 'mine'\. It must be posterior or own"):
+        protect(*leaking, calibrated_labels="mine")
 
 
 def test_labels_come_as_people_have_them(leaking):
@@ -45,16 +58,42 @@ def test_the_same_seed_gives_the_same_vectors_of_the_same_type(leaking):
     np.testing.assert_array_equal(once, again)
 
 
-def test_users_without_a_label_stay(leaking):
+def test_users_without_a_label_stay_where_users_move_by_their_own(leaking):
     embeddings, gender = leaking
     known = np.where(np.arange(400) < 40, "", gender)
-    np.testing.assert_array_equal(protect(embeddings, known, max_steps=5)[:40], embeddings[:40])
+    moved = protect(embeddings, known, calibrated_labels="own", max_steps=5)
+    np.testing.assert_array_equal(moved[:40], embeddings[:40])
 
 
-def test_many_users_are_transported_first(leaking, monkeypatch):
+def test_users_without_a_label_are_protected_like_all_others(leaking):
+    embeddings, gender = leaking
+    known = np.where(np.arange(400) < 200, "", gender)
+    gap = [
+        abs(each[:200][gender[:200] == "F"].mean(0) - each[:200][gender[:200] == "M"].mean(0))[0]
+        for each in (embeddings, protect(embeddings, known))
+    ]
+    assert gap[1] < 0.35 * gap[0]
+
+
+def test_whose_label_is_learned_from_does_not_decide_who_moves(leaking):
+    embeddings, gender = leaking
+    known = np.where(np.arange(400) < 200, "", gender)
+    away = np.linalg.norm(protect(embeddings, known) - embeddings, axis=1)
+    assert (away > 0).all()
+    assert 0.75 < away[:200].mean() / away[200:].mean() < 1.33
+
+
+def test_many_users_with_own_labels_are_transported_first(leaking, monkeypatch):
     embeddings, gender = leaking
     monkeypatch.setattr("recbole_aia.jobs.protect._TRANSPORT_USERS", 100)
-    assert farthest(protect(embeddings, gender, max_steps=1), embeddings, gender) < 5
+    protected = protect(embeddings, gender, calibrated_labels="own", max_steps=1)
+    assert farthest(protected, embeddings, gender) < 5
+
+
+def test_too_few_labels_are_refused_with_their_number(leaking):
+    embeddings, gender = leaking
+    with pytest.raises(AttributeDataError, match="'attribute': 15 users have a label, and at least 20 are needed"):
+        protect(embeddings, np.where(np.arange(400) < 385, "", gender))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +102,7 @@ def test_many_users_are_transported_first(leaking, monkeypatch):
         (np.full((10, 2), np.nan), ["a", "b"] * 5, "not finite"),
         (np.zeros((10, 2)), ["a", "b"], "labels"),
         (np.eye(10), ["a"] * 10, "class"),
-        (np.eye(10), ["a"] * 9 + ["b"], "two users outside"),
+        (np.eye(40), ["a"] * 39 + ["b"], "nearly all users with a label are of one class"),
         (np.eye(10), {}, "no labels"),
         (np.ones((10, 2)), ["a", "b"] * 5, "same vector"),
     ],
@@ -71,6 +110,11 @@ def test_many_users_are_transported_first(leaking, monkeypatch):
 def test_what_cannot_be_protected_is_refused(embeddings, labels, words):
     with pytest.raises(AttributeDataError, match=words):
         protect(embeddings, labels)
+
+
+def test_a_class_that_has_no_users_outside_is_refused_where_users_move_by_their_own_labels():
+    with pytest.raises(AttributeDataError, match="two users outside"):
+        protect(np.eye(40), ["a"] * 39 + ["b"], calibrated_labels="own")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ FEWEST = 20  # users with a label, below which nothing can be learned in folds
 MOST = 20_000  # users with a label who are learned from at most; more add time and little else
 _AXES = 20  # longest axes whose products are features: more need more users than a recommender's cohort often has
 _FREQUENCIES = 128  # random Fourier features of a Gaussian kernel, a cosine and a sine each
-_RIDGES = (30.0, 3000.0, 3000.0)  # penalties of linear, quadratic and random features; chosen by likelihood on folds
+_RIDGES = (300.0, 3e4, 3e4)  # penalties of linear, quadratic and random features; smaller ones fit single users
 _EMPTY = 1e-3  # an axis is stretched no further than if its eigenvalue were this share of the largest
 _ITERATIONS = 40  # accelerated steps of the regressions
 _JITTER = 1e-6  # keeps the factor of a Gram matrix of more features than users positive
@@ -50,6 +50,33 @@ class Features:
         phases = points @ self.frequencies
         raw = torch.cat([points, along[:, first] * along[:, second], phases.cos(), phases.sin()], dim=1)
         return (raw - self.offset) / self.unit
+
+    def times(self, embeddings: Tensor, weights: Tensor) -> Tensor:
+        r""":math:`\phi(x)^\top B` of users at ``embeddings [n, d]``, ``[n, K]``.
+
+        Equal to ``self(embeddings) @ weights`` up to rounding, and several times faster: the features, which are many
+        more than the dimensions, are never written down.
+
+        Args:
+            embeddings: ``[n, d]``.
+            weights: B, ``[W, K]``.
+        """
+        points = (embeddings - self.center) / self.scale
+        along, phases = points @ self.axes, points @ self.frequencies
+        (n, a), n_columns = along.shape, weights.shape[1]
+        first, second = torch.triu_indices(a, a, device=along.device)
+        scaled = weights / self.unit.unsqueeze(1)
+        sizes = [points.shape[1], len(first), phases.shape[1], phases.shape[1]]
+        linear, products, cosines, sines = scaled.split(sizes)
+        # Weights of products of pairs are the upper half of one quadratic form for each column.
+        forms = along.new_zeros(n_columns, a, a)
+        forms[:, first, second] = products.t()
+        bent = along @ forms.permute(2, 0, 1).flatten(1)
+        quadratic = (bent.view(n, n_columns, a) * along.unsqueeze(1)).sum(2)
+        found: Tensor = (
+            points @ linear + quadratic + phases.cos() @ cosines + phases.sin() @ sines - self.offset @ scaled
+        )
+        return found
 
     @classmethod
     @torch.no_grad()
@@ -90,7 +117,7 @@ class Readout:
 
     def __call__(self, embeddings: Tensor) -> Tensor:
         """Probabilities ``[n, K]`` of users at ``embeddings [n, d]``."""
-        return self.said(self.features(embeddings))
+        return torch.softmax(self.features.times(embeddings, self.weights[:-1]) + self.weights[-1], dim=1)
 
     def said(self, features: Tensor) -> Tensor:
         """Probabilities ``[n, K]`` of users with these ``features [n, W]``."""

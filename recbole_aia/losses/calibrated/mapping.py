@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_aia.losses.calibrated.alignment import Alignment, align
 from recbole_aia.losses.calibrated.discrepancy import FEW_USERS
-from recbole_aia.losses.calibrated.estimation import MOST, Features, Posterior, Readout
+from recbole_aia.losses.calibrated.estimation import MOST, Features, Posterior
 from recbole_aia.losses.calibrated.posterior import MixedDiscrepancy
 from recbole_aia.losses.calibrated.statistics import read_axes
 
@@ -68,13 +68,17 @@ class UserMap:
     @torch.no_grad()
     def __call__(self, embeddings: Tensor, silent: Tensor | None = None) -> Tensor:
         """Maps users at ``embeddings [n, d]``, who need no label, to ``[n, d]``; :func:`learn_map` has ``silent``."""
+        # All attributes are read at once: the features take the time.
+        readouts, sizes = torch.cat(self.readouts, dim=1), [each.shape[1] for each in self.readouts]
         free = (embeddings != 0 if silent is None else ~silent).split(_CHUNK)
         parts = list[Tensor]()
         for users, moves in zip(embeddings.split(_CHUNK), free, strict=True):
-            found = self.features(users)
-            said = [Readout(self.features, weights).said(found) for weights in self.readouts]
-            design = _design(_columns(said) - self.means, self.basis(users))
-            parts.append(users + moves * (design @ self.weights.flatten(0, 1)))
+            logits = self.features.times(users, readouts[:-1]) + readouts[-1]
+            said = [torch.softmax(each, dim=1) for each in logits.split(sizes, dim=1)]
+            functions, way = self.basis(users), torch.zeros_like(users)
+            for residual, weights in zip((_columns(said) - self.means).t(), self.weights, strict=True):
+                way.addcmul_(residual.unsqueeze(1), functions @ weights)
+            parts.append(users + moves * way)
         return torch.cat(parts) if parts else embeddings.clone()
 
     def state(self) -> dict[str, Tensor]:

@@ -1,0 +1,174 @@
+"""The job of ``recbole-aia protect``: protects user embeddings in a file, and later users by a map that was kept."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_aia.config.text import parse_value
+from recbole_aia.config.types import FloatArray
+from recbole_aia.data import LabelTable
+from recbole_aia.data.label_files import match_rows, read_label_file, tabled_labels
+from recbole_aia.data.matrices import Matrix, read_matrix
+from recbole_aia.errors import ConfigValueError
+from recbole_aia.jobs.protect import learn_protection, protect
+from recbole_aia.jobs.protection import Protection
+from recbole_aia.storage.files import write_whole
+from recbole_aia.trainer.posteriors import OWN_LABELS
+
+
+def protect_file(
+    path: Path,
+    label_path: Path,
+    out: Path,
+    kept: Path | None = None,
+    *,
+    attributes: str | None = None,
+    own_labels: bool = False,
+    seed: int = 0,
+) -> list[str]:
+    """Protects the users of a file, and writes them to another.
+
+    Args:
+        path: the embeddings, see :func:`~recbole_aia.data.matrices.read_matrix`.
+        label_path: the labels, see :func:`~recbole_aia.data.label_files.read_label_file`.
+        out: the npz file to write.
+        kept: the file for the map; ``None`` keeps none.
+        attributes: what to hide, as on the command line; ``None`` takes every column with usable classes.
+        own_labels: users move by their own labels, see :func:`~recbole_aia.protect`.
+        seed: see :func:`~recbole_aia.protect`.
+
+    Returns:
+        Lines that say what was learned, and what was left out.
+
+    Raises:
+        AttributeDataError: embeddings or labels cannot be read or used.
+        ConfigValueError: an output exists or cannot be written, or the file of labels has no such attribute.
+    """
+    _check_outputs(out, kept)
+    matrix, label_file = read_matrix(path), read_label_file(label_path)
+    name, vectors = _vectors(matrix)
+    rows, frame = match_rows(matrix, label_file, (path.name, label_path.name))
+    asked = {"dataset": label_path.name, "attributes": _names(attributes), "attribute_specs": None}
+    labels, passed_over = tabled_labels(frame, rows, len(vectors) + 1, asked)
+    if own_labels:
+        protected, protection = protect(vectors, labels.columns(), calibrated_labels="own", seed=seed), None
+        lines = [_counted(labels, attribute) for attribute in labels.names]
+        lines.append(f"warning: {OWN_LABELS}")
+    else:
+        protected, protection = learn_protection(vectors, labels.columns(), seed=seed)
+        lines = _learned(protection, labels.names)
+        lines.append("users without a label move, and are protected, like all others")
+    lines += [f"{column} is not protected: {reason}" for column, reason in passed_over]
+    if labels.absent:
+        lines.append(f"{labels.absent} users of {label_path.name} are not in {path.name}")
+    if matrix.tokens is None:
+        lines.append(f"no user tokens in {path.name}: its row i was taken for line i of {label_path.name}")
+    _write(out, matrix, protected, protection, kept)
+    return [*lines, *_left_out(path, matrix, name)]
+
+
+def protect_later(path: Path, kept: Path, out: Path) -> list[str]:
+    """Protects the users of a file by a map that :func:`protect_file` kept, and writes them to another.
+
+    Args:
+        path: embeddings of the same system, see :func:`~recbole_aia.data.matrices.read_matrix`.
+        kept: the file with the map.
+        out: the npz file to write.
+
+    Returns:
+        Lines that say what the map was learned from, and what was left out.
+
+    Raises:
+        AttributeDataError: the embeddings cannot be read, or have another number of dimensions than the map.
+        ConfigValueError: there is no such map, or the output exists or cannot be written.
+    """
+    _check_outputs(out)
+    protection, matrix = Protection.load(kept), read_matrix(path)
+    name, vectors = _vectors(matrix)
+    protected = protection.transform(vectors)
+    _write(out, matrix, protected)
+    return [*_learned(protection, list(protection.report.get("attributes", {}))), *_left_out(path, matrix, name)]
+
+
+def _check_outputs(*files: Path | None) -> None:
+    """Refuses what cannot be written before anything is computed."""
+    for option, file in zip(("--out", "--map"), files, strict=False):
+        if file is None:
+            continue
+        if file.suffix != ".npz":
+            raise ConfigValueError(f"{option} is '{file}'. It must end in .npz.")
+        if file.exists():
+            raise ConfigValueError(f"'{file}' exists already. Give another {option}, or remove it.")
+        if not file.parent.is_dir():
+            raise ConfigValueError(f"there is no folder '{file.parent}'. Make it, or give another {option}.")
+    if len({file.resolve() for file in files if file}) < sum(file is not None for file in files):
+        raise ConfigValueError(f"--out and --map are both '{files[0]}'. Give each a file of its own.")
+
+
+def _names(attributes: str | None) -> Any:
+    """The attributes as a configuration has them: a list or a mapping, or None."""
+    parsed = None if attributes is None else parse_value(attributes)
+    if parsed is not None and not isinstance(parsed, str | list | dict):
+        raise ConfigValueError(f"--attributes is {attributes}. It must be a list of names, such as [gender,age].")
+    return [parsed] if isinstance(parsed, str) else parsed
+
+
+def _vectors(matrix: Matrix) -> tuple[str, np.ndarray]:
+    """The view that other systems serve, and its name."""
+    name = "served" if "served" in matrix.views else next(iter(matrix.views))
+    return name, matrix.views[name]
+
+
+def _counted(labels: LabelTable, attribute: str) -> str:
+    known = int((labels.column(attribute) >= 0).sum())
+    return f"{attribute}: {known:,} users with a label, {labels.missing(attribute):,} without"
+
+
+def _learned(protection: Protection, attributes: Any) -> list[str]:
+    """What a protection was learned from, and how the descent went."""
+    found = protection.report.get("attributes", {})
+    lines = [
+        f"{name}: learned from {found[name]['labelled']:,} labels; vectors explain {found[name]['explained']:.0%} of it"
+        for name in attributes
+    ]
+    if "statistics" in protection.report:
+        before, after = protection.report["statistics"]
+        lines.append(f"largest statistic (about 1 if labels were random): {before:.3g} -> {after:.3g}")
+        if after > before:
+            lines.append("warning: the largest statistic is larger than before; audit the vectors before you use them")
+    return lines
+
+
+def _left_out(path: Path, matrix: Matrix, name: str) -> list[str]:
+    """Says what of a file was not written, because it is not protected."""
+    held = {*matrix.views} - {name} | ({"interactions"} if matrix.activity is not None else set())
+    return [f"{' and '.join(sorted(held))} of {path.name} left out: not protected"] if held else []
+
+
+def _write(
+    out: Path, matrix: Matrix, protected: FloatArray, protection: Protection | None = None, kept: Path | None = None
+) -> None:
+    """Writes protected users, and the map if there is one: both files whole, or none."""
+    arrays = {} if matrix.tokens is None else {"user_tokens": matrix.tokens}
+    arrays["embeddings"] = protected
+
+    def write(aside: Path) -> None:
+        with aside.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    target = out
+    try:
+        with ExitStack() as undo:
+            if protection is not None and kept is not None:
+                target = kept
+                protection.save(kept)
+                undo.callback(kept.unlink)
+            target = out
+            write_whole(out, write)
+            undo.pop_all()
+    except OSError as error:
+        raise ConfigValueError(f"cannot write '{target}': {error.strerror or error}. Give another file.") from error
