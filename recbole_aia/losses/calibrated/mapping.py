@@ -18,7 +18,7 @@ _RANDOM = 32  # random frequencies along the axes that attackers read; there a l
 _BANDWIDTH = 1.0  # of their Gaussian kernel
 _FLOOR = 1e-4  # an axis is stretched no further than if its eigenvalue were this share of the largest
 _DEPENDENT = 1e-6  # a combination of columns is left out where its variance is below this share of the largest
-_A_USER = 0.5  # parameters of a dimension's movement for each user at most: more would fit single users
+_A_USER = 0.03  # weights of a dimension's movement for each user at most: more would write single labels down
 _CHUNK = 8192  # users mapped at a time
 
 
@@ -195,7 +195,8 @@ def _basis(users: Tensor, residuals: Tensor, generator: torch.Generator) -> Basi
     values, vectors = values.flip(0), vectors.flip(1)
     axes = (vectors * values.clamp_min(_FLOOR * float(values[0])).rsqrt()).to(users)
     room = max(1, int(_A_USER * len(users) / residuals.shape[1]) - 1)
-    axes = axes[:, :room]
+    n_random = min(_RANDOM, room // 4)
+    axes = axes[:, : room - 2 * n_random]
     space = read_axes(points, residuals.t(), generator)
     draws = torch.randn(space.width, _RANDOM, generator=generator).to(users) / (_BANDWIDTH * space.width) ** 0.5
-    return Basis(center, axes, space.basis @ draws[:, : max(0, (room - axes.shape[1]) // 2)])
+    return Basis(center, axes, space.basis @ draws[:, :n_random])
