@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--attributes", nargs="+", default=["gender,age"], help="protected together, by commas")
     parser.add_argument("--seeds", nargs="+", type=int, default=[2020, 2021, 2022])
     parser.add_argument("--max_steps", type=int)
+    parser.add_argument("--calibrated_labels", choices=("posterior", "own"), default="posterior")
     parser.add_argument("rest", nargs="*", help="after --: arguments of every run")
     arguments = parser.parse_args()
     runs = list(product(arguments.models, arguments.attributes, arguments.seeds))
@@ -42,8 +43,10 @@ def main() -> None:
 def line(model: str, attributes: str, seed: int, arguments: argparse.Namespace) -> str:
     """Protects, attacks and evaluates the users of one model; returns a line of the table."""
     twin = Twin(model, arguments.dataset, attributes, seed, arguments.rest)
-    started = time.perf_counter()
-    users = torch.from_numpy(protect(twin.users.numpy(), twin.labels, max_steps=arguments.max_steps))
+    way, started = arguments.calibrated_labels, time.perf_counter()
+    users = torch.from_numpy(
+        protect(twin.users.numpy(), twin.labels, calibrated_labels=way, max_steps=arguments.max_steps)
+    )
     taken = time.perf_counter() - started
     before, after = twin.ndcg(twin.users)[1], twin.ndcg(users)[1]
     evaluator = AttributeInferenceEvaluator(attackers=_ATTACKERS, attack_repeats=1, show_progress=False)

@@ -31,8 +31,8 @@ IntArray = NDArray[np.integer[Any]]
 
 
 def calibrated(embeddings: FloatArray, labels: IntArray) -> FloatArray:
-    """Aligns users ``[n, d]`` with labels ``[n, A]`` as ``calibrated`` does after training."""
-    return protect(embeddings, {str(a): column for a, column in enumerate(labels.T)})
+    """Aligns users ``[n, d]`` by their own labels ``[n, A]``, as ``calibrated_labels: own`` does."""
+    return protect(embeddings, {str(a): column for a, column in enumerate(labels.T)}, calibrated_labels="own")
 
 
 def means(embeddings: FloatArray, labels: IntArray) -> FloatArray:

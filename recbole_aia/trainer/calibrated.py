@@ -57,12 +57,11 @@ class CalibratedTrainer(DefenseTrainer):
 
     The first epochs are undefended. Then two steps alternate: an epoch of recommendation, and an alignment of all
     users, with a label or without. The alignment moves users by a map of their vectors
-    (:func:`~recbole_aia.losses.learn_map`). It stops when classes, seen through what the labels of others say of each
-    user, look like random groups. If it went on, attackers would fall below chance, and their answers could be read
-    backwards.
+    (:func:`~recbole_aia.losses.learn_map`). It stops when classes look like random groups of their sizes. If it went
+    on, attackers would fall below chance, and their answers could be read backwards.
 
-    Nobody's own label decides where a user goes. So whoever has the old vectors too learns no more than the old vectors
-    tell. With ``calibrated_labels: own`` users with a label move by their own label: recommendations keep more, and
+    A label reaches the users only through the few weights of the map, which all users share. So whoever has the old
+    vectors too learns hardly more than the old vectors tell, the less the more users there are. With ``calibrated_labels: own`` users with a label move by their own label: recommendations keep more, and
     the difference of old and new vectors gives the label away.
 
     Weights swing between the two aims. After the last epoch they are set to their mean over the steps of the last two

@@ -1,4 +1,4 @@
-"""What a defense knows of users without their own labels: posteriors of all attributes, and how good they are."""
+"""What vectors say of classes: posteriors of all attributes, learned from known labels, and how good they are."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from recbole_aia.losses import Features, Posterior, cross_fitted_posterior, expl
 
 LABELS = Choice(
     "posterior",
-    "posterior: users move by what the labels of others say of their vectors; two releases tell no more than the "
-    "first. own: users with a label move by their own; whoever has the old vectors too reads the labels.",
+    "posterior: all users, with a label or without, move by one map of their vectors. own: users with a label move by "
+    "their own label; whoever has the old vectors too reads the labels.",
     choices=("posterior", "own"),
 )
 OWN_LABELS = (
