@@ -30,7 +30,8 @@ def protect(
 
     The function needs no model and no interactions. Everybody is protected, with a label or without: one map of vectors
     with few weights, learned from the known labels, moves all users. Whoever also has the old vectors learns hardly
-    more than these tell, the less the more users there are. Use :func:`learn_protection` to keep the map for users who come later.
+    more than these tell, the less the more users there are. Use :func:`learn_protection` to keep the map for users who
+    come later.
 
     Example:
         >>> import numpy as np

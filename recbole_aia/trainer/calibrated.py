@@ -61,8 +61,9 @@ class CalibratedTrainer(DefenseTrainer):
     on, attackers would fall below chance, and their answers could be read backwards.
 
     A label reaches the users only through the few weights of the map, which all users share. So whoever has the old
-    vectors too learns hardly more than the old vectors tell, the less the more users there are. With ``calibrated_labels: own`` users with a label move by their own label: recommendations keep more, and
-    the difference of old and new vectors gives the label away.
+    vectors too learns hardly more than the old vectors tell, the less the more users there are. With
+    ``calibrated_labels: own`` users with a label move by their own label: recommendations keep more, and the difference
+    of old and new vectors gives the label away.
 
     Weights swing between the two aims. After the last epoch they are set to their mean over the steps of the last two
     epochs (:class:`WeightAverage`), and users are aligned once more. A graph model's users move by its table. A tower
