@@ -7,9 +7,10 @@ from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import Alignment, ClassDiscrepancy
 from recbole_aia.model import build_model
 from recbole_aia.testing import split_once
-from recbole_aia.trainer import calibrated
+from recbole_aia.trainer import calibrated, calibrated_post
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import UndefendedTrainer
+from recbole_aia.unlearning.requests import Request
 
 SMALL = {"n_layers": 1, "hidden_size_list": [16], "mf_embedding_size": 8, "mlp_embedding_size": 8}
 QUICK = {
@@ -71,10 +72,10 @@ class TestAfterTraining:
         assert trainer.view.released is None
 
     def test_a_tower_is_at_chance_by_statistics_taken_anew(self, make_config, ml100k, monkeypatch):
-        values = {"calibrated_steps": 60, **TOWER}
+        values = {"calibrated_steps": 60, "calibrated_labels": "own", **TOWER}
         left, steps = [], []
-        for anew in (float("inf"), calibrated._CHANCE):
-            monkeypatch.setattr(calibrated, "_CHANCE", anew)
+        for anew in (float("inf"), calibrated_post._CHANCE):
+            monkeypatch.setattr(calibrated_post, "_CHANCE", anew)
             trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, "DMF", **values)
             record = trainer.unlearn(labels=labels)
             left.append(statistics(trainer, labels).max())
@@ -111,9 +112,57 @@ class TestAfterTraining:
         assert not torch.equal(before[:399], after[:399])
 
     def test_users_of_whom_no_class_can_be_told_from_a_rest_are_refused(self, make_config, ml100k):
-        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k)
+        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, calibrated_labels="own")
         with pytest.raises(AttributeDataError, match="can be aligned"):
             trainer.unlearn(labels=labels, users=[1])
+
+
+class TestLabelFree:
+    """Users move by one map of their vectors, and by no label of their own."""
+
+    def test_a_single_user_can_ask_and_needs_no_label(self, make_config, ml100k):
+        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k)
+        labels.labels[7] = -1
+        before = served(trainer)
+        record = trainer.unlearn(labels=labels, users=[7])
+        moved = (served(trainer) != before).any(1).nonzero().squeeze(1)
+        assert moved.tolist() == [6]
+        assert record["learned from"]["gender"]["labelled"] == 942
+        assert 0 < record["learned from"]["gender"]["explained"] < 1
+
+    def test_who_asks_moves_where_the_map_of_all_users_takes_them(self, make_config, ml100k):
+        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k)
+        before = served(trainer)
+        trainer.unlearn(labels=labels, users=torch.arange(1, 400))
+        torch.testing.assert_close(served(trainer)[:399], trainer.map(before)[:399])
+
+    def test_who_asks_for_one_attribute_is_moved_for_no_other(self, make_config, ml100k):
+        alone, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, attributes=["gender", "age"])
+        both, _, _ = prepared(CalibratedUnlearner, make_config, ml100k, attributes=["gender", "age"])
+        alone.unlearn(labels=labels, attributes=["gender"], users=[1, 2])
+        both.serve([Request(["gender"], torch.tensor([1, 2])), Request(["age"], torch.tensor([2, 3]))], labels)
+        assert torch.equal(served(alone)[0], served(both)[0])
+        assert not torch.equal(served(alone)[1], served(both)[1])
+
+    def test_too_few_labels_are_refused_in_one_line(self, make_config, ml100k):
+        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k)
+        labels.labels[20:] = -1
+        with pytest.raises(AttributeDataError, match="19 users have a label, and at least 20 are needed"):
+            trainer.unlearn(labels=labels)
+
+    def test_own_labels_come_with_a_warning(self, make_config, ml100k, caplog):
+        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, calibrated_labels="own")
+        trainer.unlearn(labels=labels)
+        assert "reads the labels off the difference" in caplog.text
+
+    def test_users_without_a_label_move_in_training_too(self, make_config, ml100k):
+        values = {"epochs": 1, "calibrated_epochs": 1, "train_batch_size": 65536, "holdout_users": 0.3}
+        trainer, loaders, _ = prepared(CalibratedTrainer, make_config, ml100k, **values)
+        trainer.fit(loaders[0], saved=False)
+        unknown = (trainer.labels.labels[1:] < 0).all(1)
+        shift = trainer.map(served(trainer)) - served(trainer)
+        assert unknown.any()
+        assert (shift[unknown].abs().sum(1) > 0).all()
 
 
 class TestInTraining:
@@ -224,10 +273,10 @@ def test_a_finished_undefended_checkpoint_is_not_passed_off_as_defended(make_con
 
 @pytest.mark.parametrize("kind", [CalibratedTrainer, CalibratedUnlearner])
 def test_an_alignment_that_made_it_worse_is_said(kind, make_config, ml100k, monkeypatch, caplog):
-    monkeypatch.setattr(calibrated, "move", lambda *_: Alignment(3.6, 4.56, 20))
-    trainer, loaders, labels = prepared(
-        kind, make_config, ml100k, epochs=1, calibrated_epochs=1, train_batch_size=16384
-    )
+    for module in (calibrated, calibrated_post):
+        monkeypatch.setattr(module, "move", lambda *_: Alignment(3.6, 4.56, 20))
+    values = {"epochs": 1, "calibrated_epochs": 1, "train_batch_size": 16384, "calibrated_labels": "own"}
+    trainer, loaders, labels = prepared(kind, make_config, ml100k, **values)
     if kind is CalibratedTrainer:
         trainer.fit(loaders[0], saved=False)
     else:

@@ -71,7 +71,8 @@ def test_the_regularizer_keeps_the_order_of_the_best_items(make_config, ml100k, 
 
 @pytest.mark.parametrize("stage", ["in", "post"])
 def test_a_defense_is_not_given_labels_that_are_held_out(make_config, ml100k, stage):
-    config = make_config(defense="calibrated", stage=stage, calibrated_steps=1, holdout_users=0.2)
+    values = {"calibrated_steps": 1, "calibrated_labels": "own"}
+    config = make_config(defense="calibrated", stage=stage, holdout_users=0.2, **values)
     loaders = prepare_loaders(config, split_once(ml100k))
     trainer = trainer_class(config)(config, build_model(config, loaders[0].dataset))
     with torch.no_grad():
