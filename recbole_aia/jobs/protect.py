@@ -28,10 +28,10 @@ def protect(
 ) -> FloatArray:
     """Moves user embeddings until they say nothing of the users' classes, by statistics and by our attackers.
 
-    The function needs no model and no interactions. Everybody is protected, with a label or without: one map of vectors
-    with few weights, learned from the known labels, moves all users. Whoever also has the old vectors learns hardly
-    more than these tell, the less the more users there are. Use :func:`learn_protection` to keep the map for users who
-    come later.
+    The function needs no model and no interactions. Everybody is protected, with a label or without: one map, learned
+    from all labels, moves every user by the user's vector alone. The map has few weights, so that it holds little of
+    any single label: whoever also has the old vectors learns little more than these tell. Use
+    :func:`learn_protection` to keep the map for users who come later.
 
     Example:
         >>> import numpy as np

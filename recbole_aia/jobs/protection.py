@@ -27,9 +27,8 @@ class Protection:
     """Protects users who come later, by the map that protected the users whom it was learned from.
 
     They need no label, and nothing of other users is used for them. What protects them is as good as the posterior
-    that was learned: ``report`` says what share of each attribute it explains, and how many labels it is from. Do not
-    use it for the users whom it was learned from: :func:`.learn_protection` moves these by estimates in which their
-    own label has no part, and the map has no such estimates.
+    that was learned: ``report`` says what share of each attribute it explains, and how many labels it is from. The
+    users whom it was learned from moved by the same map, and come out again as :func:`.learn_protection` gave them.
 
     Attributes:
         map: the map, of embeddings less ``center``.
@@ -66,8 +65,8 @@ class Protection:
     def save(self, path: str | Path) -> None:
         """Writes an npz file of plain numbers, whole or not at all.
 
-        It holds no user and no label. Keep it as confidential as the labels: whoever also has the old and the new
-        vectors of users whom it was learned from sees how it moves them otherwise, and reads labels off that.
+        It holds no user and no label. Keep it as confidential as the labels: it holds the posterior, which guesses the
+        attribute of anybody whose unprotected vector is known, and best for the users whom it was learned from.
         """
         target = Path(path)
         if target.suffix != ".npz":

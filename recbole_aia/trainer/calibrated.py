@@ -82,7 +82,7 @@ class CalibratedTrainer(DefenseTrainer):
         "calibrated_epochs": Count(
             None,
             "Number of last epochs after each of which users are aligned. Weights end at their mean over the last two. "
-            "~: a fifth of epochs, at least 4.",
+            "~: 1; with own labels, and for towers, a fifth of epochs, at least 4.",
             low=1,
         ),
         **ALIGNMENT_KEYS,
@@ -100,7 +100,7 @@ class CalibratedTrainer(DefenseTrainer):
         self.total: int = self.config["epochs"]
         self.pull: TowerPull | None = None
         self.average: WeightAverage | None = None
-        defended = defended_epochs(self.config)
+        defended = defended_epochs(self.config, bool(self.view.tower()))
         self.first_defended = self.total - defended
         if self.by_label:
             self.logger.warning(OWN_LABELS)
@@ -239,15 +239,23 @@ def move(target: Target, discrepancy: Discrepancy | MixedDiscrepancy, steps: int
     return outcome
 
 
-def defended_epochs(config: Any) -> int:
+def defended_epochs(config: Any, tower: bool = False) -> int:
     """The number of last epochs that are defended: ``calibrated_epochs``, or a fifth of all but at least four.
+
+    One map at the end protects as well as one after each epoch, and costs recommendations less. So without own labels
+    the default is one, but for towers, which are pulled step by step.
+
+    Args:
+        config: the configuration.
+        tower: whether the model computes its users.
 
     Raises:
         ConfigValueError: ``calibrated_epochs`` is larger than ``epochs``.
     """
     total, asked = config["epochs"], config["calibrated_epochs"]
     if asked is None:
-        return min(total, max(_LEAST_EPOCHS, total // 5))  # type: ignore[no-any-return]
+        by_map = config["calibrated_labels"] == "posterior" and not tower
+        return 1 if by_map else min(total, max(_LEAST_EPOCHS, total // 5))
     if asked > total:
         raise ConfigValueError(f"calibrated_epochs is {asked}, more than epochs, {total}. Raise epochs or lower it.")
     return int(asked)

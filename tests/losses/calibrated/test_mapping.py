@@ -1,4 +1,4 @@
-"""The map: what it moves users by, that it can be kept, and that two releases tell no more than the first."""
+"""The map: what it moves users by, that it can be kept, and how little two releases tell beyond the first."""
 
 import pytest
 import torch
@@ -13,19 +13,19 @@ from recbole_aia.losses.calibrated import estimation, mapping
 STEPS = 30
 
 
-def population(n=800, d=6, seed=0, noise=1.0):
+def population(n=800, d=6, seed=0):
     """Users, two attributes that the first two dimensions tell: labels ``[n, 2]`` of two and of three classes."""
     generator = torch.Generator().manual_seed(seed)
     users = torch.randn(n, d, generator=generator)
-    first = (2 * users[:, 0] + noise * torch.randn(n, generator=generator) > 0).long()
+    first = (2 * users[:, 0] + torch.randn(n, generator=generator) > 0).long()
     second = (users[:, 1] + 0.5 * torch.randn(n, generator=generator)).div(0.8).round().clamp(-1, 1).long() + 1
     return users, torch.stack([first, second], dim=1)
 
 
-def fitted(users, labels, **values):
+def fitted(users, labels, max_steps=STEPS, **values):
     features = estimation.Features.of(users)
     posteriors = [cross_fitted_posterior(users, column, features) for column in labels.t()]
-    return posteriors, *learn_map(users, posteriors, STEPS, **values)
+    return posteriors, *learn_map(users, posteriors, labels, max_steps, **values)
 
 
 def auc(features, labels):
@@ -48,18 +48,13 @@ def learned():
 def test_the_largest_statistic_comes_to_chance(learned):
     outcome = learned[4]
     assert outcome.before > 10
-    assert outcome.after < 1
+    assert outcome.after < 2
 
 
 def test_an_attacker_reads_less_of_the_moved_users(learned):
     users, labels, _, moved, _, _ = learned
     assert auc(users, labels[:, 0]) > 0.9
     assert auc(moved, labels[:, 0]) < 0.65
-
-
-def test_the_map_moves_its_own_users_as_they_moved_up_to_their_folds(learned):
-    users, _, _, moved, _, user_map = learned
-    assert relative(user_map(users) - moved, moved - users) < 0.3
 
 
 def test_the_map_moves_later_users_as_it_moved_its_own(learned):
@@ -69,12 +64,16 @@ def test_the_map_moves_later_users_as_it_moved_its_own(learned):
     assert auc(user_map(later), theirs[:, 0]) < 0.65
 
 
-def test_users_without_a_label_are_moved_exactly_by_the_map():
+def test_users_with_and_without_a_label_are_moved_by_the_same_map():
     users, labels = population()
-    labels[300:] = -1
-    _, moved, _, user_map = fitted(users, labels)
-    torch.testing.assert_close(user_map(users)[300:], moved[300:], atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(user_map(users)[:300], moved[:300], atol=1e-3)
+    known = labels.clone()
+    known[400:] = -1
+    _, moved, outcome, user_map = fitted(users, known)
+    assert torch.equal(user_map(users), moved)
+    assert outcome.after < outcome.before / 20
+    for some in (slice(0, 400), slice(400, None)):
+        assert auc(users[some], labels[some, 0]) > 0.9
+        assert auc(moved[some], labels[some, 0]) < 0.65
 
 
 def test_a_map_that_was_kept_is_the_same_map(learned):
@@ -103,13 +102,21 @@ def test_no_user_depends_on_who_else_is_mapped(learned):
 
 
 class TestAnOwnLabel:
-    def test_reaches_nobody_where_the_posteriors_are_held_fixed(self, learned):
-        users, _, posteriors, moved, _, _ = learned
-        # There is no label among the arguments. Nor may one hide in folds: these say who was learned from, with whom.
-        hidden = [posterior._replace(fold_of=-torch.ones_like(posterior.fold_of)) for posterior in posteriors]
-        assert torch.equal(learn_map(users, hidden, STEPS)[0], moved)
+    def test_decides_nothing_where_the_map_is_held_fixed(self, learned):
+        users, _, _, moved, _, user_map = learned
+        assert torch.equal(user_map(users), moved)
+        assert torch.equal(UserMap.from_state(user_map.state())(users), moved)
 
-    def test_moves_the_user_little_by_way_of_others(self, learned):
+    def test_does_not_show_by_cross_fitted_probabilities(self, learned):
+        """They show which users a fold was learned from. Users who moved by them would show the fold's labels."""
+        users, labels, posteriors, moved, _, _ = learned
+        others = [
+            posterior._replace(probabilities=posterior.probabilities.flip(0), fold_of=posterior.fold_of.flip(0))
+            for posterior in posteriors
+        ]
+        assert torch.equal(learn_map(users, others, labels, STEPS)[0], moved)
+
+    def test_moves_the_user_little_by_way_of_the_map(self, learned):
         users, labels, _, moved, _, _ = learned
         own = torch.from_numpy(protect(users.numpy(), labels.numpy()[:, 0], calibrated_labels="own", max_steps=STEPS))
         released, direct = [], []
@@ -119,33 +126,47 @@ class TestAnOwnLabel:
             released.append((fitted(users, flipped)[1] - moved)[user])
             again = protect(users.numpy(), flipped.numpy()[:, 0], calibrated_labels="own", max_steps=STEPS)
             direct.append((torch.from_numpy(again) - own)[user])
-        by_others, by_own = relative(torch.stack(released), moved - users), relative(torch.stack(direct), own - users)
-        assert by_others < 0.1
-        assert by_own > 5 * by_others
+        by_map, by_own = relative(torch.stack(released), moved - users), relative(torch.stack(direct), own - users)
+        assert by_map < 0.1
+        assert by_own > 5 * by_map
 
 
 class TestTwoReleases:
-    """Labels that vectors tell a little: what the difference tells more would be seen."""
+    """Labels that vectors of 32 dimensions tell a little: what the difference tells more would be seen."""
 
-    def test_tell_no_more_than_the_first(self):
-        users, labels = population(noise=4.0)
-        before, moved = auc(users, labels[:, 0]), fitted(users, labels)[1]
-        assert auc(moved - users, labels[:, 0]) < before + 0.03
-        assert auc(torch.cat([users, moved], dim=1), labels[:, 0]) < before + 0.03
+    def population(self, seed, lean):
+        generator = torch.Generator().manual_seed(seed)
+        users = torch.randn(1000, 32, generator=generator)
+        return users, (lean * users[:, :1] + torch.randn(1000, 1, generator=generator) > 0).long()
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_tell_little_more_than_the_first(self, seed):
+        users, labels = self.population(seed, lean=0.5)
+        before, moved = auc(users, labels[:, 0]), fitted(users, labels, max_steps=15)[1]
+        assert 0.65 < before < 0.75
+        assert auc(moved, labels[:, 0]) < 0.55
+        assert auc(moved - users, labels[:, 0]) < before + 0.09
+        assert auc(torch.cat([users, moved], dim=1), labels[:, 0]) < before + 0.04
+
+    def test_tell_more_where_the_readout_fits_single_users(self, monkeypatch):
+        """Why ridges are large: a tenth of them writes more of the labels into the vectors."""
+        monkeypatch.setattr(estimation, "_RIDGES", tuple(ridge / 10 for ridge in estimation._RIDGES))
+        users, labels = self.population(0, lean=0.5)
+        before, moved = auc(users, labels[:, 0]), fitted(users, labels, max_steps=15)[1]
+        assert auc(moved - users, labels[:, 0]) > before + 0.09
+        assert auc(torch.cat([users, moved], dim=1), labels[:, 0]) > before + 0.04
 
     def test_tell_everything_where_users_move_by_their_own_labels(self):
-        users, labels = population(noise=4.0)
-        moved = protect(users.numpy(), labels[:, 0].numpy(), calibrated_labels="own")
-        assert auc(users, labels[:, 0]) < 0.75
+        users, labels = self.population(0, lean=0.5)
+        moved = protect(users.numpy(), labels[:, 0].numpy(), calibrated_labels="own", max_steps=15)
         assert auc(moved - users.numpy(), labels[:, 0]) > 0.95
 
-    def test_tell_nothing_of_labels_that_the_vectors_do_not_tell(self):
-        users = population()[0]
-        noise = torch.randint(2, (800, 1), generator=torch.Generator().manual_seed(0))
-        _, moved, _, user_map = fitted(users, noise)
-        assert auc(moved - users, noise[:, 0]) < 0.57
-        # Why the map is as confidential as the labels, and for later users only: its readout has seen its own users'.
-        assert auc(user_map(users) - moved, noise[:, 0]) > 0.65
+    def test_tell_something_of_labels_that_the_vectors_do_not_tell(self):
+        """A limit: the readout has seen these labels, and fits them a little; far less than own labels would show."""
+        users, labels = self.population(0, lean=0.0)
+        moved = fitted(users, labels, max_steps=15)[1]
+        assert auc(users, labels[:, 0]) < 0.55
+        assert 0.55 < auc(moved - users, labels[:, 0]) < 0.7
 
 
 class TestSilentEntries:
@@ -172,13 +193,15 @@ def test_more_users_than_are_learned_from_are_all_moved(monkeypatch):
     monkeypatch.setattr(estimation, "MOST", 300)
     monkeypatch.setattr(mapping, "_CHUNK", 128)
     users, labels = population()
-    _, moved, outcome, _ = fitted(users, labels)
+    _, moved, outcome, user_map = fitted(users, labels)
     assert outcome.after < outcome.before / 5
+    assert torch.equal(user_map(users), moved)
     assert (moved != users).any(1).all()
     assert auc(moved, labels[:, 0]) < auc(users, labels[:, 0]) - 0.1
 
 
-def test_few_users_get_a_map_of_few_parameters():
-    users, labels = population(60, 20)
-    user_map = fitted(users, labels)[3]
-    assert user_map.weights.shape[0] * user_map.weights.shape[1] <= 30 + user_map.weights.shape[0]
+@pytest.mark.parametrize(("n", "most"), [(60, 2), (800, 8), (1200, 12)])  # 0.03 for each user and column at most
+def test_few_users_get_a_map_of_few_weights(n, most):
+    users, labels = population(n, 20)
+    weights = fitted(users, labels, max_steps=1)[3].weights  # of the three columns of two attributes
+    assert weights.shape == (3, most, 20)

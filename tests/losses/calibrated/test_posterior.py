@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recbole_aia.losses import ClassDiscrepancy, PosteriorDiscrepancy, align_vectors
+from recbole_aia.losses import ClassDiscrepancy, MixedDiscrepancy, PosteriorDiscrepancy, align_vectors
 
 
 def population(n=400, d=6, seed=0):
@@ -60,12 +60,9 @@ def test_a_gradient_is_that_of_differences():
     assert torch.autograd.gradcheck(lambda x: discrepancy(x).sum(), users.clone().requires_grad_(), atol=1e-4)
 
 
-def test_nobodys_own_label_has_a_part_in_where_a_user_goes():
-    """The movement is a function of vectors and posteriors; what a user's label is does not enter at all."""
+def test_users_who_move_until_posteriors_are_at_chance_hide_their_labels():
     users, posterior, labels = population()
     moved, outcome = align_vectors(users, PosteriorDiscrepancy(users, [posterior]), 60)
-    again, _ = align_vectors(users, PosteriorDiscrepancy(users, [posterior]), 60)
-    assert torch.equal(moved, again)
     assert outcome.after < outcome.before / 20
     before, after = (float(np.corrcoef(each[:, 0], labels)[0, 1]) for each in (users, moved))
     assert abs(after) < 0.4 * before
@@ -90,3 +87,55 @@ def test_an_order_is_judged_from_four_classes_on():
 def test_what_says_nothing_is_refused(posteriors, words):
     with pytest.raises(ValueError, match=words):
         PosteriorDiscrepancy(population()[0], posteriors)
+
+
+class TestMixedDiscrepancy:
+    def setup_method(self):
+        self.users, self.posterior, labels = population()
+        self.labels = labels.unsqueeze(1)
+        self.read = (self.posterior[:, :1] - self.posterior[:, :1].mean(0)).t()
+        self.moved = self.users + 0.1 * self.users.flip(0)
+
+    def mixed(self, labels):
+        return MixedDiscrepancy(self.users, labels, [self.posterior])
+
+    def known(self, labels):
+        return ClassDiscrepancy(self.users, labels, read=self.read)(self.moved)
+
+    def unknown(self, among):
+        return PosteriorDiscrepancy(self.users, [self.posterior], among=among, read=self.read)(self.moved)
+
+    def test_labels_alone_speak_where_all_are_known(self):
+        torch.testing.assert_close(self.mixed(self.labels)(self.moved), self.known(self.labels))
+
+    def test_posteriors_alone_speak_where_none_is_known(self):
+        nobody = torch.full_like(self.labels, -1)
+        found = self.mixed(nobody)(self.moved)
+        torch.testing.assert_close(found, PosteriorDiscrepancy(self.users, [self.posterior])(self.moved))
+
+    def test_each_group_has_columns_of_its_own(self):
+        labels = self.labels.clone()
+        labels[150:] = -1
+        expected = [self.known(labels), self.unknown(labels < 0)]
+        torch.testing.assert_close(self.mixed(labels)(self.moved), torch.cat(expected, dim=1))
+        assert [each.shape[1] for each in expected] == [2, 1]
+
+    def test_groups_are_those_of_each_attribute(self):
+        labels = torch.cat([self.labels, self.labels], dim=1)
+        labels[150:, 1] = -1
+        both = MixedDiscrepancy(self.users, labels, [self.posterior, self.posterior])
+        # Two classes of each attribute by labels, and the second attribute once more for those who have none.
+        assert [len(part.classes) for part in both.parts] == [4, 1]
+        assert both(self.moved).shape[1] == 5
+
+    @pytest.mark.parametrize(("count", "columns"), [(19, 2), (20, 3)])
+    def test_too_few_unknown_users_are_no_group(self, count, columns):
+        labels = self.labels.clone()
+        labels[:count] = -1
+        assert self.mixed(labels)(self.moved).shape[1] == columns
+
+    def test_it_knows_when_users_have_left_its_range(self):
+        labels = self.labels.clone()
+        labels[150:] = -1
+        assert self.mixed(labels).fits(self.users)
+        assert not self.mixed(labels).fits(10 * self.users)
