@@ -47,10 +47,10 @@ class Basis:
 class UserMap:
     r"""The defense as a function of a vector: :math:`g(x) = x + \sum_c r_c(x)\, \psi(x)^\top A_c`.
 
-    :math:`r_c(x)` is how far the probability of a class is from its mean over users. For a map that does not depend on a
-    user's label, two releases tell no more of it than the first (data processing). Labels shape this map a little: it has
-    few weights and strong penalties, and what it adds is measured. Entries of x that are exactly
-    zero stay, because which units of a tower are silent depends on the class.
+    :math:`r_c(x)` is how far the probability of a class is from its mean over users. For a map that does not depend
+    on a user's label, two releases tell no more of it than the first (data processing). Labels shape this map a little:
+    it has few weights and strong penalties, and what it adds is measured. Entries of x that are exactly zero stay,
+    because which units of a tower are silent depends on the class.
 
     Attributes:
         features: what gives the probabilities, :math:`\phi`.
