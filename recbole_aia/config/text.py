@@ -36,8 +36,15 @@ def to_yaml_line(name: str, value: Any) -> str:
     """Writes one key and its value on a line, null as ``~``."""
     if value is None:
         return f"{name}: ~"
-    text = yaml.dump(value, Dumper=_SafeDumper, sort_keys=False, default_flow_style=True, width=sys.maxsize)
-    return f"{name}: {text.removesuffix(chr(10)).removesuffix(chr(10) + '...')}"
+    # A text of several lines needs double quotes, which write the end of a line as an escape.
+    for style in (None, '"'):
+        text = yaml.dump(
+            value, Dumper=_SafeDumper, sort_keys=False, default_flow_style=True, default_style=style, width=sys.maxsize
+        )
+        line = text.removesuffix("\n").removesuffix("\n...")
+        if "\n" not in line:
+            break
+    return f"{name}: {line}"
 
 
 def parse_value(text: str) -> Any:
