@@ -29,7 +29,10 @@ from recbole_aia.cli import main
         (["--checkpoint", "BASE", "--attributes={age: 2020-01-01}"], "such as a date"),
         (["--checkpoint", "BASE", "--attributes={age: {2020-01-01: [3]}}"], "such as a date"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "empty.txt"], "nobody"),
-        (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "edge:0.0001"], "nothing can be aligned"),
+        (
+            ["--checkpoint", "BASE", "--attributes=[gender]", "--users", "edge:0.0001", "--calibrated_labels=own"],
+            "nothing can be aligned",
+        ),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--attack_views=[sreved]"], "Did you mean served"),
         (["--checkpoint", "BASE", "--attributes=[gendr]"], "Did you mean 'gender'"),
         (["--checkpoint", "BASE", "--attributes=[gender]", "--users", "nobody.txt"], "nobody.txt cannot be read"),
