@@ -5,7 +5,12 @@ from benchmarks.weights import draw, summary, table
 
 def result(kept, **accuracy):
     attacks = [
-        {"state": state, "attribute": name, "metrics": {"balanced_accuracy": {"mean": value + (state == "undefended")}}}
+        {
+            "view": "served",
+            "state": state,
+            "attribute": name,
+            "metrics": {"balanced_accuracy": {"mean": value + (state == "undefended")}},
+        }
         for name, value in accuracy.items()
         for state in ("undefended", "defended")
     ]
