@@ -14,9 +14,14 @@ from typing import Any
 
 from benchmarks.quality import collect
 
+_OWN = "--calibrated_labels=own"
 #: The arguments of each operating point, by defense.
 POINTS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "calibrated": (("--stage=in",), ("--stage=post",), ("--stage=post", "--calibrated_steps=4")),
+    "calibrated": (
+        (_OWN, "--stage=in"),
+        (_OWN, "--stage=post"),
+        (_OWN, "--stage=post", "--calibrated_steps=4"),
+    ),
     "raid": (("--raid_eta=0.1",), ("--raid_eta=1",)),
     "attrcloak": (
         ("--unlearn_max_steps=30",),
@@ -28,7 +33,7 @@ POINTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "noise": (("--noise_scale=0.5",), ("--noise_scale=1",), ("--noise_scale=2",)),
     "dp": (("--dp_epsilon=50",),),
 }
-_RUN = ("--attackers=[logistic,svm,random_forest,quadratic]", "--attack_repeats=1")
+_RUN = ("--attackers=[logistic,svm,random_forest,quadratic]", "--attack_repeats=1", "--attack_views=served")
 
 
 def main() -> None:

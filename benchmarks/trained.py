@@ -17,9 +17,9 @@ from recbole_aia.trainer import trainer_class, undefended_twin
 
 
 def settings(model: str, dataset: str, attributes: str, seed: int, rest: Sequence[str], **values: Any) -> AIAConfig:
-    """The configuration of a silent run of calibrated; ``rest`` are ``--key=value`` arguments."""
+    """The configuration of a silent run of calibrated with own labels; ``rest`` are ``--key=value`` arguments."""
     quiet = {"gpu_id": "", "show_progress": False, "state": "warning"}
-    values = {**quiet, "seed": seed, "defense": "calibrated", **values}
+    values = {**quiet, "seed": seed, "defense": "calibrated", "calibrated_labels": "own", **values}
     return AIAConfig(model, dataset, config_dict=values, argv=[f"--attributes=[{attributes}]", *rest])
 
 

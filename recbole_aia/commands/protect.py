@@ -17,12 +17,11 @@ Protects user embeddings of any system, and writes them to a new file. It needs 
   recbole-aia protect users.npz --labels users.csv '--attributes=[gender,age]' --out safe.npz --map map.npz
   recbole-aia protect --with map.npz new.npz --out new-safe.npz     # users who came later; no labels
 
-The users' labels are learned from, and 200 are enough to protect everybody, with a label or without: a user moves as
-the labels of others say of the user's vector, and not by the user's own label. Whoever also has the old vectors learns
-no more than these tell. Then measure what is left: recbole-aia audit --embeddings safe.npz --labels users.csv
+One map of vectors is learned from the labels that are known, and moves everybody, with a label or without. Whoever
+also has the old vectors learns a little more than these tell, the less the more users there are. Measure both, alone
+and together: recbole-aia audit --embeddings safe.npz --labels users.csv --before users.npz
 
-The map is for users who are not in EMBEDDINGS. Keep it as confidential as the labels: whoever also has the old and
-the new vectors reads labels off it that it was learned from.
+The map also protects users who come later. Keep it as confidential as the labels: it guesses them from old vectors.
 """
 
 _FILES = """\

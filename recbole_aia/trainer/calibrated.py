@@ -61,7 +61,7 @@ class CalibratedTrainer(DefenseTrainer):
     on, attackers would fall below chance, and their answers could be read backwards.
 
     A label reaches the users only through the few weights of the map, which all users share. So whoever has the old
-    vectors too learns hardly more than the old vectors tell, the less the more users there are. With
+    vectors too learns little more than the old vectors tell, the less the more users there are. With
     ``calibrated_labels: own`` users with a label move by their own label: recommendations keep more, and the difference
     of old and new vectors gives the label away.
 

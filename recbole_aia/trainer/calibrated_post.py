@@ -29,8 +29,8 @@ class CalibratedUnlearner(Unlearner):
     interactions, users learn for an epoch between two alignments, and no other part of the model does.
 
     One map of vectors is learned from all users (:func:`~recbole_aia.losses.learn_map`), and it moves those who ask,
-    with a label or without, by no label of their own. That a vector has changed shows that its user has asked. It shows
-    no more of the label than the old vector did. With ``calibrated_labels: own`` it shows the label.
+    with a label or without. That a vector has changed shows that its user has asked. How it has changed shows little
+    more of the label than the old vector did, the less the more users there are. With ``calibrated_labels: own`` it shows the label.
 
     If all users ask, the tower moves by default. Vectors moved one by one would leave a leak: many units of a tower
     are zero for a user, and which units are zero depends on the class.
@@ -84,7 +84,7 @@ class CalibratedUnlearner(Unlearner):
         self._check_finite(target.embeddings().detach().sum())
         warn_if_farther(self.logger, outcome)
         details = {"mode": mode, "steps": outcome.steps, "statistics": [outcome.before, outcome.after]}
-        return details if self.by_label else {**details, "learned from": self._reliability}
+        return details if self.by_label else {**details, "learned_from": self._reliability}
 
     def _alignment(self, target: Target, task: UnlearningTask) -> Callable[[], Alignment]:
         """A function that aligns the target.
@@ -143,13 +143,13 @@ class CalibratedUnlearner(Unlearner):
         return found
 
     def _discrepancy(self, embeddings: Tensor, task: UnlearningTask) -> Discrepancy | MixedDiscrepancy:
-        with torch.no_grad():
-            others = self.view.served(task.others)
         if not self.by_label:
             # Only a tower comes here, whose users all ask.
             labels, seed = self._labels(task), self.config["seed"]
             said = [each.readout(embeddings) for each in self._posteriors(embeddings, labels, task)]
             return MixedDiscrepancy(embeddings, labels, said, seed=seed, exact_users=exact_users(self.config))
+        with torch.no_grad():
+            others = self.view.served(task.others)
         return checked_discrepancy(
             embeddings,
             task.labels,

@@ -127,8 +127,8 @@ class TestLabelFree:
         record = trainer.unlearn(labels=labels, users=[7])
         moved = (served(trainer) != before).any(1).nonzero().squeeze(1)
         assert moved.tolist() == [6]
-        assert record["learned from"]["gender"]["labelled"] == 942
-        assert 0 < record["learned from"]["gender"]["explained"] < 1
+        assert record["learned_from"]["gender"]["labelled"] == 942
+        assert 0 < record["learned_from"]["gender"]["explained"] < 1
 
     def test_who_asks_moves_where_the_map_of_all_users_takes_them(self, make_config, ml100k):
         trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k)

@@ -1,4 +1,4 @@
-"""What the labels of others say of a user: class probabilities in which nobody's own label has a part."""
+"""Class probabilities that known labels teach: one function of the vector, and cross-fitted ones to judge it by."""
 
 from __future__ import annotations
 
