@@ -30,7 +30,8 @@ class CalibratedUnlearner(Unlearner):
 
     One map of vectors is learned from all users (:func:`~recbole_aia.losses.learn_map`), and it moves those who ask,
     with a label or without. That a vector has changed shows that its user has asked. How it has changed shows little
-    more of the label than the old vector did, the less the more users there are. With ``calibrated_labels: own`` it shows the label.
+    more of the label than the old vector did, the less the more users there are. With ``calibrated_labels: own`` it
+    shows the label.
 
     If all users ask, the tower moves by default. Vectors moved one by one would leave a leak: many units of a tower
     are zero for a user, and which units are zero depends on the class.
