@@ -45,9 +45,9 @@ def protect(
     Args:
         embeddings: ``[n_users, d]``, finite numbers.
         labels: one value for each user: an array, list or Series; or several attributes: a mapping from names to
-            these, or a DataFrame. -1, None, NaN and "" mean "not known". 20 labels of an attribute are the least;
-            more protect better. If an attribute has four or more classes, their order is hidden too. Text is in natural order
-            ("5-9" before "10-19"); give the numbers 0, 1, 2, ... for another order.
+            these, or a DataFrame. -1, None, NaN and "" mean "not known". 20 labels of an attribute are the least; more
+            protect better. If an attribute has four or more classes, their order is hidden too. Text is in natural
+            order ("5-9" before "10-19"); give the numbers 0, 1, 2, ... for another order.
         calibrated_labels: ``posterior``, or ``own``: users move by their own labels. That costs recommendations less,
             but the difference of old and new vectors gives the labels away, and users without a label stay.
         max_steps: most steps of the descent, >= 0. ``None`` takes 100 for up to 64 dimensions, and more in proportion.

@@ -54,7 +54,7 @@ def test_in_expectation_they_are_what_labels_drawn_from_them_give():
 
 
 def test_a_gradient_is_that_of_differences():
-    users, posterior, _ = population(60, 3)
+    users, posterior, _ = population(24, 2)
     users, posterior = users.double(), posterior.double()
     discrepancy = PosteriorDiscrepancy(users, [posterior])
     assert torch.autograd.gradcheck(lambda x: discrepancy(x).sum(), users.clone().requires_grad_(), atol=1e-4)
