@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_aia.config.hints import closest
+from recbole_aia.data.dataset import interactions_by_user
 from recbole_aia.data.specs import MISSING, AttributeSpec
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
@@ -37,6 +39,7 @@ class LabelTable:
         affected: how many users each rule of an attribute affected, by attribute and rule; see ``Encoded``. Two counts
             from before any filter stand beside the rules: ``conflicting_users``, whose lines contradict each other,
             and, if ``recbole-aia prepare`` made the data, its ``raw_`` counts such as ``raw_missing``.
+        activity: number of interactions of each user, ``[n_users]``; ``None`` where there is no dataset.
     """
 
     labels: Tensor
@@ -44,6 +47,7 @@ class LabelTable:
     classes: dict[str, list[str]]
     absent: int = 0
     affected: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    activity: Tensor | None = None
 
     def column(self, name: str) -> Tensor:
         """The labels ``[n_users]`` of one attribute."""
@@ -118,7 +122,8 @@ def load_labels(config: Any, dataset: Any) -> LabelTable:
         ConfigValueError: the dataset does not have one of the attributes.
     """
     path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.user"
-    return read_labels(config, path, dataset.field2token_id[dataset.uid_field], dataset.user_num)
+    table = read_labels(config, path, dataset.field2token_id[dataset.uid_field], dataset.user_num)
+    return replace(table, activity=F.pad(torch.from_numpy(interactions_by_user(dataset)), (1, 0)))
 
 
 def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -> LabelTable:

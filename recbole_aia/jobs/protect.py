@@ -24,7 +24,13 @@ _SILENT = 0.01  # from this share on, zeros are a tower's silent units: there is
 
 
 def protect(
-    embeddings: Any, labels: Any, *, calibrated_labels: str = "posterior", max_steps: int | None = None, seed: int = 0
+    embeddings: Any,
+    labels: Any,
+    *,
+    calibrated_labels: str = "posterior",
+    activity: Any = None,
+    max_steps: int | None = None,
+    seed: int = 0,
 ) -> FloatArray:
     """Moves user embeddings until they say nothing of the users' classes, by statistics and by our attackers.
 
@@ -50,6 +56,8 @@ def protect(
             order ("5-9" before "10-19"); give the numbers 0, 1, 2, ... for another order.
         calibrated_labels: ``posterior``, or ``own``: users move by their own labels. That costs recommendations less,
             but the difference of old and new vectors gives the labels away, and users without a label stay.
+        activity: number of interactions of each user, ``[n_users]``, if it may be known to attackers. Above 2,048 users
+            classes are then brought to chance in each third of activity, too; not with ``own``.
         max_steps: most steps of the descent, >= 0. ``None`` takes 100 for up to 64 dimensions, and more in proportion.
             With ``own`` it takes fewer for more than 2,048 users, so that they take one to two seconds.
         seed: the seed of folds, random features and random groups, >= 0.
@@ -65,7 +73,7 @@ def protect(
     if calibrated_labels not in ("posterior", "own"):
         raise ConfigValueError(f"calibrated_labels is {calibrated_labels!r}. It must be posterior or own.")
     if calibrated_labels == "posterior":
-        return learn_protection(embeddings, labels, max_steps=max_steps, seed=seed)[0]
+        return learn_protection(embeddings, labels, activity=activity, max_steps=max_steps, seed=seed)[0]
     points, known, names = _checked(embeddings, labels, max_steps, seed)
     near, silent = _near(points), torch.from_numpy(points == 0)
     many = len(near) > _TRANSPORT_USERS and float(silent.float().mean()) < _SILENT
@@ -80,7 +88,7 @@ def protect(
 
 
 def learn_protection(
-    embeddings: Any, labels: Any, *, max_steps: int | None = None, seed: int = 0
+    embeddings: Any, labels: Any, *, activity: Any = None, max_steps: int | None = None, seed: int = 0
 ) -> tuple[FloatArray, Protection]:
     """Protects user embeddings as :func:`protect` does, and returns what protects users who come later.
 
@@ -97,6 +105,7 @@ def learn_protection(
     Args:
         embeddings: see :func:`protect`.
         labels: see :func:`protect`.
+        activity: see :func:`protect`.
         max_steps: see :func:`protect`.
         seed: see :func:`protect`.
 
@@ -108,7 +117,8 @@ def learn_protection(
     near, silent = _near(points), torch.from_numpy(points == 0)
     posteriors = learn_posteriors(near, known, names, seed)
     steps = steps_for(near.shape[1], _STEPS) if max_steps is None else max_steps
-    moved, outcome, learned = learn_map(near, posteriors, known, steps, silent=silent, seed=seed)
+    levels = None if activity is None else _counts(activity, len(points))
+    moved, outcome, learned = learn_map(near, posteriors, known, steps, silent=silent, activity=levels, seed=seed)
     report = {"attributes": reliability(posteriors, known, names), "statistics": [outcome.before, outcome.after]}
     protection = Protection(learned, points.mean(axis=0), report)
     return as_given(embeddings, points + (moved - near).double().numpy()), protection
@@ -132,6 +142,17 @@ def _checked(embeddings: Any, labels: Any, max_steps: Any, seed: Any) -> tuple[F
             f"the embeddings of all {len(points)} users are the same vector. Give embeddings that differ between users."
         )
     return points, torch.from_numpy(codes), list(columns)
+
+
+def _counts(activity: Any, n_users: int) -> Tensor:
+    """The activity of each user, ``[n]``."""
+    try:
+        counts = np.asarray(activity, dtype=np.float64)
+    except (TypeError, ValueError):
+        counts = np.full(1, np.nan)
+    if counts.shape != (n_users,) or not np.isfinite(counts).all():
+        raise AttributeDataError(f"activity must be {n_users} numbers, one for each user.")
+    return torch.from_numpy(counts)
 
 
 def _near(points: FloatArray) -> Tensor:

@@ -59,7 +59,7 @@ def protect_file(
         lines = [_counted(labels, attribute) for attribute in labels.names]
         lines.append(f"warning: {OWN_LABELS}")
     else:
-        protected, protection = learn_protection(vectors, labels.columns(), seed=seed)
+        protected, protection = learn_protection(vectors, labels.columns(), activity=matrix.activity, seed=seed)
         lines = _learned(protection, labels.names)
         lines.append("users without a label move, and are protected, like all others")
     lines += [f"{column} is not protected: {reason}" for column, reason in passed_over]

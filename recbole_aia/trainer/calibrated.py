@@ -154,7 +154,8 @@ class CalibratedTrainer(DefenseTrainer):
             return move(target, self.discrepancy(target.initial, last), steps, judged)
         posteriors = self.posteriors(target.initial)
         labels = self.labels.labels[1:].to(self.device)
-        outcome, self.map = move_by_posterior(target, posteriors, labels, steps, self.config)
+        activity = None if self.labels.activity is None else self.labels.activity[1:].to(self.device)
+        outcome, self.map = move_by_posterior(target, posteriors, labels, activity, steps, self.config)
         if last:
             found = reliability(posteriors, labels, self.labels.names)
             said = (f"{name} {each['explained']:.0%} of {each['labelled']:,} labels" for name, each in found.items())
@@ -191,7 +192,12 @@ def exact_users(config: Any) -> int:
 
 
 def move_by_posterior(
-    target: Target, posteriors: Sequence[Posterior], labels: Tensor, steps: int, config: Any
+    target: Target,
+    posteriors: Sequence[Posterior],
+    labels: Tensor,
+    activity: Tensor | None,
+    steps: int,
+    config: Any,
 ) -> tuple[Alignment, UserMap | None]:
     """Aligns a target of all users, of whom nobody's own label is used, and writes it into the model.
 
@@ -199,6 +205,7 @@ def move_by_posterior(
         target: what moves.
         posteriors: of the target's users, by attribute.
         labels: of the target's users, ``[n, A]``; negative where not known.
+        activity: number of interactions of the target's users, ``[n]``; ``None`` where not known.
         steps: most steps of the alignment.
         config: with the seed, and up to how many users are compared pair by pair.
 
@@ -208,12 +215,14 @@ def move_by_posterior(
     seed, exact = int(config["seed"]), exact_users(config)
     here = target.embeddings().detach()
     if isinstance(target, (VectorTarget, GraphTarget)):
-        moved, outcome, learned = learn_map(here, posteriors, labels, steps, seed=seed, exact_users=exact)
+        moved, outcome, learned = learn_map(
+            here, posteriors, labels, steps, activity=activity, seed=seed, exact_users=exact
+        )
         target.place(moved)
         target.finish()
         return outcome, learned
     said = [each.readout(here) for each in posteriors]
-    discrepancy = MixedDiscrepancy(here, labels, said, seed=seed, exact_users=exact)
+    discrepancy = MixedDiscrepancy(here, labels, said, activity=activity, seed=seed, exact_users=exact)
     return move(target, discrepancy, steps), None
 
 

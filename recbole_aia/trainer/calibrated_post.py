@@ -123,7 +123,13 @@ class CalibratedUnlearner(Unlearner):
             if columns:
                 hidden = [posteriors[a] for a in columns]
                 all_moved, outcome, self.map = learn_map(
-                    everyone, hidden, labels[:, columns], steps, seed=seed, exact_users=exact
+                    everyone,
+                    hidden,
+                    labels[:, columns],
+                    steps,
+                    activity=task.activity,
+                    seed=seed,
+                    exact_users=exact,
                 )
                 who = (task.asked == chosen).all(1)
                 moved[who] = all_moved[rows[who]]
@@ -148,7 +154,8 @@ class CalibratedUnlearner(Unlearner):
             # Only a tower comes here, whose users all ask.
             labels, seed = self._labels(task), self.config["seed"]
             said = [each.readout(embeddings) for each in self._posteriors(embeddings, labels, task)]
-            return MixedDiscrepancy(embeddings, labels, said, seed=seed, exact_users=exact_users(self.config))
+            exact = exact_users(self.config)
+            return MixedDiscrepancy(embeddings, labels, said, activity=task.activity, seed=seed, exact_users=exact)
         with torch.no_grad():
             others = self.view.served(task.others)
         return checked_discrepancy(

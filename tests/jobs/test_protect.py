@@ -169,3 +169,9 @@ def test_an_attribute_that_cannot_be_judged_is_named(leaking):
 
 def test_numpys_whole_numbers_are_whole_numbers(leaking):
     assert np.array_equal(protect(*leaking, max_steps=np.int64(2)), protect(*leaking, max_steps=2))
+
+
+@pytest.mark.parametrize("activity", [[1, 2], [[1]] * 400, ["many"] * 400, [np.nan] * 400])
+def test_activity_is_a_number_for_each_user(leaking, activity):
+    with pytest.raises(AttributeDataError, match="activity must be 400 numbers, one for each user"):
+        protect(*leaking, activity=activity)

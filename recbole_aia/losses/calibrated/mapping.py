@@ -107,6 +107,7 @@ def learn_map(
     max_steps: int = 100,
     *,
     silent: Tensor | None = None,
+    activity: Tensor | None = None,
     seed: int = 0,
     exact_users: int = FEW_USERS,
 ) -> tuple[Tensor, Alignment, UserMap]:
@@ -123,6 +124,7 @@ def learn_map(
             only through the weights of the map, which all users share.
         max_steps: most steps of the descent.
         silent: entries that stay, ``[n, d]``; those that are exactly zero where ``None``.
+        activity: see :class:`MixedDiscrepancy`.
         seed: of random features, and of the draw.
         exact_users: see :class:`MixedDiscrepancy`.
 
@@ -138,7 +140,8 @@ def learn_map(
     users = everyone[drawn]
     said = [posterior.readout(users) for posterior in posteriors]
     known = labels.to(users.device)[drawn]
-    discrepancy = MixedDiscrepancy(users, known, said, seed=seed, exact_users=exact_users)
+    active = None if activity is None else activity.to(users.device)[drawn]
+    discrepancy = MixedDiscrepancy(users, known, said, activity=active, seed=seed, exact_users=exact_users)
     means = _columns(said).mean(0)
     residuals = _columns(said) - means
     basis = _basis(users, residuals, generator)

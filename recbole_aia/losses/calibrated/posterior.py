@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from recbole_aia.losses.calibrated.discrepancy import _MUTE, EXACT_USERS, ClassDiscrepancy, Discrepancy
+from recbole_aia.losses.calibrated.discrepancy import _MUTE, EXACT_USERS, FEW_USERS, ClassDiscrepancy, Discrepancy
 
 _FEWEST = 20  # users without a label, below which nothing can be said of them as a group
 _ORDERED = 4  # classes from which on their order is compared too, as in comparisons.Order
@@ -116,6 +116,15 @@ class PosteriorDiscrepancy(Discrepancy):
         return ((pairs - selves - chance) / self._deviations).to(embeddings.dtype)
 
 
+def _levels(activity: Tensor | None, n_users: int) -> Tensor:
+    """Groups of users who are compared each on its own, ``[G, n]``: all, and thirds by activity."""
+    if activity is None or n_users <= FEW_USERS:
+        return torch.ones(1, n_users, dtype=torch.bool)
+    third = torch.zeros(n_users, dtype=torch.long, device=activity.device)
+    third[activity.argsort(stable=True)] = torch.arange(n_users, device=activity.device) * 3 // n_users
+    return torch.stack([torch.ones_like(third, dtype=torch.bool), *(third == each for each in range(3))])
+
+
 def _judged(posterior: Tensor) -> list[tuple[int, Tensor]]:
     """The columns of an attribute: the class, and the value ``[K]`` that each class has in the column."""
     n_classes = posterior.shape[1]
@@ -138,10 +147,14 @@ class MixedDiscrepancy:
     labels differ from them in adds up to nothing along their features. Users brought to chance by posteriors would end
     below it by labels.
 
+    Classes that are at chance on average can stand apart among active users, and the other way round among others. So
+    of many users each third by activity is compared too. Thirds of few users say little, and cost recommendations.
+
     Args:
         embeddings: where the users are now, ``[n, d]``.
         labels: ``[n, A]``, integers; negative where not known.
         posteriors: of each attribute, ``[n, K]``.
+        activity: number of interactions of each user, ``[n]``; ``None`` where not known. Counts above 2,048 users.
         seed: see :class:`Discrepancy`.
         exact_users: see :class:`Discrepancy`.
 
@@ -158,17 +171,20 @@ class MixedDiscrepancy:
         labels: Tensor,
         posteriors: Sequence[Tensor],
         *,
+        activity: Tensor | None = None,
         seed: int = 0,
         exact_users: int = EXACT_USERS,
     ) -> None:
         read = torch.cat([each[:, :-1] - each[:, :-1].mean(0) for each in posteriors], dim=1).t().to(embeddings)
         parts: list[Discrepancy] = []
+        groups = _levels(activity, len(embeddings)).to(labels.device)
         if (labels >= 0).any():
-            parts.append(ClassDiscrepancy(embeddings, labels, read=read, seed=seed, exact_users=exact_users))
-        unknown = labels < 0
-        some = [a for a, count in enumerate(unknown.sum(0).tolist()) if count >= _FEWEST]
-        if some:
-            said, among = [posteriors[a] for a in some], unknown[:, some]
+            known = torch.cat([labels.where(group.unsqueeze(1), -1) for group in groups], dim=1)
+            parts.append(ClassDiscrepancy(embeddings, known, read=read, seed=seed, exact_users=exact_users))
+        unknown = [(a, (column < 0) & group) for group in groups for a, column in enumerate(labels.t())]
+        unknown = [(a, users) for a, users in unknown if int(users.sum()) >= _FEWEST]
+        if unknown:
+            said, among = [posteriors[a] for a, _ in unknown], torch.stack([users for _, users in unknown], dim=1)
             parts.append(
                 PosteriorDiscrepancy(embeddings, said, among=among, read=read, seed=seed, exact_users=exact_users)
             )

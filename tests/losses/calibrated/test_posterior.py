@@ -139,3 +139,37 @@ class TestMixedDiscrepancy:
         labels[150:] = -1
         assert self.mixed(labels).fits(self.users)
         assert not self.mixed(labels).fits(10 * self.users)
+
+
+class TestActivity:
+    """Classes that are at chance on average, and stand apart at each level of activity."""
+
+    def setup_method(self):
+        generator = torch.Generator().manual_seed(1)
+        self.users = torch.randn(2100, 3, generator=generator)
+        self.labels = torch.randint(2, (2100, 1), generator=generator)
+        self.activity = torch.randperm(2100, generator=generator)
+        # Apart among the most active, the other way round among the least active, together in the middle.
+        level = (self.activity * 3 // 2100 - 1).unsqueeze(1)
+        self.users[:, :1] += 0.8 * level * (2 * self.labels - 1)
+        self.posterior = torch.nn.functional.one_hot(self.labels[:, 0], 2).float() * 0.8 + 0.1
+
+    def linear(self, labels, activity):
+        mixed = MixedDiscrepancy(self.users, labels, [self.posterior], activity=activity)
+        return mixed(self.users)[mixed.parts[0].kernels.index("standardized linear")]
+
+    def test_each_third_is_compared_where_activity_is_known(self):
+        everybody, *thirds = self.linear(self.labels, self.activity).view(4, 2)[:, 0].tolist()
+        assert abs(everybody) < 3
+        assert thirds[0] > 30
+        assert abs(thirds[1]) < 3
+        assert thirds[2] > 30
+
+    def test_each_third_of_the_unknown_is_compared(self):
+        everybody, *thirds = self.linear(torch.full_like(self.labels, -1), self.activity).tolist()
+        assert abs(everybody) < min(thirds[0], thirds[2]) / 5
+
+    def test_few_users_are_not_compared_by_thirds(self):
+        few = slice(2048)
+        mixed = MixedDiscrepancy(self.users[few], self.labels[few], [self.posterior[few]], activity=self.activity[few])
+        assert mixed(self.users[few]).shape[1] == 2
