@@ -45,7 +45,13 @@ def line(model: str, attributes: str, seed: int, arguments: argparse.Namespace) 
     twin = Twin(model, arguments.dataset, attributes, seed, arguments.rest)
     way, started = arguments.calibrated_labels, time.perf_counter()
     users = torch.from_numpy(
-        protect(twin.users.numpy(), twin.labels, calibrated_labels=way, max_steps=arguments.max_steps)
+        protect(
+            twin.users.numpy(),
+            twin.labels,
+            calibrated_labels=way,
+            activity=twin.activity,
+            max_steps=arguments.max_steps,
+        )
     )
     taken = time.perf_counter() - started
     before, after = twin.ndcg(twin.users)[1], twin.ndcg(users)[1]

@@ -14,13 +14,20 @@ from typing import Any
 
 from benchmarks.quality import collect
 
-_OWN = "--calibrated_labels=own"
-#: The arguments of each operating point, by defense.
+_OWN = ("--defense=calibrated", "--calibrated_labels=own")
+#: The arguments of each operating point, by defense; ``--defense`` where it does not have the defense's name.
 POINTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "calibrated": (
-        (_OWN, "--stage=in"),
-        (_OWN, "--stage=post"),
-        (_OWN, "--stage=post", "--calibrated_steps=4"),
+        ("--stage=in",),
+        ("--stage=post",),
+        ("--stage=post", "--calibrated_steps=30"),
+        ("--stage=post", "--calibrated_steps=10"),
+        ("--stage=post", "--calibrated_steps=4"),
+    ),
+    "calibrated, own labels": (
+        (*_OWN, "--stage=in"),
+        (*_OWN, "--stage=post"),
+        (*_OWN, "--stage=post", "--calibrated_steps=4"),
     ),
     "raid": (("--raid_eta=0.1",), ("--raid_eta=1",)),
     "attrcloak": (
@@ -49,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     shared = {"model": arguments.model, "protected": arguments.attributes, "dataset": arguments.dataset}
     ways = {
-        (defense, extra): [f"--defense={defense}", *_RUN, *extra, *arguments.rest]
+        (defense, extra): [*_named(defense, extra), *_RUN, *arguments.rest]
         for defense, points in POINTS.items()
         for extra in points
     }
@@ -64,6 +71,10 @@ def main() -> None:
         print(f"| {defense} | {' '.join(extra) or 'defaults'} | {kept:.3f} | {worst:.3f} |")
     if arguments.figure:
         draw(points, arguments.figure)
+
+
+def _named(defense: str, extra: tuple[str, ...]) -> list[str]:
+    return [*extra] if any(each.startswith("--defense=") for each in extra) else [f"--defense={defense}", *extra]
 
 
 def _point(results: list[dict[str, Any]]) -> tuple[float, float]:
@@ -82,7 +93,7 @@ def draw(points: list[tuple[str, tuple[str, ...], float, float]], path: Path) ->
     panel = figure.subplots()
     for defense in POINTS:
         own = sorted((worst, kept) for name, _, kept, worst in points if name == defense)
-        panel.plot(*zip(*own, strict=True), "D-" if defense == "calibrated" else "o-", label=defense)
+        panel.plot(*zip(*own, strict=True), "D-" if defense.startswith("calibrated") else "o-", label=defense)
     panel.set_xlabel("worst-case advantage, mean over attributes")
     panel.set_ylabel("NDCG@10 kept")
     panel.legend(loc="best", frameon=False)

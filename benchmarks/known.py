@@ -72,7 +72,7 @@ def _run(twin: Twin, seed: int, share: float) -> dict[str, Any]:
     known = np.zeros(len(old), dtype=bool)
     known[np.random.default_rng(seed).permutation(len(old))[: round(share * len(old))]] = True
     seen = {name: np.where(known, column, -1) for name, column in twin.labels.items()}
-    new = learn_protection(old, seen, seed=seed)[0]
+    new = learn_protection(old, seen, activity=twin.activity, seed=seed)[0]
     kept = twin.ndcg(torch.from_numpy(new))[1] / twin.ndcg(twin.users)[1]
     found: dict[str, dict[str, float]] = {name: {} for name in twin.labels}
     report = AttributeInferenceEvaluator(attackers=_ATTACKERS, attack_repeats=1, show_progress=False).evaluate(

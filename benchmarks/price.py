@@ -2,7 +2,8 @@
 
     python -m benchmarks.price --models LightGCN NeuMF
 
-Aligns the users of the undefended twin without interactions, and evaluates four states:
+Aligns the users of the undefended twin without interactions, by one map of their vectors or with
+``--calibrated_labels own`` by their own labels, and evaluates four states:
 
 - ``undefended``.
 - ``aligned``.
@@ -25,7 +26,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.trained import Twin
-from recbole_aia.losses import ClassDiscrepancy, align_vectors, steps_for
+from recbole_aia.losses import ClassDiscrepancy, align_vectors, learn_map, steps_for
+from recbole_aia.trainer.posteriors import learn_posteriors
 
 STATES = ("undefended", "aligned", "classes told again", "moved at random")
 
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--attributes", default="gender,age")
     parser.add_argument("--seeds", nargs="+", type=int, default=[2020, 2021, 2022])
     parser.add_argument("--exact_users", type=int, default=10_000)
+    parser.add_argument("--calibrated_labels", choices=("posterior", "own"), default="posterior")
     parser.add_argument("rest", nargs="*", help="after --: arguments of every run")
     arguments = parser.parse_args()
     lines = []
@@ -55,7 +58,12 @@ def _quality(model: str, seed: int, arguments: argparse.Namespace) -> dict[str, 
     labels = torch.stack([torch.as_tensor(column) for column in twin.labels.values()], dim=1)
     users = twin.users
     steps = steps_for(users.shape[1], twin.config["calibrated_steps"])
-    moved, outcome = align_vectors(users, ClassDiscrepancy(users, labels, exact_users=arguments.exact_users), steps)
+    if arguments.calibrated_labels == "own":
+        discrepancy = ClassDiscrepancy(users, labels, exact_users=arguments.exact_users)
+        moved, outcome = align_vectors(users, discrepancy, steps)
+    else:
+        posteriors = learn_posteriors(users, labels, list(twin.labels), seed)
+        moved, outcome, _ = learn_map(users, posteriors, labels, steps, activity=twin.activity, seed=seed)
     order = torch.randperm(len(users), generator=torch.Generator().manual_seed(seed))
     states = (users, moved, moved + _class_means(users - moved, labels), users + (moved - users)[order])
     found = {name: mean(twin.ndcg(where)) for name, where in zip(STATES, states, strict=True)}

@@ -30,12 +30,14 @@ class Twin:
         config: the run's configuration.
         labels: the users' labels, by attribute.
         users: the twin's served vectors, ``[n, d]``.
+        activity: number of interactions of each user, ``[n]``.
     """
 
     def __init__(self, model: str, dataset: str, attributes: str, seed: int, rest: Sequence[str]) -> None:
         self.config = settings(model, dataset, attributes, seed, rest, stage="post")
         data = create_dataset(self.config)
-        self.labels = load_labels(self.config, data).columns()
+        table = load_labels(self.config, data)
+        self.labels, self.activity = table.columns(), table.activity[1:] if table.activity is not None else None
         run = load_run(undefended_twin(self.config, data)[1])
         init_seed(seed, True)  # a random split has to be the split of the training
         loaders = prepare_loaders(self.config, copy.deepcopy(run.dataset), scores_users=scores_users(self.config))
