@@ -26,6 +26,7 @@ from recbole_aia.losses.calibrated import (
     cross_fitted_posterior,
     explained,
     learn_map,
+    learn_readout,
     steps_for,
     transport,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "ledoit_wolf_shrinkage",
     "min_norm_weight",
     "learn_map",
+    "learn_readout",
     "penalized_barycenter",
     "rank_margin",
     "solve_coupling",

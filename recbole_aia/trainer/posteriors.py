@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from recbole_aia.config.keys import Choice
 from recbole_aia.errors import AttributeDataError
-from recbole_aia.losses import Features, Posterior, cross_fitted_posterior, explained
+from recbole_aia.losses import Features, Posterior, Readout, cross_fitted_posterior, explained, learn_readout
+
+_Learned = TypeVar("_Learned")
 
 LABELS = Choice(
     "posterior",
@@ -36,13 +38,26 @@ def learn_posteriors(embeddings: Tensor, labels: Tensor, names: Sequence[str], s
         AttributeDataError: an attribute has too few labels to learn from.
     """
     features = Features.of(embeddings, seed)
-    found = list[Posterior]()
-    for name, column in zip(names, labels.t(), strict=True):
-        try:
-            found.append(cross_fitted_posterior(embeddings, column, features, seed=seed))
-        except ValueError as error:
-            raise AttributeDataError(f"'{name}': {error}. Give more labels, or leave it out.") from error
-    return found
+    return [
+        _learned(name, lambda labels: cross_fitted_posterior(embeddings, labels, features, seed=seed), column)
+        for name, column in zip(names, labels.t(), strict=True)
+    ]
+
+
+def learn_readouts(embeddings: Tensor, labels: Tensor, names: Sequence[str], seed: int) -> list[Readout]:
+    """The readouts of :func:`learn_posteriors` alone, in a fraction of its time; same arguments, same errors."""
+    features = Features.of(embeddings, seed)
+    return [
+        _learned(name, lambda labels: learn_readout(embeddings, labels, features, seed=seed), column)
+        for name, column in zip(names, labels.t(), strict=True)
+    ]
+
+
+def _learned(name: str, learn: Callable[[Tensor], _Learned], labels: Tensor) -> _Learned:
+    try:
+        return learn(labels)
+    except ValueError as error:
+        raise AttributeDataError(f"'{name}': {error}. Give more labels, or leave it out.") from error
 
 
 def reliability(posteriors: Sequence[Posterior], labels: Tensor, names: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import ClassDiscrepancy, Discrepancy, MixedDiscrepancy, gradient_length
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.chance import discrepancy_settings
-from recbole_aia.trainer.posteriors import learn_posteriors
+from recbole_aia.trainer.posteriors import learn_readouts
 
 _PULLS = 50  # about how often a tower is pulled in an epoch
 _PULL_USERS = 512  # users in a pull; all users, if there are at most twice as many
@@ -81,8 +81,8 @@ class TowerPull:
         self.users, self.labels = users.to(trainer.device), labels[users].to(trainer.device)
         if not self.by_label:
             everyone, known, names = trainer.view.served(), trainer.labels.labels[1:], trainer.labels.names
-            found = learn_posteriors(everyone, known.to(everyone.device), names, int(trainer.config["seed"]))
-            self.said = [posterior.readout(everyone[self.users - 1]) for posterior in found]
+            found = learn_readouts(everyone, known.to(everyone.device), names, int(trainer.config["seed"]))
+            self.said = [readout(everyone[self.users - 1]) for readout in found]
         self._measure(trainer.view.served(self.users))
 
     def _measure(self, embeddings: Tensor) -> None:

@@ -2,7 +2,14 @@
 
 from recbole_aia.losses.calibrated.alignment import Alignment, Movable, align, align_vectors, steps_for
 from recbole_aia.losses.calibrated.discrepancy import EXACT_USERS, FEW_USERS, ClassDiscrepancy, Discrepancy
-from recbole_aia.losses.calibrated.estimation import Features, Posterior, Readout, cross_fitted_posterior, explained
+from recbole_aia.losses.calibrated.estimation import (
+    Features,
+    Posterior,
+    Readout,
+    cross_fitted_posterior,
+    explained,
+    learn_readout,
+)
 from recbole_aia.losses.calibrated.mapping import UserMap, learn_map
 from recbole_aia.losses.calibrated.posterior import MixedDiscrepancy, PosteriorDiscrepancy
 from recbole_aia.losses.calibrated.transport import transport
@@ -25,6 +32,7 @@ __all__ = [
     "cross_fitted_posterior",
     "explained",
     "learn_map",
+    "learn_readout",
     "steps_for",
     "transport",
 ]

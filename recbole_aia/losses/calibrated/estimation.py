@@ -162,12 +162,9 @@ def cross_fitted_posterior(
     Source:
         Chernozhukov et al. (2018) for cross-fitting; Kim et al. (2019) for multiaccuracy.
     """
-    users, generator = embeddings.detach().float(), torch.Generator().manual_seed(seed)
+    users = embeddings.detach().float()
     features = features or Features.of(users, seed)
-    known = (labels >= 0).nonzero().squeeze(1).cpu()
-    if len(known) < FEWEST:
-        raise ValueError(f"{len(known)} users have a label, and at least {FEWEST} are needed")
-    order = known[torch.randperm(len(known), generator=generator)][:MOST].to(users.device)
+    order = _labelled(labels, seed).to(users.device)
     own = torch.arange(len(order), device=users.device) % folds
     codes, n_classes = labels.to(users.device)[order], int(labels.max()) + 1
     learned = own != torch.arange(folds, device=users.device).unsqueeze(1)
@@ -184,6 +181,35 @@ def cross_fitted_posterior(
     fold_of = torch.full((len(users),), -1, device=users.device)
     fold_of[order] = own
     return Posterior(probabilities.to(embeddings), fold_of, readout)
+
+
+@torch.no_grad()
+def learn_readout(embeddings: Tensor, labels: Tensor, features: Features, *, seed: int = 0) -> Readout:
+    """The readout of :func:`cross_fitted_posterior` alone, in a fraction of its time.
+
+    Args:
+        embeddings: ``[n, d]``, finite.
+        labels: ``[n]``, in ``0..K-1``; negative where a label is not known.
+        features: of the embeddings.
+        seed: of the users who are drawn where more than 20,000 have a label.
+
+    Raises:
+        ValueError: fewer than 20 users have a label, or all labels are of one class.
+    """
+    users, order = embeddings.detach().float(), _labelled(labels, seed).to(embeddings.device)
+    codes, n_classes = labels.to(users.device)[order], int(labels.max()) + 1
+    if len(codes.unique()) < 2:
+        raise ValueError("nearly all users with a label are of one class")
+    everybody = torch.ones(1, len(order), dtype=torch.bool, device=users.device)
+    return Readout(features, _learn(features(users[order]), codes, n_classes, everybody)[0])
+
+
+def _labelled(labels: Tensor, seed: int) -> Tensor:
+    """The users who are learned from, in random order."""
+    known = (labels >= 0).nonzero().squeeze(1).cpu()
+    if len(known) < FEWEST:
+        raise ValueError(f"{len(known)} users have a label, and at least {FEWEST} are needed")
+    return known[torch.randperm(len(known), generator=torch.Generator().manual_seed(seed))][:MOST]
 
 
 def explained(probabilities: Tensor, labels: Tensor) -> Tensor:

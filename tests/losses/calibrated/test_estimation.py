@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recbole_aia.losses import Features, Posterior, cross_fitted_posterior, explained
+from recbole_aia.losses import Features, Posterior, cross_fitted_posterior, explained, learn_readout
 from recbole_aia.losses.calibrated import estimation
 
 
@@ -53,6 +53,18 @@ def test_probabilities_see_products_and_not_only_directions():
     labels = (users[:, 0] * users[:, 1] > 0).long()
     found = cross_fitted_posterior(users, labels).probabilities
     assert float(((found[:, 1] > 0.5) == labels).float().mean()) > 0.85
+
+
+def test_the_readout_can_be_learned_without_folds():
+    users, _, labels = population()
+    labels[::3] = -1
+    features = Features.of(users)
+    alone = learn_readout(users, labels, features)
+    torch.testing.assert_close(alone.weights, cross_fitted_posterior(users, labels, features).readout.weights)
+    with pytest.raises(ValueError, match="of one class"):
+        learn_readout(users, labels.clamp_max(0), features)
+    with pytest.raises(ValueError, match="at least 20 are needed"):
+        learn_readout(users[:19], labels[:19].abs(), features)
 
 
 def test_users_without_a_label_are_read_by_the_readout_of_all_labels():
