@@ -30,6 +30,7 @@ from recbole_aia.losses.calibrated import (
     steps_for,
     transport,
 )
+from recbole_aia.losses.erasure import AffineErasure, least_squares_erasure, oracle_erasure
 from recbole_aia.losses.mechanisms import analytic_gaussian_scale, clip_rows, laplace_scale
 from recbole_aia.losses.pairs import distribution_to_distribution, rank_margin, user_to_user
 from recbole_aia.losses.raid import (
@@ -46,6 +47,7 @@ from recbole_aia.losses.raid import (
 __all__ = [
     "EXACT_USERS",
     "FEW_USERS",
+    "AffineErasure",
     "Alignment",
     "Barycenter",
     "ClassDiscrepancy",
@@ -75,9 +77,11 @@ __all__ = [
     "gradient_length",
     "laplace_scale",
     "ledoit_wolf_shrinkage",
+    "least_squares_erasure",
     "min_norm_weight",
     "learn_map",
     "learn_readout",
+    "oracle_erasure",
     "penalized_barycenter",
     "rank_margin",
     "solve_coupling",

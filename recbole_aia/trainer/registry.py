@@ -14,6 +14,7 @@ from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer
 from recbole_aia.trainer.calibrated_post import CalibratedUnlearner
+from recbole_aia.trainer.leace import LEACEUnlearner
 from recbole_aia.trainer.noise import DPPerturbation, NoisePerturbation
 from recbole_aia.trainer.pairs import D2DTrainer, D2DUnlearner, U2UTrainer, U2UUnlearner
 from recbole_aia.trainer.post import Unlearner, descent_keys
@@ -112,6 +113,7 @@ for _defense in (
     D2DTrainer,
     DPPerturbation,
     NoisePerturbation,
+    LEACEUnlearner,
 ):
     register_defense(_defense)
 
