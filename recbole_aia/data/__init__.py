@@ -8,6 +8,7 @@ from recbole_aia.data.dataset import (
     interactions_digest,
     prepare_loaders,
 )
+from recbole_aia.data.numbers import load_numbers
 from recbole_aia.data.specs import AttributeSpec
 from recbole_aia.data.unseen import defense_labels, unseen_users
 
@@ -20,6 +21,7 @@ __all__ = [
     "interactions_by_user",
     "interactions_digest",
     "load_labels",
+    "load_numbers",
     "prepare_loaders",
     "read_labels",
     "unseen_users",

@@ -135,7 +135,7 @@ def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -
         ids: internal ids by user token, in ``1..n_users-1`` (0 is the padding user).
         n_users: number of users, the padding user included.
     """
-    frame = _read_user_file(path, config)
+    frame = read_user_file(path, config)
     specs = attribute_specs(config, list(frame.columns))
     prepared, raw = _prepared_counts(path)
     conflicts = _conflicts(frame, config["USER_ID_FIELD"]) | prepared
@@ -206,7 +206,8 @@ def label_table(
     return table
 
 
-def _read_user_file(path: Path, config: Any) -> pd.DataFrame:
+def read_user_file(path: Path, config: Any) -> pd.DataFrame:
+    """The columns of a ``.user`` file, as texts, under their names without types."""
     if not path.is_file():
         raise AttributeDataError(
             f"there is no file '{path}' with user attributes. Put one there, in RecBole's atomic format."

@@ -1,5 +1,6 @@
 """Losses of the defenses: pure tensor functions on embeddings and labels."""
 
+from recbole_aia.losses.adversaries import Adversaries, reverse_gradient
 from recbole_aia.losses.attrcloak import (
     ClassDivergence,
     CovarianceMethod,
@@ -43,10 +44,12 @@ from recbole_aia.losses.raid import (
     penalized_barycenter,
     solve_coupling,
 )
+from recbole_aia.losses.sliced import random_directions, sliced_wasserstein
 
 __all__ = [
     "EXACT_USERS",
     "FEW_USERS",
+    "Adversaries",
     "AffineErasure",
     "Alignment",
     "Barycenter",
@@ -83,7 +86,10 @@ __all__ = [
     "learn_readout",
     "oracle_erasure",
     "penalized_barycenter",
+    "random_directions",
     "rank_margin",
+    "reverse_gradient",
+    "sliced_wasserstein",
     "solve_coupling",
     "steps_for",
     "transport",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from recbole_aia.config import registry
 from recbole_aia.config.keys import Key
 from recbole_aia.errors import ConfigValueError
+from recbole_aia.trainer.adversarial import AdversarialPostTrainer, AdversarialTrainer
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer
@@ -19,6 +20,7 @@ from recbole_aia.trainer.noise import DPPerturbation, NoisePerturbation
 from recbole_aia.trainer.pairs import D2DTrainer, D2DUnlearner, U2UTrainer, U2UUnlearner
 from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.trainer.raid import RAIDPostTrainer, RAIDTrainer
+from recbole_aia.trainer.swd import SWDTrainer
 
 Defense = TypeVar("Defense", bound=type[DefenseTrainer])
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -114,6 +116,9 @@ for _defense in (
     DPPerturbation,
     NoisePerturbation,
     LEACEUnlearner,
+    AdversarialTrainer,
+    AdversarialPostTrainer,
+    SWDTrainer,
 ):
     register_defense(_defense)
 
