@@ -80,31 +80,19 @@ class Adversaries:
         self.parameters = [self._uniform(shape, bound) for shape, bound in zip(shapes, bounds, strict=True)]
         self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, weight_decay=weight_decay)
 
-    def learn(self, embeddings: Tensor, targets: Tensor, part: Tensor | None = None) -> None:
-        """A step of each network on users ``[n, d]`` and their classes or numbers ``[n]``.
-
-        Args:
-            embeddings: the users.
-            targets: theirs.
-            part: which users each network learns from, ``[J, n]``; ``None``: all.
-        """
+    def learn(self, embeddings: Tensor, targets: Tensor) -> None:
+        """A step of each network on users ``[n, d]`` and their classes or numbers ``[n]``."""
         with torch.enable_grad():
-            losses = self._losses(embeddings.detach(), targets, self.parameters, part, mask=True)
+            losses = self._losses(embeddings.detach(), targets, self.parameters, mask=True)
             for parameter, gradient in zip(
                 self.parameters, torch.autograd.grad(losses.sum(), self.parameters), strict=True
             ):
                 parameter.grad = gradient
         self.optimizer.step()
 
-    def loss(self, embeddings: Tensor, targets: Tensor, part: Tensor | None = None) -> Tensor:
-        """The mean loss of the networks, which stay as they are; gradients flow to ``embeddings`` alone.
-
-        Args:
-            embeddings: users, ``[n, d]``.
-            targets: theirs, ``[n]``.
-            part: the users on whom each network is judged, ``[J, n]``; ``None``: all.
-        """
-        return self._losses(embeddings, targets, [each.detach() for each in self.parameters], part, mask=False).mean()
+    def loss(self, embeddings: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of the networks, which stay as they are; gradients flow to ``embeddings`` alone."""
+        return self._losses(embeddings, targets, [each.detach() for each in self.parameters], mask=False).mean()
 
     @torch.no_grad()
     def outputs(self, embeddings: Tensor) -> Tensor:
@@ -125,18 +113,14 @@ class Adversaries:
         self.optimizer.load_state_dict(state["optimizer"])
         self._generator.set_state(state["drawn"])
 
-    def _losses(
-        self, embeddings: Tensor, targets: Tensor, parameters: list[Tensor], part: Tensor | None, mask: bool
-    ) -> Tensor:
+    def _losses(self, embeddings: Tensor, targets: Tensor, parameters: list[Tensor], mask: bool) -> Tensor:
         """The loss of each network, ``[J]``."""
         said = self._forward(embeddings, parameters, mask)
         if self.class_weights is None:
-            costs, weights = (said.squeeze(2) - targets).square(), torch.ones_like(embeddings[:, 0])
-        else:
-            costs = -F.log_softmax(said, dim=2).gather(2, targets.expand(len(said), -1).unsqueeze(2)).squeeze(2)
-            weights = self.class_weights[targets]
-        each = weights.expand_as(costs) if part is None else weights * part
-        return (costs * each).sum(1) / each.sum(1)
+            return (said.squeeze(2) - targets).square().mean(1)
+        costs = -F.log_softmax(said, dim=2).gather(2, targets.expand(len(said), -1).unsqueeze(2)).squeeze(2)
+        weights = self.class_weights[targets]
+        return costs @ weights / weights.sum()
 
     def _forward(self, embeddings: Tensor, parameters: list[Tensor], mask: bool) -> Tensor:
         inner, inner_bias, outer, outer_bias = parameters

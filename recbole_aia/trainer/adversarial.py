@@ -41,11 +41,11 @@ class AdversarialTrainer(DefenseTrainer):
     defense = "adversarial"
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrate": CALIBRATE,
-        "adversarial_weight": Number(1.0, "Weight of the reversed gradient against the recommendation loss.", low=0),
-        "adversarial_count": Count(10, "Networks of each attribute, side by side.", low=1),
-        "adversarial_hidden": Count(64, "Units of a network's hidden layer.", low=1),
+        "adversarial_weight": Number(0.03, "Weight of the reversed gradient against the recommendation loss.", low=0),
+        "adversarial_count": Count(5, "Networks of each attribute, side by side.", low=1),
+        "adversarial_hidden": Count(8, "Units of a network's hidden layer.", low=1),
         "adversarial_dropout": Number(
-            0.2, "Share of its inputs that a network does not see while it learns.", low=0, high=0.95
+            0.7, "Share of its inputs that a network does not see while it learns.", low=0, high=0.95
         ),
         "adversarial_steps": Count(1, "Steps of the networks in each step of training.", low=1),
         "adversarial_learning_rate": Number(0.01, "Adam's step of the networks.", low=0, above=True),
@@ -54,11 +54,6 @@ class AdversarialTrainer(DefenseTrainer):
             True, "Whether networks see vectors in units of their standard deviations, so that small ones are not lost."
         ),
         "adversarial_balanced": Flag(True, "Whether classes weigh the same in the networks' loss, or users do."),
-        "adversarial_cross_fitted": Flag(
-            True,
-            "Whether a network learns from one half of the users and moves the other half, so that it does not fit the "
-            "users that it moves. False: as published, all of both.",
-        ),
         "adversarial_draw": Choice(
             "users",
             "Users of a step: users, all alike; or interactions, a user as often as the user has interactions.",
@@ -82,7 +77,6 @@ class AdversarialTrainer(DefenseTrainer):
             "adversarial_weight_decay": 0.0,
             "adversarial_standardized": False,
             "adversarial_balanced": False,
-            "adversarial_cross_fitted": False,
             "adversarial_draw": "interactions",
             "rec_loss": "bce",
         },
@@ -96,18 +90,12 @@ class AdversarialTrainer(DefenseTrainer):
             "adversarial_weight_decay": 1e-4,
             "adversarial_standardized": False,
             "adversarial_balanced": True,
-            "adversarial_cross_fitted": False,
         },
     }
 
     @classmethod
     def check(cls, config: Any, attributes: Sequence[str]) -> None:
-        """See :meth:`DefenseTrainer.check`."""
-        if config["adversarial_cross_fitted"] and config["adversarial_count"] < 2:
-            raise ConfigValueError(
-                "adversarial_cross_fitted needs two networks, one for each half of the users, and adversarial_count is "
-                "1. Raise it, or write --adversarial_cross_fitted=False."
-            )
+        """See :meth:`DefenseTrainer.check`: attributes that are regressed are among the attributes."""
         for name in regressed(config):
             if name not in attributes:
                 raise ConfigValueError(
@@ -172,15 +160,6 @@ class AdversarialTerm(AttributeTerm):
             generator=torch.Generator(trainer.device).manual_seed(int(config["seed"])),
         )
 
-        self.learns = self._halves() if config["adversarial_cross_fitted"] else None
-
-    def _halves(self) -> Tensor:
-        """Which users each network learns from, ``[J, n]``: a random half, and its other half for the next network."""
-        count, n = self.trainer.config["adversarial_count"], len(self.users)
-        ranks = torch.rand((count + 1) // 2, n, generator=self.generator).argsort(dim=1)
-        halves = torch.stack([ranks < n // 2, ranks >= n // 2], dim=1).flatten(0, 1)
-        return halves[:count].to(self.users.device)
-
     def _targets(self, numbers: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """What the networks predict of :attr:`users`, and the weights of classes if these are classes."""
         if numbers is not None:
@@ -198,11 +177,10 @@ class AdversarialTerm(AttributeTerm):
         seen, targets = self.trainer.view.served(self.users[rows]), self.targets[rows]
         if config["adversarial_standardized"]:
             seen = (seen - seen.detach().mean(0)) / seen.detach().std(0).clamp_min(_TINY)
-        learns = None if self.learns is None else self.learns[:, rows]
         for _ in range(config["adversarial_steps"]):
-            self.networks.learn(seen, targets, learns)
+            self.networks.learn(seen, targets)
         weight = 0.0 if self.at_chance() else float(config["adversarial_weight"])
-        return self.networks.loss(reverse_gradient(seen, weight), targets, None if learns is None else ~learns)
+        return self.networks.loss(reverse_gradient(seen, weight), targets)
 
     def draw(self) -> Tensor:
         """See :meth:`AttributeTerm.draw`; by interactions, a user can be drawn more than once."""

@@ -15,6 +15,7 @@ from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer
 from recbole_aia.trainer.calibrated_post import CalibratedUnlearner
+from recbole_aia.trainer.editing import BlurMeTrainer, RecordTrainer
 from recbole_aia.trainer.leace import LEACEUnlearner
 from recbole_aia.trainer.noise import DPPerturbation, NoisePerturbation
 from recbole_aia.trainer.pairs import D2DTrainer, D2DUnlearner, U2UTrainer, U2UUnlearner
@@ -119,6 +120,8 @@ for _defense in (
     AdversarialTrainer,
     AdversarialPostTrainer,
     SWDTrainer,
+    BlurMeTrainer,
+    RecordTrainer,
 ):
     register_defense(_defense)
 

@@ -108,24 +108,3 @@ def test_a_state_that_is_restored_goes_on_as_if_nothing_had_happened():
     for adversaries in (first, second):
         adversaries.learn(embeddings, classes)
     assert torch.equal(first.outputs(embeddings), second.outputs(embeddings))
-
-
-def test_a_network_learns_from_its_part_alone():
-    embeddings, classes = planted(60)
-    part = torch.stack([torch.arange(60) < 30, torch.arange(60) >= 30])
-    changed = embeddings.clone()
-    changed[30:] = 7.0
-    found = []
-    for users in (embeddings, changed):
-        adversaries = networks(count=2)
-        adversaries.learn(users, classes, part)
-        found.append(adversaries.outputs(embeddings))
-    assert torch.equal(found[0][0], found[1][0])
-    assert not torch.equal(found[0][1], found[1][1])
-
-
-def test_a_network_moves_the_users_on_whom_it_is_judged():
-    embeddings, classes = planted(60)
-    users, part = embeddings.requires_grad_(), (torch.arange(60) < 30).expand(3, -1)
-    networks().loss(users, classes, part).backward()
-    assert (users.grad.norm(dim=1) > 0).tolist() == part[0].tolist()

@@ -109,15 +109,3 @@ def test_after_training_it_goes_on_for_its_own_epochs(make_config, ml100k):
     trainer, _ = prepared(make_config, ml100k, stage="post", adversarial_post_epochs=3, epochs=7)
     trainer._dataset, trainer.labels = ml100k, defense_labels(trainer.config, ml100k)
     assert [phase.epochs for phase in trainer.phases()] == [3]
-
-
-def test_every_user_is_moved_by_networks_that_have_not_learned_from_the_user(make_config, ml100k):
-    trainer = fitted(make_config, ml100k, adversarial_count=4)
-    term, _ = trainer.terms
-    assert term.learns.shape == (4, 943)
-    assert (term.learns[0] == ~term.learns[1]).all()
-    assert (term.learns[2] == ~term.learns[3]).all()
-    assert not torch.equal(term.learns[0], term.learns[2])
-    assert abs(int(term.learns[0].sum()) - 471) <= 1
-    with pytest.raises(ConfigValueError, match="adversarial_cross_fitted=False"):
-        fitted(make_config, ml100k, adversarial_count=1)
