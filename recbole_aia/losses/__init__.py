@@ -32,6 +32,7 @@ from recbole_aia.losses.calibrated import (
     transport,
 )
 from recbole_aia.losses.erasure import AffineErasure, least_squares_erasure, oracle_erasure
+from recbole_aia.losses.local_privacy import Reports, positive_probability, random_responses, report_size
 from recbole_aia.losses.mechanisms import analytic_gaussian_scale, clip_rows, laplace_scale
 from recbole_aia.losses.pairs import distribution_to_distribution, rank_margin, user_to_user
 from recbole_aia.losses.raid import (
@@ -65,6 +66,7 @@ __all__ = [
     "Posterior",
     "PosteriorDiscrepancy",
     "Readout",
+    "Reports",
     "UserMap",
     "align",
     "align_vectors",
@@ -86,8 +88,11 @@ __all__ = [
     "learn_readout",
     "oracle_erasure",
     "penalized_barycenter",
+    "positive_probability",
     "random_directions",
+    "random_responses",
     "rank_margin",
+    "report_size",
     "reverse_gradient",
     "sliced_wasserstein",
     "solve_coupling",

@@ -16,11 +16,13 @@ from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer
 from recbole_aia.trainer.calibrated_post import CalibratedUnlearner
 from recbole_aia.trainer.editing import BlurMeTrainer, RecordTrainer
+from recbole_aia.trainer.ldp import LDPTrainer
 from recbole_aia.trainer.leace import LEACEUnlearner
 from recbole_aia.trainer.noise import DPPerturbation, NoisePerturbation
 from recbole_aia.trainer.pairs import D2DTrainer, D2DUnlearner, U2UTrainer, U2UUnlearner
 from recbole_aia.trainer.post import Unlearner, descent_keys
 from recbole_aia.trainer.raid import RAIDPostTrainer, RAIDTrainer
+from recbole_aia.trainer.rap import RAPTrainer
 from recbole_aia.trainer.swd import SWDTrainer
 
 Defense = TypeVar("Defense", bound=type[DefenseTrainer])
@@ -122,6 +124,8 @@ for _defense in (
     SWDTrainer,
     BlurMeTrainer,
     RecordTrainer,
+    RAPTrainer,
+    LDPTrainer,
 ):
     register_defense(_defense)
 

@@ -4,7 +4,17 @@ import subprocess
 import sys
 
 import recbole_aia.losses
-from recbole_aia.losses import adversaries, attrcloak, calibrated, erasure, mechanisms, pairs, raid, sliced
+from recbole_aia.losses import (
+    adversaries,
+    attrcloak,
+    calibrated,
+    erasure,
+    local_privacy,
+    mechanisms,
+    pairs,
+    raid,
+    sliced,
+)
 
 
 def test_pot_is_loaded_only_by_couplings_that_use_it():
@@ -27,7 +37,7 @@ def test_every_public_name_of_a_method_is_a_public_name_of_the_losses():
     methods = {name for package in (attrcloak, calibrated, raid) for name in package.__all__}
     singles = {
         name
-        for module in (adversaries, erasure, mechanisms, pairs, sliced)
+        for module in (adversaries, erasure, local_privacy, mechanisms, pairs, sliced)
         for name, value in vars(module).items()
         if getattr(value, "__module__", None) == module.__name__ and not name.startswith("_")
     }
