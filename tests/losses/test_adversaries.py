@@ -108,3 +108,31 @@ def test_a_state_that_is_restored_goes_on_as_if_nothing_had_happened():
     for adversaries in (first, second):
         adversaries.learn(embeddings, classes)
     assert torch.equal(first.outputs(embeddings), second.outputs(embeddings))
+
+
+def learned_by_fresh_networks(users, classes):
+    """Balanced accuracy on a fifth of the users of networks that learn from the others, over five parts."""
+    found = []
+    for part in range(5):
+        test = torch.arange(len(users)) % 10 // 2 == part
+        adversaries = networks(seed=part + 5, dropout=0.5, learning_rate=0.01)
+        for _ in range(150):
+            adversaries.learn(users[~test], classes[~test])
+        right = adversaries.outputs(users[test]).mean(0).argmax(1) == classes[test]
+        found.append(torch.stack([right[classes[test] == k].float().mean() for k in (0, 1)]).mean())
+    return float(torch.stack(found).mean())
+
+
+def test_users_that_fool_networks_fool_fresh_ones_and_stay_near_where_they_were():
+    first, classes = planted(600)
+    users = first.clone().requires_grad_()
+    adversaries, optimizer = networks(dropout=0.5, learning_rate=0.01), torch.optim.Adam([users], lr=0.01)
+    for _ in range(400):
+        adversaries.learn(users, classes)
+        optimizer.zero_grad()
+        loss = adversaries.loss(reverse_gradient(users, 1.0), classes) + (users - first).square().sum(1).mean() * 0.05
+        loss.backward()
+        optimizer.step()
+    assert learned_by_fresh_networks(first, classes) > 0.75
+    assert abs(learned_by_fresh_networks(users.detach(), classes) - 0.5) < 0.06
+    assert float((users.detach() - first).square().sum(1).mean()) < 2.0

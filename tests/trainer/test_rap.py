@@ -63,7 +63,7 @@ def test_a_step_of_the_game_raises_the_loss_of_the_attackers(make_config, ml100k
     tables = [model.user_embedding.weight, model.item_embedding.weight]
     for table, gradient in zip(tables, torch.autograd.grad(before, tables), strict=True):
         with torch.no_grad():
-            table += 0.1 * gradient / gradient.norm()
+            table.add_(0.1 * gradient / gradient.norm())
     assert float(loss()) > float(before)
 
 
