@@ -41,7 +41,7 @@ class AdversarialTrainer(DefenseTrainer):
     defense = "adversarial"
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrate": CALIBRATE,
-        "adversarial_weight": Number(0.03, "Weight of the reversed gradient against the recommendation loss.", low=0),
+        "adversarial_weight": Number(0.02, "Weight of the reversed gradient against the recommendation loss.", low=0),
         "adversarial_count": Count(5, "Networks of each attribute, side by side.", low=1),
         "adversarial_hidden": Count(8, "Units of a network's hidden layer.", low=1),
         "adversarial_dropout": Number(

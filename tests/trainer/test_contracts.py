@@ -6,7 +6,16 @@ from recbole_aia.config.registry import defenses
 from recbole_aia.testing import DefenseContract, UnlearnerContract
 from recbole_aia.trainer import CalibratedTrainer, CalibratedUnlearner, Unlearner
 
-QUICK = {"raid_atoms": 16, "calibrated_steps": 2}
+QUICK = {
+    "raid_atoms": 16,
+    "calibrated_steps": 2,
+    "adversarial_count": 2,
+    "adversarial_post_epochs": 1,
+    "rap_count": 1,
+    "blurme_folds": 2,
+    "record_folds": 2,
+    "ldp_rounds": 1,
+}
 EVERY = [each for name, stages in defenses().items() for each in stages.values() if name != "none"]
 EDITING = [each for each in EVERY if issubclass(each, Unlearner) and each is not CalibratedUnlearner]
 TRAINING = [each for each in EVERY if not issubclass(each, Unlearner) and each is not CalibratedTrainer]
