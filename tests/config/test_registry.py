@@ -92,7 +92,7 @@ class TestAddDefense:
 
 
 def test_a_defense_or_a_stage_that_there_is_not_is_refused_with_those_on_offer():
-    with pytest.raises(ConfigValueError, match=r"no defense 'riad'\. Choose one of attrcloak, .*raid"):
+    with pytest.raises(ConfigValueError, match=r"no defense 'riad'\. Choose one of adversarial, attrcloak, .*raid"):
         registry.defense_class("riad")
     with pytest.raises(ConfigValueError, match="'dp' has no stage 'in', only post"):
         registry.defense_class("dp", "in")
