@@ -46,7 +46,7 @@ class RAPTrainer(DefenseTrainer):
             0.5, "Share of its inputs that an attacker does not see while it learns.", low=0, high=0.95
         ),
         "rap_learning_rate": Number(0.01, "Adam's step of the attackers.", low=0, above=True),
-        "rap_batch_users": Count(512, "Most users in a step; drawn at random if there are more.", low=2),
+        "rap_batch_users": Count(256, "Most users in a step; drawn at random if there are more.", low=2),
     }
 
     @classmethod
