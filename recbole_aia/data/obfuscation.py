@@ -89,7 +89,7 @@ def additions(
     rng, (n_users, n_items) = np.random.default_rng(seed), profiles.shape
     popularity = np.asarray(profiles.sum(0)).ravel()
     room = np.full(n_items, np.inf) if most_popular is None else np.floor((most_popular - 1) * popularity)
-    liked = None if neighbors is None else _liked_by_neighbors(profiles, neighbors)
+    unit = sp.csr_matrix(sp.diags(1 / np.sqrt(np.maximum(np.diff(profiles.indptr), 1))) @ profiles)
     added = []
     for user in rng.permutation(n_users):
         own = profiles.indices[profiles.indptr[user] : profiles.indptr[user + 1]]
@@ -99,8 +99,8 @@ def additions(
         scores = np.maximum(-own_strengths(tells, labels[user]), 0)
         scores[own] = 0
         scores[room < 1] = 0
-        if liked is not None:
-            scores[~liked[user]] = 0
+        if neighbors is not None:
+            scores[~_liked_by_neighbors(profiles, unit, user, neighbors)] = 0
         items = _chosen(scores, budget, choose, rng)
         room[items] -= 1
         added.append(np.stack([np.full(len(items), user), items], axis=1))
@@ -165,15 +165,11 @@ def _chosen(scores: FloatArray, budget: int, choose: Choose, rng: np.random.Gene
     return rng.choice(candidates, min(budget, len(candidates)), replace=False, p=weights)
 
 
-def _liked_by_neighbors(profiles: sp.csr_matrix, neighbors: int) -> Bools:
-    """Whether a tenth of a user's nearest users have each item, ``[n, m]``."""
-    lengths = np.sqrt(np.maximum(np.diff(profiles.indptr), 1))
-    unit = sp.diags(1 / lengths) @ profiles
-    liked: Bools = np.zeros(profiles.shape, dtype=bool)
-    for start in range(0, profiles.shape[0], 1024):
-        alike = (unit[start : start + 1024] @ unit.T).toarray()
-        alike[np.arange(len(alike)), start + np.arange(len(alike))] = -1  # nobody is a neighbor of oneself
-        nearest = np.argpartition(-alike, min(neighbors, alike.shape[1] - 1) - 1, axis=1)[:, :neighbors]
-        for row, who in enumerate(nearest):
-            liked[start + row] = np.asarray(profiles[who].sum(0)).ravel() >= _LIKED * len(who)
+def _liked_by_neighbors(profiles: sp.csr_matrix, unit: sp.csr_matrix, user: int, neighbors: int) -> Bools:
+    """Whether a tenth of a user's nearest users have each item, ``[m]``; ``unit`` are profiles of length 1."""
+    alike = (unit @ unit[user].T).toarray().ravel()
+    alike[user] = -1  # nobody is a neighbor of oneself
+    count = min(neighbors, len(alike) - 1)
+    nearest = np.argpartition(-alike, count - 1)[:count]
+    liked: Bools = np.asarray(profiles[nearest].sum(0)).ravel() >= _LIKED * count
     return liked
