@@ -78,7 +78,9 @@ def test_the_default_is_calibrated_and_every_defense_after_training_is_offered(b
 
 @pytest.mark.parametrize("defense", sorted(unlearners()))
 def test_every_defense_that_has_a_stage_after_training_unlearns(base, defense):
-    steps = {"calibrated": ["--calibrated_steps=2"], "dp": [], "noise": []}.get(defense, ["--unlearn_max_steps=2"])
+    steps = {"calibrated": ["--calibrated_steps=2"], "dp": [], "leace": [], "noise": []}.get(
+        defense, ["--unlearn_max_steps=2"]
+    )
     arguments = ["--checkpoint", str(base), "--attributes=[gender]", f"--defense={defense}", *PLAIN, *steps]
     assert main(["unlearn", "--output_dir", "safe", *arguments]) == 0
     (record,) = json.loads(Path("safe/results.json").read_text())["unlearned"]
