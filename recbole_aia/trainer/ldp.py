@@ -37,7 +37,7 @@ class LDPTrainer(DefenseTrainer):
     items and ratings; rounds share the budget evenly. What is not: a user's vector, which is a function of the user's
     items and never sent, is attacked here as if it had leaked. No labels are used.
 
-    No text of the paper was at hand beyond its mechanism, and ``preset: paper`` is not offered. Reports are large:
+    The mechanism is the paper's. Its settings are not known here, so there is no ``preset: paper``. Reports are large:
     the fewer users and the more coordinates, the more noise is in the items.
     """
 

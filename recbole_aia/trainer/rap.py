@@ -32,7 +32,8 @@ class RAPTrainer(DefenseTrainer):
     softmax of their scores, through which the gradient reaches users. Items move too. The attacker does not see the
     vector of the user, and nothing in this loss is about it: what the vector gives away is measured, not trained on.
 
-    No text of the paper was at hand: its game is as RAID and others describe it, and ``preset: paper`` is not offered.
+    The game is written as other papers describe it. The authors' settings are not known here, so there is no
+    ``preset: paper``.
     """
 
     defense = "rap"
