@@ -55,7 +55,7 @@ def base_model(
     config = _config(ledger, state, base, attributes)
     if ledger.data:
         ledger.check_data(files_digest(config))
-    run = bring_back(state, base, config)
+    run = bring_back(state, base, config, same_data=bool(ledger.data))
     return run, unlearner(config, run.model)
 
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from recbole_aia.compat import save_plain_checkpoint
 from recbole_aia.config.aia_config import with_our_defaults
 from recbole_aia.config.keys import Choice, Key, Path, Share
-from recbole_aia.data import LabelTable, defense_labels
+from recbole_aia.data import LabelTable, Numbering, defense_labels
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.model import UserEmbeddingView
+from recbole_aia.model import UserEmbeddingView, refuse_other
 from recbole_aia.storage.checkpoints import load_checkpoint
 
 #: The keys that every defense reads.
@@ -115,6 +115,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         """
         state = load_checkpoint(resume_file)
         self._resumed = (str(resume_file), state.get("defense") or state.get("config", {}).get("defense"))
+        refuse_other(self.model, state, resume_file)
         super().resume_checkpoint(resume_file)
         self.model.unlearned = list(state.get("unlearned", []))
 
@@ -157,6 +158,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             ConfigValueError: the resumed checkpoint was trained without this defense in epochs that need it.
         """
         self.labels = defense_labels(self.config, train_data.dataset)
+        self.model.numbering = Numbering.of_part(train_data.dataset)
         by_validation = self.config["select"] == "valid_after_phase1"
         if by_validation:
             self.logger.warning("select: valid_after_phase1 may keep a state that is only half defended.")

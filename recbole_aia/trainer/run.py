@@ -22,8 +22,7 @@ from recbole_aia.config.run_keys import RECBOLE_PRESENTATION
 from recbole_aia.data import interactions_digest, prepare_loaders
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import build_model, restore, scores_users
-from recbole_aia.storage.checkpoints import load_checkpoint
-from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.plain import plain
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.registry import trainer_class
@@ -161,15 +160,15 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
         best = Path(folder) / "best.pth"
         trained = train(_undefended(config), dataset, best, watch)
         state = load_checkpoint(best)
-    write_whole(path, lambda aside: torch.save({**state, "aia": asdict(trained)}, aside))
+    save_checkpoint({**state, "aia": asdict(trained)}, path)
     return trained, path
 
 
 def training_hash(config: Any, dataset: Any) -> str:
     """Eight hexadecimal digits of SHA-256 over all that decides the numbers of an undefended training.
 
-    These are the configuration's keys that decide the training, the size of the data, the name, size and time of the
-    ``.inter`` files, and the versions of torch and recbole-aia.
+    These are the configuration's keys that decide the training, the users, items and interactions in their order, and
+    the versions of torch and recbole-aia.
     """
     ours = known_keys()
     values = {
@@ -177,9 +176,7 @@ def training_hash(config: Any, dataset: Any) -> str:
         for key, value in plain(config.final_config_dict).items()
         if (ours[key].decides == "training" if key in ours else key not in RECBOLE_PRESENTATION)
     }
-    values["data"] = [dataset.inter_num, dataset.user_num, dataset.item_num]
-    files = sorted(Path(dataset.dataset_path).glob("*.inter"))
-    values["files"] = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    values["data"] = dataset.numbering.digest
     values["on"] = [torch.__version__, __version__, config["device"].type]
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
