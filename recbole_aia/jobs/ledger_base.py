@@ -20,7 +20,7 @@ from recbole_aia.unlearning.ledger import FILE, Ledger
 from recbole_aia.unlearning.requests import Request
 
 # Keys that belong to the run that trained the base; the protected model does not take them over.
-_PARTICULAR = {"stage", "preset", "output_dir"}
+_PARTICULAR = {"stage", "preset", "output_dir", "checkpoint_dir"}
 
 
 def base_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def base_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
 
 def base_model(
     ledger: Ledger, folder: Path, state: Mapping[str, Any], attributes: Mapping[str, Any]
-) -> tuple[LoadedRun, Unlearner]:
+) -> tuple[LoadedRun, type[Unlearner]]:
     """Brings back the base of a ledger.
 
     Args:
@@ -45,7 +45,7 @@ def base_model(
         attributes: the attributes to configure, with their specifications.
 
     Returns:
-        The run of the base, and the trainer of its model, which serves the requests.
+        The run of the base, and the class of the trainer that serves the requests.
 
     Raises:
         ConfigValueError: the ledger's defense does not unlearn, or a setting is not allowed.
@@ -55,8 +55,7 @@ def base_model(
     config = _config(ledger, state, base, attributes)
     if ledger.data:
         ledger.check_data(files_digest(config))
-    run = bring_back(state, base, config, same_data=bool(ledger.data))
-    return run, unlearner(config, run.model)
+    return bring_back(state, base, config, same_data=bool(ledger.data)), unlearner
 
 
 def served_requests(ledger: Ledger, dataset: Any) -> list[Request]:
