@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from recbole.utils import FeatureType
 from torch import Tensor
 
-from recbole_aia.errors import CheckpointError
+from recbole_aia.errors import AttributeDataError, CheckpointError
 
 _Ids = NDArray[np.int64]
 
@@ -131,6 +131,24 @@ def renumber(dataset: Any, numbering: Numbering, path: Any) -> Any:
         )
     dataset.numbering = numbering
     return dataset
+
+
+def refuse_other_users(users: NDArray[np.str_] | None, model: Any) -> None:
+    """Refuses labels of other users than a model's, or of the same users under other internal ids.
+
+    Args:
+        users: original ids of the users ``1..n`` of the labels, ``[n]``; ``None`` if unknown.
+        model: a model that :func:`~recbole_aia.model.build_model` has built. Any other model does not know its users.
+
+    Raises:
+        AttributeDataError: the labels do not belong to the model's users.
+    """
+    numbering = getattr(model, "numbering", None)
+    if users is not None and numbering is not None and not np.array_equal(users, numbering.users):
+        raise AttributeDataError(
+            "the labels are of other users than the model's, or number them otherwise. "
+            "Load them from the dataset that the model was built from."
+        )
 
 
 def shuffle_users(dataset: Any, seed: int) -> Any:

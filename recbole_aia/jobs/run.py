@@ -98,7 +98,7 @@ def _run(
     def watch(trainer: DefenseTrainer) -> AttackHook:
         return AttackHook(trainer, labels, every)
 
-    notes = list(config.unread)
+    notes = [*config.unread, *labels.remarks()]
     if stage_of(config) == "post" and config["init_checkpoint"]:
         checkpoint = Path(config["init_checkpoint"])
         before = starting_point(config, data, checkpoint)

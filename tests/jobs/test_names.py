@@ -9,11 +9,11 @@ import torch
 from foreign import nameless
 from unlearned import PLAIN, QUICK
 
-from recbole_aia import AIAConfig, UserEmbeddingView, load_run, run_recbole_aia
+from recbole_aia import AIAConfig, AttackHook, AttrCloakUnlearner, UserEmbeddingView, load_run, run_recbole_aia
 from recbole_aia.cli import main
-from recbole_aia.data import create_dataset
+from recbole_aia.data import create_dataset, load_labels
 from recbole_aia.data.synthetic import generate, write
-from recbole_aia.errors import CheckpointError, ConfigValueError
+from recbole_aia.errors import AttributeDataError, CheckpointError, ConfigValueError
 from recbole_aia.jobs.loading import training_split
 from recbole_aia.model import build_model, restore
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
@@ -130,6 +130,37 @@ def test_a_model_of_other_numbers_takes_no_weights(trained):
     state = load_checkpoint(runs["BPR"] / "checkpoint.pth")
     with pytest.raises(CheckpointError, match="numbers users or items otherwise"):
         restore(model, state, "checkpoint.pth")
+
+
+def test_labels_of_other_numbers_are_refused(trained):
+    runs, shuffled = trained
+    run = load_run(runs["BPR"], argv=["--defense=attrcloak", "--stage=post"])
+    other = AIAConfig("BPR", "synthetic", config_dict={**VALUES, "data_path": str(shuffled)}, argv=[])
+    labels, trainer = load_labels(other, create_dataset(other)), AttrCloakUnlearner(run.config, run.model)
+    with pytest.raises(AttributeDataError, match="the labels are of other users"):
+        AttackHook(trainer, labels, every=1)
+    with pytest.raises(AttributeDataError, match="the labels are of other users"):
+        trainer.unlearn(labels=labels)
+    AttackHook(trainer, load_labels(run.config, run.dataset), every=1)
+
+
+def test_contradicting_lines_about_a_person_are_said(trained, capsys):
+    runs, shuffled = trained
+    folder = Path("twice/synthetic")
+    folder.mkdir(parents=True)
+    for kind in ("inter", "user"):
+        (folder / f"synthetic.{kind}").write_text((shuffled / "synthetic" / f"synthetic.{kind}").read_text())
+    with (folder / "synthetic.user").open("a") as file:
+        file.write("1\ta\n1\tb\n")
+    said = "group: 1 users have lines that contradict each other; their last line counts"
+    values = {**VALUES, "epochs": 1, "output_dir": "run", "data_path": "twice"}
+    run_recbole_aia("BPR", "synthetic", config_dict=values, argv=[])
+    assert main(["audit", "--checkpoint", str(runs["BPR"]), "--data_path=twice", "--output_dir=audit"]) == 0
+    command = ["unlearn", "--checkpoint", str(runs["BPR"]), "--data_path=twice", "--output_dir=safe", *QUICK]
+    assert main([*command, "--attributes=[group]", "--defense=attrcloak"]) == 0
+    assert capsys.readouterr().out.count(f"note: {said}") == 3
+    for name in ("run", "safe"):
+        assert said in json.loads(Path(name, "results.json").read_text())["run"]["notes"]
 
 
 @pytest.mark.parametrize("change", ["row", "user", "item", "time"])
