@@ -134,19 +134,19 @@ def renumber(dataset: Any, numbering: Numbering, path: Any) -> Any:
 
 
 def refuse_other_users(users: NDArray[np.str_] | None, model: Any) -> None:
-    """Refuses labels of other users than a model's, or of the same users under other internal ids.
+    """Refuses users other than a model's, or the same users under other internal ids.
 
     Args:
-        users: original ids of the users ``1..n`` of the labels, ``[n]``; ``None`` if unknown.
+        users: original ids of the users ``1..n`` of labels or of training data, ``[n]``; ``None`` if unknown.
         model: a model that :func:`~recbole_aia.model.build_model` has built. Any other model does not know its users.
 
     Raises:
-        AttributeDataError: the labels do not belong to the model's users.
+        AttributeDataError: they are not the model's users.
     """
     numbering = getattr(model, "numbering", None)
     if users is not None and numbering is not None and not np.array_equal(users, numbering.users):
         raise AttributeDataError(
-            "the labels are of other users than the model's, or number them otherwise. "
+            "labels and training data must be of the users of the model, numbered alike, and these are not. "
             "Load them from the dataset that the model was built from."
         )
 

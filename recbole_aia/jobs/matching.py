@@ -121,9 +121,9 @@ def _refuse_doubt(config: Any, dataset: Any, state: Mapping[str, Any], path: Pat
     reason = _doubt(config, dataset, state, path)
     if reason is not None:
         raise CheckpointError(
-            f"'{path}' does not name its users, and {reason}. With another file, or its rows in another order, vectors "
-            f"would go to wrong people. If {dataset.dataset_name}.inter is the very file that it was trained on, write "
-            f"--trained_on={vouched}."
+            f"'{path}' does not name its users, and {reason}. With other data, or rows in another order, its vectors "
+            f"would go to wrong people. Give the very file that it was trained on. If {dataset.dataset_name}.inter is "
+            f"that file, row by row, write --trained_on={vouched}."
         )
 
 

@@ -201,6 +201,7 @@ class Unlearner(DefenseTrainer):
         callback_fn: Callable[[int, float], None] | None = None,
     ) -> tuple[float, dict[str, float] | None]:
         """Unlearns, validates and saves; see :meth:`DefenseTrainer.fit`."""
+        self.note_names(train_data.dataset)
         labels = self.load_labels(train_data.dataset)
         interactions = train_data if self.uses_interactions else None
         self.unlearn(interactions, labels=labels, attributes=list(self.config["attributes"]))

@@ -11,7 +11,7 @@ from unlearned import PLAIN, QUICK
 
 from recbole_aia import AIAConfig, AttackHook, AttrCloakUnlearner, UserEmbeddingView, load_run, run_recbole_aia
 from recbole_aia.cli import main
-from recbole_aia.data import create_dataset, load_labels
+from recbole_aia.data import create_dataset, load_labels, prepare_loaders
 from recbole_aia.data.synthetic import generate, write
 from recbole_aia.errors import AttributeDataError, CheckpointError, ConfigValueError
 from recbole_aia.jobs.loading import training_split
@@ -137,10 +137,12 @@ def test_labels_of_other_numbers_are_refused(trained):
     run = load_run(runs["BPR"], argv=["--defense=attrcloak", "--stage=post"])
     other = AIAConfig("BPR", "synthetic", config_dict={**VALUES, "data_path": str(shuffled)}, argv=[])
     labels, trainer = load_labels(other, create_dataset(other)), AttrCloakUnlearner(run.config, run.model)
-    with pytest.raises(AttributeDataError, match="the labels are of other users"):
+    with pytest.raises(AttributeDataError, match="must be of the users of the model"):
         AttackHook(trainer, labels, every=1)
-    with pytest.raises(AttributeDataError, match="the labels are of other users"):
+    with pytest.raises(AttributeDataError, match="must be of the users of the model"):
         trainer.unlearn(labels=labels)
+    with pytest.raises(AttributeDataError, match="must be of the users of the model"):
+        trainer.fit(prepare_loaders(run.config, create_dataset(other))[0])
     AttackHook(trainer, load_labels(run.config, run.dataset), every=1)
 
 
