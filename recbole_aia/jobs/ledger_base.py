@@ -1,9 +1,10 @@
-"""The base of a ledger: brings back the checkpoint from which requests start, and finds their users in its dataset."""
+"""The base of a ledger: brings back its checkpoint, finds the users of requests, and says what fits no longer."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import torch
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.registry import defense_keys, defenses
 from recbole_aia.data import files_digest
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.jobs.loading import LoadedRun, bring_back, saved_config
-from recbole_aia.storage.checkpoints import read_state
+from recbole_aia.storage.checkpoints import load_checkpoint, read_state
 from recbole_aia.trainer import Unlearner, unlearners
 from recbole_aia.unlearning.ledger import FILE, Ledger
 from recbole_aia.unlearning.requests import Request
+from recbole_aia.version import __version__
 
 # Keys that belong to the run that trained the base; the protected model does not take them over.
 _PARTICULAR = {"stage", "preset", "output_dir", "checkpoint_dir"}
@@ -104,3 +106,37 @@ def _unlearner(ledger: Ledger) -> type[Unlearner]:
             f"{ledger.defense} draws fresh noise each time, which would undo what it promises. Begin with a new folder."
         )
     return offered[ledger.defense]
+
+
+def reservations(ledger: Ledger, folder: Path) -> list[str]:
+    """What a reader of a ledger has to know of the model beside it. An error comes alone, so success shows them."""
+    said = []
+    try:
+        made_from = load_checkpoint(folder / "checkpoint.pth").get("ledger")
+    except CheckpointError:
+        made_from = None
+    if made_from != ledger.digest():
+        said.append(
+            f"'{folder / 'checkpoint.pth'}' was not made from the ledger beside it, which has been changed or "
+            "was not finished. --add and --withdraw make it anew."
+        )
+    if ledger.versions and ledger.versions != present_versions():
+        made, here = (
+            ", ".join(f"{name} {v}" for name, v in each.items()) for each in (ledger.versions, present_versions())
+        )
+        said.append(
+            f"the model was made with {made}, and this is {here}: what --add and --withdraw make is the same "
+            "only up to rounding."
+        )
+    return said
+
+
+def say(said: Sequence[str]) -> None:
+    """Prints warnings to stderr."""
+    for warning in said:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def present_versions() -> dict[str, str]:
+    """The versions that decide a protected model bit by bit."""
+    return {"recbole-aia": __version__, "torch": str(torch.__version__)}

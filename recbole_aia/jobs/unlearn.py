@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,10 +15,10 @@ import torch
 from recbole_aia.compat import checkpoint_state
 from recbole_aia.config.text import parse_arguments, parse_value
 from recbole_aia.data import LabelTable, files_digest, interactions_by_user, load_labels
-from recbole_aia.errors import AIAError, AttributeDataError, CheckpointError, ConfigValueError
+from recbole_aia.errors import AIAError, AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.jobs.comparison import serve_and_compare
-from recbole_aia.jobs.ledger_base import base_model, base_state, served_requests
+from recbole_aia.jobs.ledger_base import base_model, base_state, present_versions, reservations, say, served_requests
 from recbole_aia.jobs.loading import LoadedRun
 from recbole_aia.jobs.results import tables
 from recbole_aia.model.exposures import exposure_names
@@ -27,7 +26,6 @@ from recbole_aia.report import write_results
 from recbole_aia.storage.checkpoints import (
     NUMBERING,
     checkpoint_file,
-    load_checkpoint,
     plain_state,
     read_state,
     save_checkpoint,
@@ -46,7 +44,6 @@ from recbole_aia.trainer import Unlearner
 from recbole_aia.unlearning.askers import find_users
 from recbole_aia.unlearning.ledger import FILE, Ledger, checkpoint_sha256
 from recbole_aia.unlearning.requests import Request
-from recbole_aia.version import __version__
 
 _BASE = "base.pth"
 _FILES = (FILE, "checkpoint.pth", "results.json", "embeddings.npz", ACTIVITY, "config.yaml", "run.log", _BASE)
@@ -138,9 +135,9 @@ def begin(
 def add(folder: Path, options: RequestOptions) -> dict[str, Any]:
     """Adds a request to the ledger in a folder, and serves it; see :func:`begin`."""
     ledger = Ledger.read(folder)
-    said = _reservations(ledger, folder)
+    said = reservations(ledger, folder)
     results = _with_request(ledger, folder, base_state(ledger, folder), options)
-    _say(said)
+    say(said)
     return results
 
 
@@ -159,13 +156,13 @@ def withdraw(folder: Path, number: int) -> dict[str, Any]:
         The content of results.json.
     """
     before = Ledger.read(folder)
-    said = _reservations(before, folder)
+    said = reservations(before, folder)
     ledger = before.withdrawn(number)
     state = base_state(ledger, folder)
     # If no request is left, the attributes of the withdrawn request are attacked, because a run has to attack some.
     run, unlearner = base_model(ledger, folder, state, ledger.attributes() or before.attributes())
     results = _make(ledger, folder, run, unlearner, explain=_blocked)
-    _say(said)
+    say(said)
     return results
 
 
@@ -176,38 +173,8 @@ def standing(folder: Path) -> Ledger:
         ConfigValueError: the folder has no ledger.
     """
     ledger = Ledger.read(folder)
-    _say(_reservations(ledger, folder))
+    say(reservations(ledger, folder))
     return ledger
-
-
-def _reservations(ledger: Ledger, folder: Path) -> list[str]:
-    """What a reader of a ledger has to know of the model beside it. An error comes alone, so success shows them."""
-    said = []
-    try:
-        made_from = load_checkpoint(folder / "checkpoint.pth").get("ledger")
-    except CheckpointError:
-        made_from = None
-    if made_from != ledger.digest():
-        said.append(
-            f"'{folder / 'checkpoint.pth'}' was not made from the ledger beside it, which has been changed or "
-            "was not finished. --add and --withdraw make it anew."
-        )
-    if ledger.versions and ledger.versions != _versions():
-        made, here = (", ".join(f"{name} {v}" for name, v in each.items()) for each in (ledger.versions, _versions()))
-        said.append(
-            f"the model was made with {made}, and this is {here}: what --add and --withdraw make is the same "
-            "only up to rounding."
-        )
-    return said
-
-
-def _say(said: Sequence[str]) -> None:
-    for warning in said:
-        print(f"warning: {warning}", file=sys.stderr)
-
-
-def _versions() -> dict[str, str]:
-    return {"recbole-aia": __version__, "torch": str(torch.__version__)}
 
 
 def _with_request(
@@ -242,7 +209,7 @@ def _make(
         explain: makes the error message if a request cannot be served.
     """
     # The digest is taken here and not earlier, because bringing back the base may have downloaded the dataset.
-    ledger = replace(ledger, versions=_versions(), data=ledger.data or files_digest(run.config))
+    ledger = replace(ledger, versions=present_versions(), data=ledger.data or files_digest(run.config))
     exposure_names(run.config["attack_views"])
     requests, evaluator = served_requests(ledger, run.dataset), AttributeInferenceEvaluator(run.config)
     load_labels(run.config, run.dataset)  # refuses what it has to before the trainer makes its folders
