@@ -121,9 +121,8 @@ def reservations(ledger: Ledger, folder: Path) -> list[str]:
             "was not finished. --add and --withdraw make it anew."
         )
     if ledger.versions and ledger.versions != present_versions():
-        made, here = (
-            ", ".join(f"{name} {v}" for name, v in each.items()) for each in (ledger.versions, present_versions())
-        )
+        both = ledger.versions, present_versions()
+        made, here = (", ".join(f"{name} {number}" for name, number in each.items()) for each in both)
         said.append(
             f"the model was made with {made}, and this is {here}: what --add and --withdraw make is the same "
             "only up to rounding."

@@ -104,6 +104,11 @@ def starting_data(config: Any) -> Any:
             f"Write --model={saved['model']}."
         )
     refuse_contradictions(config.final_config_dict.keys() & saved.keys() - {"data_path"}, config, saved, path)
+    if config["eval_args"]["order"] == "RO" and saved.get("seed", config["seed"]) != config["seed"]:
+        raise ConfigValueError(
+            f"seed is {config['seed']}, which would test '{path}' on what it was trained on: random splits depend on "
+            f"the seed. Write --seed={saved['seed']}."
+        )
     return trained_data(config, state, path)
 
 

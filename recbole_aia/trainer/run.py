@@ -19,8 +19,8 @@ from torch import Tensor
 
 from recbole_aia.config.registry import known_keys
 from recbole_aia.config.run_keys import RECBOLE_PRESENTATION
-from recbole_aia.data import interactions_digest, prepare_loaders
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.data import Numbering, interactions_digest, prepare_loaders
+from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.model import build_model, restore, scores_users
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.plain import plain
@@ -148,7 +148,7 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
     name = f"undefended-{config['model']}-{config['dataset']}-seed{config['seed']}"
     path = Path(config["checkpoint_dir"]) / f"{name}-{training_hash(config, dataset)}.pth"
     log = getLogger()
-    if config["reuse_undefended"] and (kept := _load_twin(path)) is not None:
+    if config["reuse_undefended"] and (kept := _load_twin(path, dataset)) is not None:
         log.info(set_color("Undefended twin", "pink") + f": reused from {path}")
         if watch is not None:
             log.warning("A twin that is reused has no epochs to attack after; set reuse_undefended: False for that.")
@@ -182,9 +182,15 @@ def training_hash(config: Any, dataset: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _load_twin(path: Path) -> Trained | None:
+def _load_twin(path: Path, dataset: Any) -> Trained | None:
     try:
-        return Trained(**load_checkpoint(path)["aia"]) if path.exists() else None
+        if not path.exists():
+            return None
+        state = load_checkpoint(path)
+        numbering = Numbering.kept_in(state, path)
+        if numbering is None or numbering.digest != dataset.numbering.digest:
+            raise CheckpointError(f"'{path}' is the twin of other data.")
+        return Trained(**state["aia"])
     except Exception as error:
         getLogger().warning(f"{path} cannot be reused ({type(error).__name__}); the twin is trained again.")
         return None

@@ -110,6 +110,28 @@ def test_twins_of_files_in_different_order_are_different_twins(trained):
     assert len(list(Path("saved").glob("undefended-*"))) == 2
 
 
+def test_a_twin_under_anothers_name_is_trained_again(trained, caplog):
+    runs, shuffled = trained
+    values = {**VALUES, "epochs": 1, "reuse_undefended": True}
+    for name, data in (("one", runs["BPR"].parent / "data"), ("other", shuffled)):
+        run_recbole_aia("BPR", "synthetic", config_dict={**values, "output_dir": name, "data_path": str(data)}, argv=[])
+    one, other = sorted(Path("saved").glob("undefended-*"), key=lambda path: path.stat().st_mtime_ns)
+    other.write_bytes(one.read_bytes())
+    values |= {"output_dir": "again", "data_path": str(shuffled)}
+    run_recbole_aia("BPR", "synthetic", config_dict=values, argv=[])
+    assert "cannot be reused" in caplog.text
+    with np.load("other/embeddings.npz") as first, np.load("again/embeddings.npz") as again:
+        assert all(np.array_equal(first[key], again[key]) for key in first)
+
+
+def test_another_seeds_random_split_is_no_start(trained):
+    folder = trained[0]["BPR"]
+    values = {**VALUES, "eval_args": load_run(folder).config["eval_args"], "seed": 1, "defense": "noise"}
+    values |= {"data_path": str(folder.parent / "data"), "init_checkpoint": str(folder / "checkpoint.pth")}
+    with pytest.raises(ConfigValueError, match="Write --seed=2020"):
+        run_recbole_aia("BPR", "synthetic", config_dict=values, argv=[])
+
+
 def test_what_recbole_would_read_by_number_is_not_exported(trained, capsys):
     runs, shuffled = trained
     state = load_checkpoint(runs["BPR"] / "checkpoint.pth")
