@@ -39,6 +39,13 @@ TRAINING: dict[str, Key] = {
         "training",
         choices=("native", "bce"),
     ),
+    "trained_on": Text(
+        None,
+        "Vouches that the data are the files that a checkpoint without names was trained on: the text that the error "
+        "names, such as data-0123456789ab. ~: the recorded validation score decides.",
+        "presentation",
+        what="the text that the error names",
+    ),
     "reuse_undefended": Flag(
         True, "Whether to reuse an undefended twin that was trained with the same settings.", "presentation"
     ),

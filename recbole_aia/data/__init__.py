@@ -8,12 +8,14 @@ from recbole_aia.data.dataset import (
     interactions_digest,
     prepare_loaders,
 )
+from recbole_aia.data.numbering import Numbering, renumber, shuffle_users
 from recbole_aia.data.specs import AttributeSpec
 from recbole_aia.data.unseen import defense_labels, unseen_users
 
 __all__ = [
     "AttributeSpec",
     "LabelTable",
+    "Numbering",
     "create_dataset",
     "defense_labels",
     "files_digest",
@@ -22,5 +24,7 @@ __all__ = [
     "load_labels",
     "prepare_loaders",
     "read_labels",
+    "renumber",
+    "shuffle_users",
     "unseen_users",
 ]

@@ -35,7 +35,6 @@ def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
             files = sorted(path.name for path in aside.iterdir())
             if not place.exists():
                 os.replace(aside, place)
-            # Equal files keep their modification time: the undefended twin is reused only while that time is the same.
             elif len(filecmp.cmpfiles(place, aside, files, shallow=False)[0]) < len(files):
                 raise ConfigValueError(f"'{place}' holds something else. Remove it, or give another --out.")
     except OSError as error:

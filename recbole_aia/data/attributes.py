@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_aia.config.hints import closest
@@ -40,6 +41,7 @@ class LabelTable:
             from before any filter stand beside the rules: ``conflicting_users``, whose lines contradict each other,
             and, if ``recbole-aia prepare`` made the data, its ``raw_`` counts such as ``raw_missing``.
         activity: number of interactions of each user, ``[n_users]``; ``None`` where there is no dataset.
+        users: original ids of the users ``1..n_users-1``; ``None`` if unknown.
     """
 
     labels: Tensor
@@ -48,6 +50,7 @@ class LabelTable:
     absent: int = 0
     affected: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     activity: Tensor | None = None
+    users: NDArray[np.str_] | None = None
 
     def column(self, name: str) -> Tensor:
         """The labels ``[n_users]`` of one attribute."""
@@ -66,6 +69,12 @@ class LabelTable:
     def missing(self, name: str) -> int:
         """Number of users without a label; the padding user does not count."""
         return int((self.column(name)[1:] < 0).sum())
+
+    def remarks(self) -> list[str]:
+        """A line for each attribute of which lines of the file contradict each other."""
+        counts = {name: self.affected.get(name, {}).get("conflicting_users", 0) for name in self.names}
+        said = "users have lines that contradict each other; their last line counts"
+        return [f"{name}: {count} {said}" for name, count in counts.items() if count]
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Class sizes, missing users and affected users of each attribute, as ``data`` in results.json has them."""
@@ -143,7 +152,9 @@ def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -
     rows = frame[config["USER_ID_FIELD"]].map(ids).fillna(0).to_numpy(np.int64)
     table = label_table(frame, rows, n_users, specs, config["dataset"], list(config["attribute_specs"] or {}))
     before = {spec.name: conflicts.get(spec.field, {}) | raw.get(spec.name, {}) for spec in specs}
-    return replace(table, affected={name: {**table.affected[name], **before[name]} for name in before})
+    tokens = sorted((token for token in ids if ids[token]), key=lambda token: ids[token])
+    affected = {name: {**table.affected[name], **before[name]} for name in before}
+    return replace(table, affected=affected, users=np.array(tokens, dtype=np.str_))
 
 
 def _conflicts(frame: pd.DataFrame, user: str) -> dict[str, dict[str, int]]:
@@ -228,7 +239,14 @@ def _read_user_file(path: Path, config: Any) -> pd.DataFrame:
             f"'{path}' has no column '{config['USER_ID_FIELD']}'. "
             "Name the user column in USER_ID_FIELD, or mend the header."
         )
+    _refuse_blanks(path, frame[config["USER_ID_FIELD"]])
     return frame
+
+
+def _refuse_blanks(path: Path, names: pd.Series) -> None:
+    repeated = int(pd.Series(names.unique()).str.strip().duplicated().sum())
+    if repeated:
+        raise AttributeDataError(f"in '{path}', {repeated} users differ from others in blanks only. Mend the file.")
 
 
 def _check_column(frame: pd.DataFrame, spec: AttributeSpec, table: LabelTable, dataset: str) -> None:

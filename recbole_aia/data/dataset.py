@@ -13,6 +13,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 
 from recbole_aia.data.download import obtain
 from recbole_aia.data.loader import FastTrainDataLoader, WideFullSortEvalDataLoader
+from recbole_aia.data.numbering import Numbering
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.storage.files import sha256_of
 
@@ -35,6 +36,7 @@ def create_dataset(config: Any) -> Dataset:
         dataset = Dataset(config)
     except (KeyError, ValueError) as error:
         raise ConfigValueError(f"cannot load {file.name}: {error.args[0] if error.args else error}") from error
+    dataset.numbering = Numbering.of(dataset)
     if dataset.time_field not in dataset.field2type and config["eval_args"]["order"] == "TO":
         raise ConfigValueError(
             f"{file.name} has no '{dataset.time_field}', by which eval_args.order TO sorts. "

@@ -158,6 +158,7 @@ def _without_hopeless_attributes(subject: Subject) -> Subject:
     labels = subject.labels
     _, skipped = subject.evaluator.attacked_attributes(labels.columns(), subject.n_users, labels.classes)
     notes = tuple(f"{name} is not audited: {reason}" for name, reason in skipped.items())
+    notes += tuple(labels.remarks())
     return replace(subject, passed_over=(*subject.passed_over, *skipped.items()), notes=(*subject.notes, *notes))
 
 

@@ -35,7 +35,7 @@ def serve_and_compare(
     init_seed(config["seed"], config["reproducibility"])
     train_data, _, test_data = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
     before = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
-    views, notes = {}, list(config.unread)
+    views, notes = {}, [*config.unread, *labels.remarks()]
 
     def look(state: str, now: Trained, *, references: bool) -> None:
         views[state], said = attacked_views(config, now, lambda: (run.model, run.training), references=references)

@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from recbole.utils import set_color
 from torch import nn
 
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.types import FloatArray
-from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, load_labels, unseen_users
+from recbole_aia.data import LabelTable, interactions_by_user, load_labels, unseen_users
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.hook import AttackHook
 from recbole_aia.jobs.informed import informed_run
 from recbole_aia.jobs.loading import attacked_views, restored_model, training_split
+from recbole_aia.jobs.matching import starting_data
 from recbole_aia.jobs.results import counted, findings, run_results, tables
 from recbole_aia.model import view_class
 from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import holdout_findings, write_results, write_users
-from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.plain import plain
 from recbole_aia.storage.run_folder import (
@@ -52,7 +52,7 @@ def run(config: AIAConfig) -> dict[str, Any]:
     view_class(config.model_class)
     evaluator = AttributeInferenceEvaluator(config)
     exposure_names(config["attack_views"])
-    data = create_dataset(config)
+    data = starting_data(config)
     labels = load_labels(config, data)
     trainer_class(config).check(config, labels.names)
     unseen = _unseen(config, labels)
@@ -98,7 +98,7 @@ def _run(
     def watch(trainer: DefenseTrainer) -> AttackHook:
         return AttackHook(trainer, labels, every)
 
-    notes = list(config.unread)
+    notes = [*config.unread, *labels.remarks()]
     if stage_of(config) == "post" and config["init_checkpoint"]:
         checkpoint = Path(config["init_checkpoint"])
         before = starting_point(config, data, checkpoint)
@@ -114,7 +114,7 @@ def _run(
     else:
         state = {**load_checkpoint(checkpoint), "config": plain(config.final_config_dict)}
         del state["aia"]
-        write_whole(folder / "checkpoint.pth", lambda aside: torch.save(state, aside))
+        save_checkpoint(state, folder / "checkpoint.pth")
     start = time.perf_counter()
     reports = []
     for name, trained in states.items():

@@ -19,6 +19,7 @@ from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.jobs.informed import Earlier, read_earlier
 from recbole_aia.jobs.loading import exposures, load_run
 from recbole_aia.model.exposures import OF_VECTORS, exposure_names, needs_model, user_vectors, vector_exposures
+from recbole_aia.storage.checkpoints import checkpoint_file
 from recbole_aia.storage.run_folder import ACTIVITY, read_activity
 from recbole_aia.trainer import stage_of
 
@@ -159,6 +160,7 @@ def checkpoint_subject(
     path: Path, trust_checkpoint: bool = False, config_files: Sequence[str | Path] = (), argv: Sequence[str] = ()
 ) -> Subject:
     """The subject of a checkpoint, whose model gives the views; see :func:`~recbole_aia.jobs.loading.load_run`."""
+    path = checkpoint_file(path)
     loaded = load_run(path, trust_checkpoint=trust_checkpoint, config_file_list=config_files, argv=argv)
     config, dataset, model, training = loaded
     names, labels = exposure_names(config["attack_views"], ("served", "table")), load_labels(config, dataset)

@@ -19,9 +19,10 @@ from torch import Tensor
 from recbole_aia.compat import save_plain_checkpoint
 from recbole_aia.config.aia_config import with_our_defaults
 from recbole_aia.config.keys import Choice, Key, Path, Share
-from recbole_aia.data import LabelTable, defense_labels
+from recbole_aia.data import LabelTable, Numbering, defense_labels
+from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.model import UserEmbeddingView
+from recbole_aia.model import UserEmbeddingView, refuse_other
 from recbole_aia.storage.checkpoints import load_checkpoint
 
 #: The keys that every defense reads.
@@ -115,6 +116,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         """
         state = load_checkpoint(resume_file)
         self._resumed = (str(resume_file), state.get("defense") or state.get("config", {}).get("defense"))
+        refuse_other(self.model, state, resume_file)
         super().resume_checkpoint(resume_file)
         self.model.unlearned = list(state.get("unlearned", []))
 
@@ -157,6 +159,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             ConfigValueError: the resumed checkpoint was trained without this defense in epochs that need it.
         """
         self.labels = defense_labels(self.config, train_data.dataset)
+        self.note_names(train_data.dataset)
         by_validation = self.config["select"] == "valid_after_phase1"
         if by_validation:
             self.logger.warning("select: valid_after_phase1 may keep a state that is only half defended.")
@@ -179,6 +182,17 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             if saved:
                 self._save_checkpoint(self.epochs - 1, verbose=verbose)
         return self.best_valid_score, self.best_valid_result
+
+    def note_names(self, dataset: Any) -> None:
+        """Notes in the model which users and items its ids mean, for its checkpoints.
+
+        Raises:
+            AttributeDataError: the model was built or brought back with other users, or other ids of them.
+        """
+        numbering = Numbering.of_part(dataset)
+        refuse_other_users(numbering.users, self.model)
+        if not hasattr(self.model, "numbering"):
+            self.model.numbering = numbering
 
     def labeled_users(self) -> tuple[Tensor, Tensor]:
         """The users with at least one label, ``[n]``, and their labels, ``[n, A]``."""
@@ -281,5 +295,6 @@ class UndefendedTrainer(DefenseTrainer):
 
     def fit(self, *args: Any, **kwargs: Any) -> tuple[float, dict[str, float] | None]:
         """See ``recbole.trainer.Trainer.fit``."""
+        self.note_names((args[0] if args else kwargs["train_data"]).dataset)
         result: tuple[float, dict[str, float] | None] = Trainer.fit(self, *args, **kwargs)
         return result

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recbole_aia.config.keys import Choice, Count, Key, Number
 from recbole_aia.data import LabelTable, create_dataset, defense_labels
+from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.base import DEFENDED_KEYS, DefenseTrainer
 from recbole_aia.trainer.targets import Target, intact_on_error, make_target, only_moving
@@ -141,7 +142,7 @@ class Unlearner(DefenseTrainer):
             The record, which is also appended to :attr:`history`.
 
         Raises:
-            AttributeDataError: none of ``users`` has a label.
+            AttributeDataError: none of ``users`` has a label, or the labels are of other users than the model's.
             ConfigValueError: the model does not have one of ``users``, or the defense needs ``train_data``.
         """
         if labels is None:
@@ -152,6 +153,7 @@ class Unlearner(DefenseTrainer):
 
     def serve(self, requests: Sequence[Request], labels: LabelTable, train_data: Any = None) -> list[dict[str, Any]]:
         """Serves several requests in one unlearning; see :meth:`unlearn`. The order of requests does not matter."""
+        refuse_other_users(labels.users, self.model)
         self.labels = labels
         task = make_task(requests, self.history, labels, self.device, self.can_hide, self.by_label)
         specs = specifications(self.config["attributes"], self.history)
@@ -199,6 +201,7 @@ class Unlearner(DefenseTrainer):
         callback_fn: Callable[[int, float], None] | None = None,
     ) -> tuple[float, dict[str, float] | None]:
         """Unlearns, validates and saves; see :meth:`DefenseTrainer.fit`."""
+        self.note_names(train_data.dataset)
         labels = self.load_labels(train_data.dataset)
         interactions = train_data if self.uses_interactions else None
         self.unlearn(interactions, labels=labels, attributes=list(self.config["attributes"]))

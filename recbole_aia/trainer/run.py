@@ -19,11 +19,10 @@ from torch import Tensor
 
 from recbole_aia.config.registry import known_keys
 from recbole_aia.config.run_keys import RECBOLE_PRESENTATION
-from recbole_aia.data import interactions_digest, prepare_loaders
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.data import Numbering, interactions_digest, prepare_loaders
+from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.model import build_model, restore, scores_users
-from recbole_aia.storage.checkpoints import load_checkpoint
-from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.plain import plain
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.registry import trainer_class
@@ -149,7 +148,7 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
     name = f"undefended-{config['model']}-{config['dataset']}-seed{config['seed']}"
     path = Path(config["checkpoint_dir"]) / f"{name}-{training_hash(config, dataset)}.pth"
     log = getLogger()
-    if config["reuse_undefended"] and (kept := _load_twin(path)) is not None:
+    if config["reuse_undefended"] and (kept := _load_twin(path, dataset)) is not None:
         log.info(set_color("Undefended twin", "pink") + f": reused from {path}")
         if watch is not None:
             log.warning("A twin that is reused has no epochs to attack after; set reuse_undefended: False for that.")
@@ -161,15 +160,15 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
         best = Path(folder) / "best.pth"
         trained = train(_undefended(config), dataset, best, watch)
         state = load_checkpoint(best)
-    write_whole(path, lambda aside: torch.save({**state, "aia": asdict(trained)}, aside))
+    save_checkpoint({**state, "aia": asdict(trained)}, path)
     return trained, path
 
 
 def training_hash(config: Any, dataset: Any) -> str:
     """Eight hexadecimal digits of SHA-256 over all that decides the numbers of an undefended training.
 
-    These are the configuration's keys that decide the training, the size of the data, the name, size and time of the
-    ``.inter`` files, and the versions of torch and recbole-aia.
+    These are the configuration's keys that decide the training, the users, items and interactions in their order, and
+    the versions of torch and recbole-aia.
     """
     ours = known_keys()
     values = {
@@ -177,17 +176,21 @@ def training_hash(config: Any, dataset: Any) -> str:
         for key, value in plain(config.final_config_dict).items()
         if (ours[key].decides == "training" if key in ours else key not in RECBOLE_PRESENTATION)
     }
-    values["data"] = [dataset.inter_num, dataset.user_num, dataset.item_num]
-    files = sorted(Path(dataset.dataset_path).glob("*.inter"))
-    values["files"] = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    values["data"] = dataset.numbering.digest
     values["on"] = [torch.__version__, __version__, config["device"].type]
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _load_twin(path: Path) -> Trained | None:
+def _load_twin(path: Path, dataset: Any) -> Trained | None:
     try:
-        return Trained(**load_checkpoint(path)["aia"]) if path.exists() else None
+        if not path.exists():
+            return None
+        state = load_checkpoint(path)
+        numbering = Numbering.kept_in(state, path)
+        if numbering is None or numbering.digest != dataset.numbering.digest:
+            raise CheckpointError(f"'{path}' is the twin of other data.")
+        return Trained(**state["aia"])
     except Exception as error:
         getLogger().warning(f"{path} cannot be reused ({type(error).__name__}); the twin is trained again.")
         return None

@@ -79,7 +79,7 @@ class Ledger:
             raise ConfigValueError(
                 f"there is no ledger in '{folder}'. Give the --output_dir of an unlearning, or begin with --checkpoint."
             ) from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ConfigValueError(f"'{path}' is not a ledger. Restore the file.") from error
         if ledger.schema != _SCHEMA:
             raise ConfigValueError(f"'{path}' has the schema {ledger.schema}, not {_SCHEMA}. Use another version.")
@@ -92,9 +92,10 @@ class Ledger:
         lists = True
         for request in self.requests:
             lists &= isinstance(request.attributes, dict) and isinstance(request.users, list | None)
+            lists &= all(isinstance(spec, dict | None) for spec in request.attributes.values())
             texts += [request.when, *request.attributes, *(request.users or ())]
         numbers = [self.next_id, *(request.id for request in self.requests)]
-        return lists and all(isinstance(n, int) for n in numbers) and all(isinstance(text, str) for text in texts)
+        return lists and all(type(n) is int and n > 0 for n in numbers) and all(isinstance(text, str) for text in texts)
 
     def write(self, folder: Path) -> None:
         """Writes the ledger into a folder."""
@@ -169,5 +170,6 @@ def checkpoint_sha256(path: Path) -> str:
     """
     try:
         return sha256_of(path)
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint '{path}' cannot be read: {error.strerror}. Check the path.") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"the checkpoint '{path}' cannot be read: {reason}. Check the path.") from error

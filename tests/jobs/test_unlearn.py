@@ -12,6 +12,7 @@ from recbole_aia import AttrCloakUnlearner, load_run
 from recbole_aia.cli import main
 from recbole_aia.jobs.unlearn import RequestOptions, add, begin
 from recbole_aia.report import results_schema
+from recbole_aia.storage.checkpoints import save_checkpoint
 from recbole_aia.trainer import unlearners
 
 
@@ -90,7 +91,7 @@ def test_the_bases_defense_leaves_no_settings_behind_and_arguments_win(small):
     state = torch.load(base, weights_only=True)
     old = {"defense": "u2u", "stage": "in", "preset": "paper", "target": "released", "output_dir": "run"}
     old |= {"unlearn_learning_rate": 0.0025, "unlearn_patience": 7, "init_checkpoint": "nowhere.pth"}
-    torch.save({**state, "config": {**state["config"], **old}}, "old.pth")
+    save_checkpoint({**state, "config": {**state["config"], **old}}, Path("old.pth"))
     begin(Path("old.pth"), "attrcloak", RequestOptions("[gender]"), Path("safe"), argv=[*QUICK, "--unlearn_patience=3"])
     config = load_run("safe").config
     found = {key: config[key] for key in ("unlearn_learning_rate", "unlearn_patience", "stage", "preset", "target")}
