@@ -54,7 +54,9 @@ def _flag(default: Any = True) -> Key:
 
 def _is_gpu(value: Any) -> bool:
     text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-    return not isinstance(value, bool) and (text == "" or all(part.strip().isdigit() for part in text.split(",")))
+    return not isinstance(value, bool) and (
+        text in ("", "None") or all(part.strip().isdigit() for part in text.split(","))
+    )
 
 
 def _are_metrics(value: Any) -> bool:
@@ -263,7 +265,7 @@ def check_device(config: Any, typed: Mapping[str, Any]) -> str | None:
             f"device is {shown(str(wanted))}, and this run computes on {found}. Leave it out, and choose with gpu_id: "
             "its number, or --gpu_id= for the CPU."
         )
-    if found != "cpu" or gpu in ("", "0"):  # 0 is RecBole's default, with or without a GPU
+    if found != "cpu" or gpu in ("", "None", "0"):  # 0 is RecBole's default, with or without a GPU
         return None
     if "gpu_id" in typed:
         raise ConfigValueError(f"gpu_id is {gpu}, and torch sees no such GPU. Write --gpu_id= for the CPU.")

@@ -33,7 +33,7 @@ class SafeLoader(yaml.SafeLoader):
         """See ``yaml.composer.Composer``; limits the depth."""
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise _Refused(problem="is nested too deeply", problem_mark=self.peek_event().start_mark)
+            raise _Refused(problem="is nested too deeply", problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -179,8 +179,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=SafeLoader)
     except _Refused as error:
-        where = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigValueError(f"the config file '{path}'{where} {error.problem}. Mend it.") from error
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigValueError(f"the config file '{path}'{line} {error.problem}. Mend it.") from error
     except UnicodeDecodeError as error:
         raise ConfigValueError(f"the config file '{path}' is not UTF-8 text. Save it as UTF-8.") from error
     except OSError as error:

@@ -1,6 +1,7 @@
 """Attributes, labels and datasets."""
 
 from recbole_aia.data.attributes import LabelTable, load_labels, read_labels
+from recbole_aia.data.checked import check_dataset
 from recbole_aia.data.dataset import (
     create_dataset,
     files_digest,
@@ -14,6 +15,7 @@ from recbole_aia.data.unseen import defense_labels, unseen_users
 __all__ = [
     "AttributeSpec",
     "LabelTable",
+    "check_dataset",
     "create_dataset",
     "defense_labels",
     "files_digest",
