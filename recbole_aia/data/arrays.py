@@ -87,7 +87,9 @@ def _read_array(file: BinaryIO, size: int, where: str) -> np.ndarray:
     if kind.hasobject:
         raise AttributeDataError(f"{where} cannot be read: Object arrays can run code. Write numbers or texts.")
     claimed = prod(shape) * kind.itemsize
-    if claimed > size or min(shape, default=0) < 0:
+    if min(shape, default=0) < 0:
+        raise AttributeDataError(f"{where} cannot be read: its shape is {shape}. Is it damaged?")
+    if claimed > size:
         raise AttributeDataError(f"{where} claims {claimed:,} bytes and has {size:,}. Is it damaged?")
     content = file.read(claimed)
     if len(content) < claimed:

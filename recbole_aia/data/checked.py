@@ -110,6 +110,8 @@ def check_dataset(config: Any, dataset: Dataset) -> None:
         raise ConfigValueError(f"topk is {config['topk']}, and {name} has {n_items} items. Write smaller numbers.")
     pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]].to_numpy()
     distinct = np.bincount(np.unique(pairs, axis=0)[:, 0], minlength=dataset.user_num)
+    if (distinct[1:] >= n_items).all():
+        raise AttributeDataError(f"all users of {name} have interacted with all {n_items} items. Add items.")
     sampled = [mode for mode in config["eval_args"]["mode"].values() if mode not in ("full", "labeled")]
     if sampled and (distinct >= n_items).any():
         raise ConfigValueError(

@@ -86,10 +86,16 @@ def read_table(path: Path, *, header: bool = True) -> pd.DataFrame:
     """
     names, separator = header_of(path)
     with check_decodes(path):
-        frame = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding=text_encoding(path),
-            header=0 if header else None,
-        )  # fmt: skip
+        try:
+            frame = pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, encoding=text_encoding(path),
+                header=0 if header else None,
+            )  # fmt: skip
+        except pd.errors.ParserError as error:
+            row = re.search(r"EOF inside string starting at row (\d+)", str(error))
+            if row is None:
+                raise
+            raise AttributeDataError(f"'{path}' has a quote in row {row[1]} that is not closed. Remove it.") from error
     if len(frame.columns) != len(names) or not isinstance(frame.index, pd.RangeIndex):
         raise AttributeDataError(f"'{path}' has lines with more values than its header has names. Mend the file.")
     frame = frame.fillna("")

@@ -2,7 +2,9 @@
 
 import io
 import lzma
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
@@ -30,7 +32,7 @@ def patched(at, value):
 
     def make():
         npz()()
-        content = bytearray(open("e.npz", "rb").read())
+        content = bytearray(Path("e.npz").read_bytes())
         local, central = content.index(b"PK\3\4"), content.index(b"PK\1\2")
         for start in (local + at, central + at + 2):
             content[start : start + len(value)] = value
@@ -41,7 +43,7 @@ def patched(at, value):
 
 def damaged_lzma():
     members(("embeddings.npy", saved(vectors())), kind=zipfile.ZIP_LZMA)()
-    content = bytearray(open("e.npz", "rb").read())
+    content = bytearray(Path("e.npz").read_bytes())
     content[80:120] = bytes(40)
     put("e.npz", bytes(content))
 
@@ -58,7 +60,7 @@ def npy(content):
 def cut(share):
     def make():
         npz()()
-        content = open("e.npz", "rb").read()
+        content = Path("e.npz").read_bytes()
         put("e.npz", content[: int(len(content) * share)])
 
     return make
@@ -78,7 +80,8 @@ ROWS = [
     audit("not compressed as NumPy does it", make=damaged_lzma, case="npz lzma damaged"),
     audit(
         "not compressed as NumPy does it",
-        make=members(("embeddings.npy", saved(vectors())), kind=zipfile.ZIP_BZIP2), case="npz bzip2",
+        make=members(("embeddings.npy", saved(vectors())), kind=zipfile.ZIP_BZIP2),
+        case="npz bzip2",
     ),
     audit("no array of NumPy's", make=members(("embeddings.npy", b"hello world")), case="npz member not npy"),
     audit("no array of NumPy's", make=members(("embeddings", b"plain bytes")), case="npz member plain bytes"),
@@ -105,7 +108,7 @@ ROWS = [
     audit("e.npz", "is a pipe or a device", make=pipe("e.npz"), case="fifo npz"),
     audit("e.csv", "is a pipe or a device", make=pipe("e.csv"), case="fifo csv"),
     audit("e.npz", "l.user", "is a pipe or a device", make=pipe("l.user"), case="fifo labels"),
-    audit("e.npy", "Is a directory", make=lambda: (labels(), __import__("os").mkdir("e.npy")), case="a folder as npy"),
+    audit("e.npy", "Is a directory", make=lambda: (labels(), os.mkdir("e.npy")), case="a folder as npy"),
     audit("e.npy", "It must hold numbers", make=npy(saved(vectors().astype(complex))), case="npy complex"),
     audit("e.npy", "It must hold numbers", make=npy(saved(vectors() > 0)), case="npy of truth values"),
     audit("e.npy", "It must hold numbers", make=npy(saved(np.zeros((60, 0)))), case="npy without columns"),
@@ -125,16 +128,26 @@ ROWS = [
     audit("texts or whole numbers", make=npz(user_tokens=tokens().astype("M8[Y]")), case="tokens dates"),
     audit("user_tokens (60, 1)", make=npz(user_tokens=tokens()[:, None]), case="tokens of two dimensions"),
     audit("more than once", make=npz(user_tokens=np.where(tokens() == "2", "1", tokens())), case="tokens twice"),
-    audit("more than once", make=npz(user_tokens=np.where(tokens() == "2", "1 ", tokens())), case="users collide after strip"),
+    audit(
+        "more than once",
+        make=npz(user_tokens=np.where(tokens() == "2", "1 ", tokens())),
+        case="users collide after strip",
+    ),
     audit("no user of e.npz", make=npz(user_tokens=np.char.add(tokens(), ".0")), case="tokens 1.0 for 1"),
     audit("It must hold numbers", make=npz(embeddings=np.array([["a", "b"]] * 60)), case="embeddings of texts"),
-    audit("Name one 'embeddings'", make=npz(embeddings=None, a=vectors(), b=vectors()), case="two arrays, neither embeddings"),
+    audit(
+        "Name one 'embeddings'",
+        make=npz(embeddings=None, a=vectors(), b=vectors()),
+        case="two arrays, neither embeddings",
+    ),
     audit("holds no array", make=npz(embeddings=None), case="tokens only"),
     audit("table (5, 4)", make=npz(table=vectors(5)), case="table too short"),
     # tables
     audit("e.csv", "the column 'd1' is not of numbers", make=changed(",1\n", ",True\n"), case="csv bool"),
     audit(
-        "e.csv", "the column 'd1' is not of numbers", case="csv bool column",
+        "e.csv",
+        "the column 'd1' is not of numbers",
+        case="csv bool column",
         make=table("user,d0,d1\n" + "".join(f"{user},{user / 7},{user % 2 == 0}\n" for user in range(1, 61))),
     ),
     audit("e.csv", "e.csv' has '1\\x00'", make=changed("\n1,", "\n1\0,"), case="csv nul"),
@@ -147,9 +160,16 @@ ROWS = [
     audit("e.csv", "not finite", make=changed(",1\n", ",inf\n"), case="csv inf"),
     audit("e.csv", "not finite", make=changed(",1\n", ",\n"), case="csv empty cell"),
     audit("e.csv", "single precision", make=changed(",1\n", ",1e300\n"), case="csv 1e300"),
-    audit("e.csv", "is not utf-8 text (line 2)", make=lambda: (labels(), put("e.csv", "user,d0\né,1\n".encode("latin-1"))), case="csv latin-1"),
+    audit(
+        "e.csv",
+        "is not utf-8 text (line 2)",
+        make=lambda: (labels(), put("e.csv", "user,d0\né,1\n".encode("latin-1"))),
+        case="csv latin-1",
+    ),
     audit("e.csv", "more than once", make=changed("\n2,", "\n1,"), case="csv a user twice"),
-    audit("e.csv", "Is a quote not closed", make=changed("\n1,", '\n"1,'), case="csv quote not closed"),
+    audit(
+        "e.csv", "has a quote in row 1 that is not closed", make=changed("\n1,", '\n"1,'), case="csv quote not closed"
+    ),
     audit("e.csv", ACCEPTED, make=table("\ufeff" + CSV), case="csv with a byte order mark"),
     audit("e.csv", ACCEPTED, make=table(CSV, encoding="utf-16"), case="csv utf-16"),
     audit("e.tsv", ACCEPTED, make=table(CSV.replace(",", "\t"), "e.tsv"), case="tsv"),
@@ -158,7 +178,9 @@ ROWS = [
     audit("e.xls", "not a kind of embeddings", make=table(CSV, "e.xls"), case="a spreadsheet"),
     audit("e.parquet", "'e.parquet'", make=table(CSV, "e.parquet"), case="text as parquet"),
     # labels
-    audit("Is a quote not closed", make=labelled(LABELS.replace("1,b", '1,"b\nb"', 1)), case="labels attr newline quoted"),
+    audit(
+        "Is a quote not closed", make=labelled(LABELS.replace("1,b", '1,"b\nb"', 1)), case="labels attr newline quoted"
+    ),
     audit("it seems to be no header", make=labelled(LABELS.partition("\n")[2]), case="labels no header (numbers)"),
     audit("it seems to be no header", make=labelled(LABELS.replace("user,g", "x0,a")), case="labels no header (texts)"),
     audit("l.user' has '1\\x00'", make=labelled(LABELS.replace("\n1,", "\n1\0,")), case="labels nul"),
@@ -169,10 +191,14 @@ ROWS = [
     audit("more values than its header", make=labelled(LABELS.replace("1,b", "1,b,c,d", 1)), case="labels a long line"),
     audit("of the same name", make=labelled(LABELS.replace("user,g", "user,user")), case="labels same names"),
     audit("it is not utf-8 text", make=labelled(LABELS.replace("a", "é").encode("latin-1")), case="labels latin-1"),
-    audit("it is not utf-8 text", make=labelled(LABELS.replace("a", "女").encode("gbk")), case="labels gbk"),
+    audit("it is not utf-8 text", make=labelled(LABELS.replace("a", "女性").encode("gbk")), case="labels gbk"),
     audit("no column besides the users", make=labelled("user\n1\n2\n"), case="labels without attributes"),
     audit("classes", make=labelled(LABELS.replace("a", "b")), case="labels of one class"),
-    audit("60 classes", make=labelled("user,g\n" + "".join(f"{user},c{user}\n" for user in range(1, 61))), case="a class a user"),
+    audit(
+        "60 classes",
+        make=labelled("user,g\n" + "".join(f"{user},c{user}\n" for user in range(1, 61))),
+        case="a class a user",
+    ),
     audit(ACCEPTED, make=labelled("\ufeff" + LABELS), case="labels with a byte order mark"),
     audit(ACCEPTED, make=labelled(LABELS.encode("utf-16")), case="labels utf-16"),
     audit(ACCEPTED, make=labelled(LABELS.replace("a", "女")), case="labels of any language"),
@@ -189,4 +215,4 @@ ROWS = [
     audit("--seed=-1", "seed is -1", make=npz(), case="negative seed"),
     audit("--device=tpu", "device is 'tpu'", make=npz(), case="no such device"),
     audit("--before=b.npy", "'b.npy' cannot be read", make=npz(), case="an earlier release that is missing"),
-]  # fmt: skip
+]

@@ -16,17 +16,11 @@ import numpy as np
 
 ACCEPTED = "works"
 INTER, USER = Path("dataset/synthetic/synthetic.inter"), Path("dataset/synthetic/synthetic.user")
-SMALL = (
-    "--epochs=1", "--train_batch_size=8192", "--attackers=[logistic]", "--attack_repeats=1", "--attack_folds=3",
-    "--attack_permutations=20", "--attack_jobs=1", "--show_progress=False", "--output_dir=o",
-)  # fmt: skip
 QUICK = (
-    "--attackers=[logistic]",
-    "--attack_repeats=1",
-    "--attack_folds=3",
-    "--attack_permutations=20",
-    "--attack_jobs=1",
-)
+    "--attackers=[logistic]", "--attack_repeats=1", "--attack_folds=3", "--attack_permutations=20", "--attack_jobs=1",
+    "--show_progress=False",
+)  # fmt: skip
+SMALL = ("--epochs=1", "--train_batch_size=8192", "--output_dir=o", *QUICK)
 FULL = "order: RO, group_by: user, mode: full"
 
 
@@ -59,18 +53,10 @@ def audit(*given: str, make: Callable[[], Any] | None = None, case: str = "") ->
     file = next((each for each in arguments if each.startswith("e.")), "e.npz")
     labels = next((each for each in arguments if each.startswith("l.")), "l.user")
     rest = [each for each in arguments if each not in (file, labels)]
-    command = (
-        "audit",
-        "--embeddings",
-        file,
-        "--labels",
-        labels,
-        "--output_dir=o",
-        *QUICK,
-        "--show_progress=False",
-        *rest,
-    )
-    return Row(f"audit {case or ' '.join(arguments)}", command, words, make)
+    keys = {argument.partition("=")[0] for argument in rest}
+    kept = [each for each in QUICK if each.partition("=")[0] not in keys]
+    full = ("audit", "--embeddings", file, "--labels", labels, "--output_dir=o", *kept, *rest)
+    return Row(f"audit {case or ' '.join(arguments)}", full, words, make)
 
 
 def command(*given: str, make: Callable[[], Any] | None = None, case: str = "") -> Row:
