@@ -28,7 +28,7 @@ _SHORT = 6  # our keys of at most this many letters ("fast") are ordinary words,
 # Least likeness (difflib's ratio) of an unknown key to one of our keys that counts as a misspelling:
 _LIKE = 0.8  # for any key
 _LIKE_OURS = 0.5  # for a key with a prefix that only our keys have, such as "raid_"
-_LIKE_RECBOLE = 0.92  # for a key that is like one of RecBole's or the model's
+_LIKE_RECBOLE = 0.9  # for a key that is like one of RecBole's or the model's
 _LIKE_BEGINNING = 0.7  # for a key with which one of our keys begins, such as "holdout"
 
 

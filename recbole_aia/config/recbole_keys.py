@@ -112,6 +112,7 @@ RECBOLE: dict[str, Key] = {
     "transform": Choice(
         None, "", choices=("mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq", "user_defined")
     ),
+    "inter_matrix_type": Choice("01", "", choices=("01", "rating")),
     "embedding_size": Count(64, "", low=1, high=65_536),
     # evaluation
     "eval_args": Described({}, "", words=_PROTOCOL, test=kinds.is_protocol, form="dict"),
@@ -194,7 +195,7 @@ def _of_collection(default: list[Any] | dict[str, Any]) -> Key:
 
 
 def _are_sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(map(Count(1, "", low=1, high=65_536).accepts, value))
+    return isinstance(value, list) and bool(value) and all(map(Count(1, "", low=1, high=65_536).accepts, value))
 
 
 def sequential_without_negatives(values: Mapping[str, Any]) -> bool:

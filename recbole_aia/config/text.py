@@ -154,8 +154,11 @@ def refuse_arguments(command: str, arguments: Sequence[str]) -> None:
         raise ConfigValueError(f"unknown argument '{arguments[0]}'. See 'recbole-aia {command} --help'.")
 
 
-# Keys whose values are names or paths. A dataset called 1 and a folder called 2024 must stay texts.
-_TEXT_KEYS = {"model", "dataset", "defense", "preset", "output_dir", "init_checkpoint", "data_path", "checkpoint_dir"}
+# Keys whose values are names or paths. A dataset called 1, a folder called 2024 and DMF's 01 must stay texts.
+_TEXT_KEYS = {
+    "model", "dataset", "defense", "preset", "output_dir", "init_checkpoint", "data_path", "checkpoint_dir",
+    "inter_matrix_type",
+}  # fmt: skip
 
 
 def parse_texts(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -199,6 +199,13 @@ def _output_dir(config: AIAConfig) -> Path:
     folder = Path(config["output_dir"] or Path("runs") / name)
     if written_digest(folder) != digest:
         check_free(folder, _FILES)
-    for place in (folder, Path(config["checkpoint_dir"])):
-        make_folder(place, "--output_dir and --checkpoint_dir")
+    checkpoints = Path(config["checkpoint_dir"])
+    is_new = not checkpoints.exists()
+    make_folder(checkpoints, "--checkpoint_dir")
+    try:
+        make_folder(folder)
+    except ConfigValueError:
+        if is_new:
+            checkpoints.rmdir()
+        raise
     return folder

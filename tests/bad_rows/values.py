@@ -251,7 +251,7 @@ ROWS = [
     run("--attack_views=[nothing]", "nothing"),
     run("--attack_every=0", "attack_every is 0"),
     run("--protocol=lax", "protocol is 'lax'"),
-    run("--holdout_users=0.2", "Choose a --defense"),
+    run("--holdout_users=0.2", "holdout_users is 0.2, and --defense=none does not read it"),
     run("--defense=raid", "--holdout_users=1", "holdout_users is 1"),
     run("--defense=raid", "--raid_atoms=1", "raid_atoms is 1"),
     run("--defense=raid", "--raid_eta=.nan", "raid_eta is nan"),
