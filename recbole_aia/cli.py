@@ -37,7 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:  # the disk, the network or a right, which no check can know beforehand
         where = f" '{error.filename}'" if error.filename else ""
-        print(one_line(f"recbole-aia: cannot use{where}: {error.strerror or error}. Mend that."), file=sys.stderr)
+        print(
+            one_line(
+                f"recbole-aia: cannot use{where}: {error.strerror or error}. Check the path, the disk and its rights."
+            ),
+            file=sys.stderr,
+        )
         return 2
     except MemoryError:
         print("recbole-aia: that is too much for this machine's memory. Make it smaller.", file=sys.stderr)

@@ -20,7 +20,8 @@ from recbole_aia.config import registry
 from recbole_aia.config.hints import closest
 from recbole_aia.config.keys import check_values
 from recbole_aia.config.properties import check_preset, our_properties
-from recbole_aia.config.recbole_keys import check_device, check_recbole, sequential_without_negatives
+from recbole_aia.config.recbole_checks import check_device, check_recbole, sequential_without_negatives
+from recbole_aia.config.recbole_keys import RECBOLE
 from recbole_aia.config.text import SafeLoader, own_arguments, parse_arguments, parse_texts, parse_value, read_yaml
 from recbole_aia.errors import ConfigValueError
 
@@ -89,6 +90,7 @@ class AIAConfig(Config):  # type: ignore[misc]
             raise ConfigValueError("no model is given. Write --model=LightGCN, for example.")
         if dataset is None:
             external.setdefault("dataset", "ml-100k")
+        RECBOLE["dataset"].check("dataset", external["dataset"] if dataset is None else dataset)
         name = model if model is not None else external["model"]
         try:
             found: tuple[str, Any, str] = super()._get_model_and_dataset(model, dataset)
@@ -112,7 +114,7 @@ class AIAConfig(Config):  # type: ignore[misc]
         self._refuse_misspelt_keys()
         if sequential_without_negatives(self.internal_config_dict | external):
             self.internal_config_dict["train_neg_sample_args"] = None  # RecBole's default here refuses itself
-        check_recbole(self.internal_config_dict | external, {**external, "dataset": dataset}, self.internal_config_dict)
+        check_recbole(self.internal_config_dict | external, external, self.internal_config_dict)
         self.parameters["Attribute inference"] = list(registry.known_keys())
 
     def _refuse_misspelt_keys(self) -> None:

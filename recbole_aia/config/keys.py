@@ -242,7 +242,7 @@ class Path(Key):
     @property
     def expected(self) -> str:
         """See :attr:`Key.expected`."""
-        return "a path"
+        return "a path, with names of at most 255 bytes"
 
     def _accepts(self, value: Any) -> bool:
         parts = str(value).split("/") if isinstance(value, str | os.PathLike) else ["x" * 256]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, isnan
 from typing import Any
 
-from recbole_aia.config.keys import Count, Key, Number
+from recbole_aia.config.hints import did_you_mean
+from recbole_aia.config.keys import Key, Number
+from recbole_aia.errors import ConfigValueError, shown
 
 _SPLITS = ("valid_and_test", "valid_only", "test_only")
 _MODE = re.compile(r"full|labeled|(?:uni|pop)[1-9][0-9]{0,5}")
@@ -35,6 +37,39 @@ class Described(Key):
 
     def _accepts(self, value: Any) -> bool:
         return bool(self.test(value))
+
+
+@dataclass(frozen=True)
+class Nested(Key):
+    """A mapping whose entries are declared as keys are; ``needed`` lists entries that must be there."""
+
+    entries: Mapping[str, Key] = field(default_factory=dict)
+    needed: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return "dict"
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        needed = f", with {' and '.join(self.needed)}" if self.needed else ""
+        return f"a mapping of {', '.join(self.entries)}{needed}"
+
+    def _accepts(self, value: Any) -> bool:
+        known = isinstance(value, Mapping) and value.keys() <= self.entries.keys() and set(self.needed) <= value.keys()
+        return known and all(self.entries[name].accepts(each) for name, each in value.items())
+
+    def check(self, name: str, value: Any) -> None:
+        """See :meth:`Key.check`; the message is about the first entry that is wrong."""
+        for entry, each in value.items() if isinstance(value, Mapping) else ():
+            if entry not in self.entries:
+                meant = did_you_mean(str(entry), self.entries)
+                offered = ", ".join(self.entries)
+                raise ConfigValueError(f"{name} has an unknown entry {shown(entry)}.{meant} It takes {offered}.")
+            self.entries[entry].check(f"{name}.{entry}", each)
+        super().check(name, value)
 
 
 def is_interval(value: Any) -> bool:
@@ -91,42 +126,8 @@ def is_threshold(value: Any) -> bool:
     return _maps(value, Number(0, "").accepts) and len(value) == 1
 
 
-def is_clipping(value: Any) -> bool:
-    """Whether a value holds the arguments of ``torch.nn.utils.clip_grad_norm_``."""
-    known = {
-        "max_norm": Number(0, "", low=0, above=True).accepts,
-        "norm_type": lambda norm: norm in (inf, "inf") or Number(0, "", low=0, above=True).accepts(norm),
-        "error_if_nonfinite": lambda flag: isinstance(flag, bool),
-    }
-    return _fits(value, known) and "max_norm" in value
-
-
-def is_negative_sampling(value: Any) -> bool:
-    """Whether a value holds settings of negatives in training, which RecBole completes with its defaults."""
-    known = {
-        "distribution": lambda name: name in (None, "None", "none", "uniform", "popularity"),
-        "sample_num": lambda count: count in (None, "none") or Count(0, "", low=1, high=10_000).accepts(count),
-        "alpha": lambda power: power in (None, "none") or Number(0, "").accepts(power),
-        "dynamic": lambda flag: isinstance(flag, bool),
-        "candidate_num": Count(0, "", high=10_000).accepts,
-    }
-    if not _fits(value, known):
-        return False
-    return not value.get("dynamic") or value.get("candidate_num", 0) > 0
-
-
-def is_protocol(value: Any) -> bool:
-    """Whether a value holds the split, the order, the groups and the candidates of an evaluation."""
-    known = {
-        "split": _is_split,
-        "order": lambda order: order in ("RO", "TO"),
-        "group_by": lambda group: group in (None, "user", "none", "None"),
-        "mode": lambda mode: _is_mode(mode) or (_fits(mode, {"valid": _is_mode, "test": _is_mode}) and bool(mode)),
-    }
-    return _fits(value, known)
-
-
-def _is_split(split: Any) -> bool:
+def is_split(split: Any) -> bool:
+    """Whether a value is one way to split interactions: three shares, or the last interactions of each user."""
     if not isinstance(split, Mapping) or len(split) != 1:
         return False
     ((way, parts),) = split.items()
@@ -136,13 +137,16 @@ def _is_split(split: Any) -> bool:
     return way in ("RS", "TS") and isinstance(parts, list) and len(parts) == 3 and all(map(share, parts))
 
 
+def is_mode(mode: Any) -> bool:
+    """Whether a value says which items are ranked, for both parts or for each of ``valid`` and ``test``."""
+    if isinstance(mode, Mapping):
+        return bool(mode) and all(part in ("valid", "test") and _is_mode(each) for part, each in mode.items())
+    return _is_mode(mode)
+
+
 def _is_mode(mode: Any) -> bool:
     return isinstance(mode, str) and _MODE.fullmatch(mode) is not None
 
 
 def _maps(value: Any, accepts: Callable[[Any], bool]) -> bool:
     return isinstance(value, Mapping) and all(is_name(name) and accepts(each) for name, each in value.items())
-
-
-def _fits(value: Any, known: Mapping[str, Callable[[Any], bool]]) -> bool:
-    return isinstance(value, Mapping) and all(name in known and known[name](each) for name, each in value.items())

@@ -88,9 +88,30 @@ def check_lines(path: Path, config: Any) -> None:
                 found = _quoted_separators(path, number, line, separator)
             if found != expected and line.strip():
                 raise AttributeDataError(
-                    f"line {number} of '{path}' has {found + 1} values, and the header has {expected + 1}. Mend the "
+                    f"line {number} of '{path}' has {found + 1} columns, and the header has {expected + 1}. Mend the "
                     "line."
                 )
+
+
+def refuse_texts(path: Path, config: Any) -> None:
+    """Raises :class:`AttributeDataError` if a column of numbers holds something else; names the first such line."""
+    kinds, separator = list(atomic_header(path, config).items()), config["field_separator"] or "\t"
+    with _opened(path, config) as file:
+        for number, cells in enumerate(csv.reader(file, delimiter=separator), start=1):
+            for (name, kind), cell in zip(kinds, cells, strict=False):
+                if kind == "float" and number > 1 and not _is_number(cell):
+                    raise AttributeDataError(
+                        f"line {number} of '{path}' has {shown(cell)} as '{name}', which the header declares as float. "
+                        "Mend the line or the header."
+                    )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return False
+    return True
 
 
 def _quoted_separators(path: Path, number: int, line: str, separator: str) -> int:

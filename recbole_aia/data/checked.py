@@ -10,7 +10,7 @@ import pandas as pd
 from recbole.data.dataset import Dataset
 from recbole.utils import EvaluatorType, FeatureSource
 
-from recbole_aia.data.atomic_text import atomic_header, check_lines, check_roles
+from recbole_aia.data.atomic_text import atomic_header, check_lines, check_roles, refuse_texts
 from recbole_aia.data.delimited import text_encoding
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
@@ -29,6 +29,9 @@ class CheckedDataset(Dataset):  # type: ignore[misc]
         self.config["encoding"] = text_encoding(path, declared)
         try:
             features = super()._load_feat(filepath, source)
+        except ValueError:
+            refuse_texts(path, self.config)
+            raise
         finally:
             self.config["encoding"] = declared
         if source == FeatureSource.INTERACTION and features is not None:
@@ -42,15 +45,14 @@ def _check_values(path: Path, features: pd.DataFrame, dataset: Dataset) -> None:
         missing = features[field].isna().to_numpy()
         if missing.any():
             raise AttributeDataError(
-                f"{_lines(path, missing)} without a '{field}' (NA, nan, null and None count as missing). Remove them, "
-                "or rename the id."
+                f"{_lines(path, missing)} with no '{field}' (NA, nan, null and None count as missing). Remove them, or "
+                "rename the id."
             )
         ids = pd.Series(features[field].unique())
-        twins = ids[ids.str.strip().duplicated(keep=False)].tolist()
-        if twins:
-            raise AttributeDataError(
-                f"'{path}' has ids in '{field}' that differ in blanks only, {twins[0]!r} for one. Remove the blanks."
-            )
+        twins = ids[ids.str.strip().duplicated(keep=False)]
+        if len(twins):
+            same = features[field].isin(twins).to_numpy()
+            raise AttributeDataError(f"{_lines(path, same)} whose '{field}' differ in blanks only. Remove the blanks.")
     for field in features.select_dtypes("float"):
         infinite = np.isinf(features[field].to_numpy())
         if infinite.any():
@@ -58,7 +60,7 @@ def _check_values(path: Path, features: pd.DataFrame, dataset: Dataset) -> None:
     if dataset.time_field in features:
         missing = features[dataset.time_field].isna().to_numpy()
         if missing.any():
-            raise AttributeDataError(f"{_lines(path, missing)} without a '{dataset.time_field}'. Mend or remove them.")
+            raise AttributeDataError(f"{_lines(path, missing)} with no '{dataset.time_field}'. Mend or remove them.")
 
 
 def _lines(path: Path, wrong: np.ndarray) -> str:
@@ -81,7 +83,7 @@ def load_needed_columns(config: Any, path: Path) -> None:
     check_roles(path, columns, config, (set(columns) - set(loaded)) | set(unloaded))
     needed = {}
     if protocol["order"] == "TO" or "TS" in protocol["split"]:
-        needed[config["TIME_FIELD"]] = "eval_args, which orders by time, or set order: RO, or name TIME_FIELD"
+        needed[config["TIME_FIELD"]] = "eval_args.order TO. Set order: RO, or name TIME_FIELD"
     for field in config["threshold"] or ():
         needed[field] = "threshold"
     if "labeled" in protocol["mode"].values() and not config["threshold"]:
@@ -115,8 +117,8 @@ def check_dataset(config: Any, dataset: Dataset) -> None:
     sampled = [mode for mode in config["eval_args"]["mode"].values() if mode not in ("full", "labeled")]
     if sampled and (distinct >= n_items).any():
         raise ConfigValueError(
-            f"eval_args.mode is {sampled[0]}, and {int((distinct >= n_items).sum())} users of {name} have interacted "
-            f"with all {n_items} items, so there is nothing to sample. Write mode: full."
+            f"eval_args.mode is {sampled[0]}, and some users of {name} ({int((distinct >= n_items).sum())}) have "
+            f"interacted with all {n_items} items, so there is nothing to sample. Write mode: full."
         )
     if not config["benchmark_filename"]:
         _check_parts(config, dataset, np.bincount(pairs[:, 0])[1:])

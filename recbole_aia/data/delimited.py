@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_aia.config.text import refuse_special
-from recbole_aia.errors import AttributeDataError, shown
+from recbole_aia.errors import AttributeDataError
 
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -85,6 +85,10 @@ def read_table(path: Path, *, header: bool = True) -> pd.DataFrame:
             character that does not print, such as NUL or the end of a line.
     """
     names, separator = header_of(path)
+    if names == [""]:
+        raise AttributeDataError(f"'{path}' cannot be read: it is empty, or begins with an empty line.")
+    if len(names) == 1 and "|" in names[0]:
+        raise AttributeDataError(f"'{path}' separates its columns by bars (|). Write commas, semicolons or tabs.")
     with check_decodes(path):
         try:
             frame = pd.read_csv(
@@ -103,11 +107,11 @@ def read_table(path: Path, *, header: bool = True) -> pd.DataFrame:
     if frame.columns.has_duplicates or "" in frame.columns[1:]:
         raise AttributeDataError(f"'{path}' has columns without a name or of the same name. Mend the header.")
     for name in frame.columns:
-        odd = frame[name].str.contains(r"[\x00-\x08\x0a-\x1f]", regex=True)
+        odd = frame[name].str.contains(r"[\x00-\x08\x0a-\x1f]", regex=True).to_numpy(bool)
         if odd.any():
             raise AttributeDataError(
-                f"'{path}' has {shown(frame.loc[odd, name].iloc[0])} in the column '{name}'. Is a quote not closed, or "
-                "the file damaged?"
+                f"'{path}' has a value in row {int(odd.argmax()) + 1} of the column '{name}' that is no text of one "
+                "line. Is a quote not closed, or the file damaged?"
             )
     return frame
 

@@ -18,7 +18,7 @@ from recbole_aia.data.attributes import LabelTable, attribute_specs, label_table
 from recbole_aia.data.delimited import read_table, refuse_repeated, unreadable, user_column
 from recbole_aia.data.matrices import Matrix
 from recbole_aia.data.specs import AttributeSpec
-from recbole_aia.errors import AIAError, AttributeDataError, shown
+from recbole_aia.errors import AIAError, AttributeDataError
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def read_label_file(path: Path) -> LabelFile:
 
 def _refuse_missing_header(path: Path, frame: pd.DataFrame) -> None:
     """Refuses a first line that looks like a person: it would become the header, and the person would be lost."""
-    for name in frame.columns:
+    for place, name in enumerate(frame.columns, start=1):
         if not name or re.fullmatch(r"[-+]?[0-9.]+", name) or (frame[name] == name).any():
             raise AttributeDataError(
-                f"the first line of '{path}' has {shown(name)}, so it seems to be no header. Write one, such as "
-                "user_id,gender."
+                f"the first line of '{path}' seems to be no header: its value {place} is a number, or a value of other "
+                "lines. Write a header, such as user_id,gender."
             )
 
 

@@ -79,31 +79,31 @@ ROWS = [
     # interactions
     run("the validation part of synthetic is empty", make=edited(INTER, each_once), case="data 1 interaction each"),
     run(
-        "has 150 lines (the first: line 2) without a 'user_id'",
+        "has 150 lines (the first: line 2) with no 'user_id'",
         make=edited(
             INTER, lambda lines: [lines[0], *("\t" + each.partition("\t")[2] for each in lines[1:151]), *lines[151:]]
         ),
         case="data inter empty ids",
     ),
-    run("(the first: line 5) without a 'item_id'", make=line(INTER, 5, "1\t\t3"), case="data inter an empty item"),
+    run("(the first: line 5) with no 'item_id'", make=line(INTER, 5, "1\t\t3"), case="data inter an empty item"),
     run(
         "(NA, nan, null and None count as missing)", make=line(INTER, 5, "NA\t5\t3"), case="data inter a user called NA"
     ),
-    run("that differ in blanks only", make=edited(INTER, spaced), case="data inter ids with spaces"),
+    run("whose 'user_id' differ in blanks only", make=edited(INTER, spaced), case="data inter ids with spaces"),
     run("line 7) with an infinite 'timestamp'", make=line(INTER, 7, "1\t5\tinf"), case="data inter inf timestamp"),
-    run("line 7) without a 'timestamp'", make=line(INTER, 7, "1\t5\tnan"), case="data inter nan timestamp"),
-    run("line 7) without a 'timestamp'", make=line(INTER, 7, "1\t5\t"), case="data inter empty timestamp"),
+    run("line 7) with no 'timestamp'", make=line(INTER, 7, "1\t5\tnan"), case="data inter nan timestamp"),
+    run("line 7) with no 'timestamp'", make=line(INTER, 7, "1\t5\t"), case="data inter empty timestamp"),
     run(
-        "line 9 of 'dataset/synthetic/synthetic.inter' has 5 values, and the header has 3",
+        "line 9 of 'dataset/synthetic/synthetic.inter' has 5 columns, and the header has 3",
         make=line(INTER, 9, "1\t5\t3\t4\t5"),
         case="data inter ragged long",
     ),
     run(
-        "line 9 of 'dataset/synthetic/synthetic.inter' has 2 values",
+        "line 9 of 'dataset/synthetic/synthetic.inter' has 2 columns",
         make=line(INTER, 9, "1\t5"),
         case="data inter ragged short",
     ),
-    run("has 1 values", make=line(INTER, 9, "what"), case="data inter a line of another kind"),
+    run("has 1 columns", make=line(INTER, 9, "what"), case="data inter a line of another kind"),
     run(
         "declares 'item_id' as token_seq. Write item_id:token",
         make=header("user_id:token\titem_id:token_seq\ttimestamp:float"),
@@ -175,7 +175,11 @@ ROWS = [
         case="data inter a leading quote",
     ),
     run("has a quote", make=line(USER, 5, '4\t"a'), case="data user a leading quote"),
-    run("cannot load synthetic.inter: ", make=line(INTER, 5, "1\t5\tsoon"), case="data inter a text as time"),
+    run(
+        "line 5 of 'dataset/synthetic/synthetic.inter' has 'soon' as 'timestamp'",
+        make=line(INTER, 5, "1\t5\tsoon"),
+        case="data inter a text as time",
+    ),
     run(
         "it is not utf-8 text (line 5). Save it as UTF-8, or set its encoding",
         make=lambda: put(
@@ -195,7 +199,7 @@ ROWS = [
     run(ACCEPTED, make=edited(INTER, everything), case="data a user who has all items"),
     run(
         split(LS, SAMPLED),
-        "1 users of synthetic have interacted with all 80 items",
+        "some users of synthetic (1) have interacted with all 80 items",
         make=edited(INTER, everything),
         case="data a user who has all items, sampled evaluation",
     ),
@@ -223,17 +227,17 @@ ROWS = [
     run("Are columns swapped?", make=users(lambda k: k), case="data no value is a class"),
     run(
         split(LS),
-        "line 2 of 'dataset/synthetic/synthetic.inter' has 3 values",
+        "line 2 of 'dataset/synthetic/synthetic.inter' has 3 columns",
         make=header("user_id:token\titem_id:token"),
         case="data a header a column short",
     ),
     run(
-        "line 4 of 'dataset/synthetic/synthetic.user' has 3 values",
+        "line 4 of 'dataset/synthetic/synthetic.user' has 3 columns",
         make=line(USER, 4, "3\ta\tb"),
         case="data user ragged long",
     ),
     run(
-        "line 4 of 'dataset/synthetic/synthetic.user' has 1 values",
+        "line 4 of 'dataset/synthetic/synthetic.user' has 1 columns",
         make=line(USER, 4, "3"),
         case="data user ragged short",
     ),

@@ -77,7 +77,7 @@ class TestMistakes:
             ({"valid_metric": 10}, "valid_metric"),
             ({"state": "foo"}, "state is 'foo'"),
             ({"epochs": 2.5}, "epochs is 2.5. It must be a whole number"),
-            ({"eval_args": 3}, "eval_args is 3. It must be like {split"),
+            ({"eval_args": 3}, "eval_args is 3. It must be a mapping of split"),
             ({"defense": "raid", "raid_eta": float("inf")}, "raid_eta is inf"),
             ({"raid_epochs": 5}, "no key 'raid_epochs'"),
             ({"attack_folds": 1}, "attack_folds is 1"),

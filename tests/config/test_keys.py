@@ -42,7 +42,13 @@ KINDS = [
     (Choice("a", ".", choices=("a", "b")), ["a", "b"], ["c", "", 1, ["a"]], "a | b", "one of a, b"),
     (Text("x", "."), ["", "any"], [1, ["x"], True], "str", "a text"),
     (Text("none", ".", what="a defense"), ["raid"], [5], "str", "a defense"),
-    (Path("x", "."), ["folder", PurePath("folder")], ["", 3, ["folder"]], "path", "a path"),
+    (
+        Path("x", "."),
+        ["folder", PurePath("folder")],
+        ["", 3, ["folder"]],
+        "path",
+        "a path, with names of at most 255 bytes",
+    ),
     (
         Names("x", ".", what="a view"),
         ["served", ["served", "table"], ("served",)],
