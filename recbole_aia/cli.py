@@ -44,14 +44,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            return _mistake()
         print("recbole-aia: that is too much for this machine's memory. Make it smaller.", file=sys.stderr)
         return 2
     except Exception:
-        traceback.print_exc()
-        print("recbole-aia: this is a mistake of recbole-aia. Please report it with the lines above.", file=sys.stderr)
-        return 3
+        return _mistake()
     return code
+
+
+def _mistake() -> int:
+    """Prints the present error as a mistake of ours."""
+    traceback.print_exc()
+    print("recbole-aia: this is a mistake of recbole-aia. Please report it with the lines above.", file=sys.stderr)
+    return 3
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether an error is about memory; torch raises ``RuntimeError`` for its own."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text
 
 
 def _refuse_nul(arguments: Sequence[str]) -> None:

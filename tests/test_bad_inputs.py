@@ -9,12 +9,12 @@ import warnings
 from pathlib import Path
 
 import pytest
-from bad_rows import data, embeddings, names, preparing, values, yamls
+from bad_rows import data, embeddings, names, preparing, protecting, values, yamls
 from bad_rows.making import ACCEPTED
 
 from recbole_aia.cli import main
 
-ROWS = [*values.ROWS, *yamls.ROWS, *names.ROWS, *data.ROWS, *embeddings.ROWS, *preparing.ROWS]
+ROWS = [*values.ROWS, *yamls.ROWS, *names.ROWS, *data.ROWS, *embeddings.ROWS, *preparing.ROWS, *protecting.ROWS]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ compared with the bytes that are there, before memory is taken.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
@@ -17,6 +18,11 @@ import numpy as np
 from recbole_aia.config.text import refuse_special
 from recbole_aia.errors import AttributeDataError
 
+#: What readers raise on damaged files; zipfile raises NotImplementedError and RuntimeError on unusual archives.
+UNREADABLE = (
+    OSError, EOFError, MemoryError, NotImplementedError, OverflowError, RuntimeError, TypeError, ValueError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MOST_DEFLATED = 1040  # bytes that one byte of the deflate method can stand for, at most
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -94,4 +100,4 @@ def _read_array(file: BinaryIO, size: int, where: str) -> np.ndarray:
     content = file.read(claimed)
     if len(content) < claimed:
         raise AttributeDataError(f"{where} ends too early. Is it damaged?")
-    return np.frombuffer(content, kind).reshape(shape, order="F" if in_columns else "C").copy()
+    return np.frombuffer(content, kind).reshape(shape, order="F" if in_columns else "C").copy(order="K")

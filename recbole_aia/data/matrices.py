@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +10,10 @@ import numpy as np
 import pandas as pd
 
 from recbole_aia.config.text import refuse_special
-from recbole_aia.data.arrays import Arrays, read_npy
+from recbole_aia.data.arrays import UNREADABLE, Arrays, read_npy
 from recbole_aia.data.delimited import header_of, read_table, refuse_repeated, unreadable, user_column
 from recbole_aia.errors import AIAError, AttributeDataError
 
-# What readers raise on damaged files; zipfile raises NotImplementedError and RuntimeError on unusual archives.
-_UNREADABLE = (
-    OSError, EOFError, MemoryError, NotImplementedError, OverflowError, RuntimeError, TypeError, ValueError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 _LARGEST = 1e18  # the square of a larger number is infinite in single precision
 
 
@@ -59,7 +52,7 @@ def read_matrix(path: Path) -> Matrix:
         matrix = readers[kind](path)
     except AIAError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
     rows = {view.shape[:1] for view in matrix.views.values()}
     rows |= {each.shape for each in (matrix.tokens, matrix.activity) if each is not None}

@@ -1,6 +1,6 @@
 """``prepare``: tables, their columns, and sizes."""
 
-from bad_rows.making import ACCEPTED, command, put
+from bad_rows.making import ACCEPTED, command, pipe, put
 
 INTERACTIONS = "u,p\n" + "".join(f"{k % 9},{k % 5}\n" for k in range(60))
 USERS = "u,g\n" + "".join(f"{k},{'ab'[k % 2]}\n" for k in range(9))
@@ -65,6 +65,19 @@ ROWS = [
     csv("empty", users="", case="users empty"),
     csv("is not closed", users=USERS + '9,"a\n', case="quote not closed"),
     csv(ACCEPTED, users="\ufeff" + USERS, case="users with a byte order mark"),
+    command(
+        "prepare",
+        "csv",
+        "--name=s",
+        "--interactions=i.csv",
+        "--user=u",
+        "--item=p",
+        "--attributes=[g]",
+        "--raw=.",
+        "'i.csv' is a pipe or a device",
+        make=pipe("i.csv"),
+        case="prepare csv from a pipe",
+    ),
     csv("--what=1", "unknown argument '--what=1'"),
     synthetic("--users=0", "users"),
     synthetic("--users=-5", "users"),
