@@ -100,7 +100,7 @@ _CLIPPING = Nested(
 RECBOLE: dict[str, Key] = {
     # environment
     "gpu_id": Described(None, "", words="numbers of GPUs such as 0 or 0,1, or nothing for the CPU", test=_is_gpu),
-    "worker": Count(0, "", high=1024),
+    "worker": Count(0, "", high=128),
     "use_gpu": _flag(),
     "seed": Count(0, "", high=2**32 - 1),
     "state": Described(

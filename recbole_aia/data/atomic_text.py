@@ -28,12 +28,13 @@ def _opened(path: Path, config: Any) -> Iterator[TextIO]:
         yield file
 
 
-def atomic_header(path: Path, config: Any) -> dict[str, str]:
+def atomic_header(path: Path, config: Any, *, typed: bool = True) -> dict[str, str]:
     """The types of a file's columns by name.
 
     Args:
         path: the file.
         config: a configuration with ``field_separator`` and ``encoding``.
+        typed: whether every column must have a type. Where only texts are read, a column without one is a token.
 
     Raises:
         AttributeDataError: the first line is not a header of RecBole's atomic files.
@@ -45,7 +46,9 @@ def atomic_header(path: Path, config: Any) -> dict[str, str]:
     ):
         line = file.readline().rstrip("\r\n")
     if not line:
-        raise AttributeDataError(f"'{path}' is empty. Write a header such as user_id:token, and a line for each row.")
+        raise AttributeDataError(
+            f"'{path}' cannot be read: it is empty. Write a header such as user_id:token, and a line for each row."
+        )
     cells = line.split(separator)
     if len(cells) == 1 and (other := next((each for each in _SEPARATORS if each in line and each != " "), None)):
         expected = _SEPARATORS.get(separator, shown(separator))
@@ -56,6 +59,7 @@ def atomic_header(path: Path, config: Any) -> dict[str, str]:
     columns: dict[str, str] = {}
     for cell in cells:
         name, _, kind = cell.partition(":")
+        kind = kind or ("" if typed else "token")
         if kind not in _TYPES or not name.strip():
             raise AttributeDataError(
                 f"the header of '{path}' has {shown(cell)}. Write each column as name:type, such as user_id:token; "

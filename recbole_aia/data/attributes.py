@@ -209,7 +209,7 @@ def _read_user_file(path: Path, config: Any) -> pd.DataFrame:
         raise AttributeDataError(
             f"there is no file '{path}' with user attributes. Put one there, in RecBole's atomic format."
         )
-    columns = atomic_header(path, config)
+    columns = atomic_header(path, config, typed=False)
     check_lines(path, config)
     try:
         frame = pd.read_csv(
@@ -249,11 +249,6 @@ def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined:
     small = sum(size < _SMALLEST_CLASS for size in counts.values())
     others = [name for name in defined if name != spec.name]
     choose = f" or choose {' or '.join(others)}, which {dataset}.yaml defines" if others else ""
-    if len(counts) > _MOST_CLASSES:
-        raise AttributeDataError(
-            f"attribute '{spec.name}' of {dataset} has {len(counts)} classes, and at most {_MOST_CLASSES} can be "
-            f"attacked. Give it bins or merge classes (attributes.{spec.name}.merge){choose}."
-        )
     where = f"attribute '{spec.name}' of {dataset} has {len(counts)} classes, {small} of them with fewer than"
     if len(counts) - small < 2:
         raise AttributeDataError(
@@ -263,6 +258,11 @@ def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined:
     if small > max(1, 0.2 * len(counts)):
         raise AttributeDataError(
             f"{where} {_SMALLEST_CLASS} users. Give it bins (attributes.{spec.name}.bins: [35, 46]){choose}."
+        )
+    if len(counts) > _MOST_CLASSES:
+        raise AttributeDataError(
+            f"attribute '{spec.name}' of {dataset} has {len(counts)} classes, and at most {_MOST_CLASSES} can be "
+            f"attacked. Give it bins or merge classes (attributes.{spec.name}.merge){choose}."
         )
 
 
