@@ -20,7 +20,12 @@ from recbole_aia.config import registry
 from recbole_aia.config.hints import closest
 from recbole_aia.config.keys import check_values
 from recbole_aia.config.properties import check_preset, our_properties
-from recbole_aia.config.recbole_checks import check_device, check_recbole, sequential_without_negatives
+from recbole_aia.config.recbole_checks import (
+    check_device,
+    check_recbole,
+    is_key_of_a_model,
+    sequential_without_negatives,
+)
 from recbole_aia.config.recbole_keys import RECBOLE
 from recbole_aia.config.text import SafeLoader, own_arguments, parse_arguments, parse_texts, parse_value, read_yaml
 from recbole_aia.errors import ConfigValueError
@@ -124,7 +129,8 @@ class AIAConfig(Config):  # type: ignore[misc]
             if (hint := misspelt(key)) is not None:
                 raise ConfigValueError(f"there is no key '{key}'.{hint}")
             # A model of somebody else can have any key, such as embedding_size_2.
-            if not key[-1:].isdigit() and (meant := closest(key, known, _LIKE_RECBOLE)):
+            meant = closest(key, known, _LIKE_RECBOLE)
+            if meant and not key[-1:].isdigit() and not is_key_of_a_model(key):
                 raise ConfigValueError(f"there is no key '{key}'. Did you mean '{meant}'?")
 
     def _refuse_unread_keys(self) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from math import inf
+from pathlib import Path
 from typing import Any
 
+import recbole
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, ModelType
 
@@ -44,6 +46,12 @@ def _of_collection(default: list[Any] | dict[str, Any]) -> Key:
 
 def _are_sizes(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(map(Count(1, "", low=1, high=65_536).accepts, value))
+
+
+def is_key_of_a_model(name: str) -> bool:
+    """Whether a model of RecBole's has a key of this name; a config file may serve several models."""
+    files = (Path(recbole.__file__).parent / "properties" / "model").glob("*.yaml")
+    return any(f"\n{name}:" in f"\n{file.read_text(encoding='utf-8')}" for file in files)
 
 
 def sequential_without_negatives(values: Mapping[str, Any]) -> bool:

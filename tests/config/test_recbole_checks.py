@@ -71,5 +71,10 @@ def test_a_gpu_in_a_file_of_another_machine_is_a_warning_and_on_the_command_line
         AIAConfig("BPR", "ml-100k", argv=["--gpu_id=77"])
 
 
+def test_a_file_may_hold_keys_of_other_models(tmp_path):
+    (tmp_path / "c.yaml").write_text("mf_embedding_size: 8\nmlp_hidden_size: [8]\nn_layers: 2\n")
+    assert AIAConfig("BPR", "ml-100k", [tmp_path / "c.yaml"], argv=[])["mf_embedding_size"] == 8
+
+
 def test_a_key_of_somebody_elses_model_may_look_like_recboles(tmp_path):
     assert AIAConfig("BPR", "ml-100k", argv=["--embedding_size_2=7"])["embedding_size_2"] == 7
