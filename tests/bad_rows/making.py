@@ -7,6 +7,7 @@ made by a function in ``make``. ``ACCEPTED`` instead of words says that the inpu
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -121,7 +122,8 @@ def members(*entries: tuple[str, bytes], kind: int = zipfile.ZIP_STORED) -> Call
 
     def make() -> None:
         labels()
-        with zipfile.ZipFile("e.npz", "w", kind) as archive:
+        with zipfile.ZipFile("e.npz", "w", kind) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zipfile warns of the name that is given twice
             for name, content in entries:
                 archive.writestr(name, content)
 
