@@ -25,6 +25,7 @@ from recbole_aia.config.recbole_checks import (
     check_recbole,
     is_key_of_a_model,
     sequential_without_negatives,
+    takes_no_negatives,
 )
 from recbole_aia.config.recbole_keys import RECBOLE
 from recbole_aia.config.text import SafeLoader, own_arguments, parse_arguments, parse_texts, parse_value, read_yaml
@@ -117,6 +118,8 @@ class AIAConfig(Config):  # type: ignore[misc]
         check_preset(defense, preset)
         self.internal_config_dict |= our_properties(model, dataset, defense, preset)
         self._refuse_misspelt_keys()
+        if takes_no_negatives(external.get("train_neg_sample_args")):
+            external["train_neg_sample_args"] = None  # RecBole writes "none", and does not read it
         if sequential_without_negatives(self.internal_config_dict | external):
             self.internal_config_dict["train_neg_sample_args"] = None  # RecBole's default here refuses itself
         check_recbole(self.internal_config_dict | external, external, self.internal_config_dict)

@@ -59,6 +59,11 @@ def sequential_without_negatives(values: Mapping[str, Any]) -> bool:
     return values.get("MODEL_TYPE") == ModelType.SEQUENTIAL and values.get("loss_type") == "CE"
 
 
+def takes_no_negatives(asked: Any) -> bool:
+    """Whether settings of negatives in training name no distribution to draw them from."""
+    return isinstance(asked, Mapping) and asked.get("distribution", "uniform") in (None, "None", "none")
+
+
 def check_recbole(values: Mapping[str, Any], given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Refuses values of RecBole's keys that cannot work, alone or together.
 

@@ -82,7 +82,7 @@ def load_needed_columns(config: Any, path: Path) -> None:
     unloaded = (config["unload_col"] or {}).get("inter") or []
     check_roles(path, columns, config, (set(columns) - set(loaded)) | set(unloaded))
     needed = {}
-    if protocol["order"] == "TO" or "TS" in protocol["split"]:
+    if not config["benchmark_filename"] and (protocol["order"] == "TO" or "TS" in protocol["split"]):
         needed[config["TIME_FIELD"]] = "eval_args.order TO. Set order: RO, or name TIME_FIELD"
     for field in config["threshold"] or ():
         needed[field] = "threshold"

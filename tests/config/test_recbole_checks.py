@@ -10,6 +10,7 @@ from recbole_aia.config.recbole_checks import of_model
 from recbole_aia.config.recbole_keys import RECBOLE
 from recbole_aia.config.text import read_yaml
 from recbole_aia.errors import ConfigValueError
+from recbole_aia.storage.run_folder import config_text
 
 PROPERTIES = Path(recbole.__file__).parent / "properties"
 FILES = sorted(file for file in PROPERTIES.rglob("*.yaml") if file.name not in ("url.yaml", "kg_url.yaml"))
@@ -69,6 +70,13 @@ def test_a_gpu_in_a_file_of_another_machine_is_a_warning_and_on_the_command_line
     assert "gpu_id is 77, and torch sees no such GPU" in caplog.text
     with pytest.raises(ConfigValueError, match="torch sees no such GPU"):
         AIAConfig("BPR", "ml-100k", argv=["--gpu_id=77"])
+
+
+def test_a_written_configuration_without_negatives_is_read_again(tmp_path):
+    config = AIAConfig("NeuMF", "ml-100k", config_dict={"gpu_id": "", "train_neg_sample_args": None}, argv=[])
+    (tmp_path / "config.yaml").write_text(config_text(config))
+    again = AIAConfig(config_file_list=[tmp_path / "config.yaml"], argv=[])
+    assert again["train_neg_sample_args"] == config["train_neg_sample_args"]
 
 
 def test_a_file_may_hold_keys_of_other_models(tmp_path):
