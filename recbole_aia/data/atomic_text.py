@@ -123,11 +123,9 @@ def _quoted_separators(path: Path, number: int, line: str, separator: str) -> in
     try:
         return len(next(csv.reader([line], delimiter=separator, strict=True))) - 1
     except csv.Error as error:
-        if "unexpected end" not in str(error):
-            return line.count(separator)  # a quote in the middle of a value, which is read as it is
         raise AttributeDataError(
-            f"line {number} of '{path}' has a quote (\") that is not closed, which would take the next lines along. "
-            "Remove it."
+            f"line {number} of '{path}' begins a value with a quote (\") and does not end it with one, which "
+            "would take the next lines along. Remove the quote."
         ) from error
 
 

@@ -170,13 +170,13 @@ ROWS = [
         case="data nul byte in user",
     ),
     run(
-        "line 5 of 'dataset/synthetic/synthetic.inter' has a quote",
+        "line 5 of 'dataset/synthetic/synthetic.inter' begins a value with a quote",
         make=line(INTER, 5, '"1\t5\t3'),
         case="data inter a leading quote",
     ),
     run(ACCEPTED, make=line(INTER, 5, 'the "5" six\t5\t3'), case="data inter quotes inside an id"),
-    run(ACCEPTED, make=line(INTER, 5, '"AC" DC\t5\t3'), case="data inter a quoted beginning"),
-    run("has a quote", make=line(USER, 5, '4\t"a'), case="data user a leading quote"),
+    run("begins a value with a quote", make=line(INTER, 5, '"AC" DC\t5\t3'), case="data inter a quoted beginning"),
+    run("begins a value with a quote", make=line(USER, 5, '4\t"a'), case="data user a leading quote"),
     run(
         "line 5 of 'dataset/synthetic/synthetic.inter' has 'soon' as 'timestamp'",
         make=line(INTER, 5, "1\t5\tsoon"),
