@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from recbole_aia.config.hints import closest
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.errors import ConfigValueError, one_line
 
 _LIKE = 0.85  # least likeness (difflib's ratio) of an unknown key to an option that counts as a misspelling
 
@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, like every other error."""
-        print(f"recbole-aia: {message}. See '{self.prog} --help'.", file=sys.stderr)
+        print(f"recbole-aia: {one_line(message)}. See '{self.prog} --help'.", file=sys.stderr)
         raise SystemExit(2)
 
 

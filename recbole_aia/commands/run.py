@@ -44,7 +44,7 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.Ar
 
     # RecBole accepts several file names in one quoted word, so we do too.
     files = [f for word in arguments.config_files or [] for f in ([word] if Path(word).is_file() else word.split())]
-    named = {key: getattr(arguments, key) for key in ("model", "dataset") if getattr(arguments, key)}
+    named = {key: getattr(arguments, key) for key in ("model", "dataset") if getattr(arguments, key) is not None}
     run_recbole_aia(config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *rest])
     return 0
 

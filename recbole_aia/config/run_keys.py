@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from recbole_aia.config.keys import Attributes, Choice, Flag, Key, Number, Path, Specifications, Text
+from recbole_aia.config.attribute_keys import Attributes, Specifications
+from recbole_aia.config.keys import Choice, Flag, Key, Number, Path, Text
 
 #: What is protected and attacked.
 SUBJECT: dict[str, Key] = {

@@ -1,6 +1,7 @@
 """Attributes, labels and datasets."""
 
 from recbole_aia.data.attributes import LabelTable, load_labels, read_labels
+from recbole_aia.data.checked import check_dataset
 from recbole_aia.data.dataset import (
     create_dataset,
     files_digest,
@@ -16,6 +17,7 @@ __all__ = [
     "AttributeSpec",
     "LabelTable",
     "Numbering",
+    "check_dataset",
     "create_dataset",
     "defense_labels",
     "files_digest",

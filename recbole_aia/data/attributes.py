@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_aia.config.hints import closest
+from recbole_aia.data.atomic_text import atomic_header, check_lines
 from recbole_aia.data.dataset import interactions_by_user
+from recbole_aia.data.delimited import text_encoding
 from recbole_aia.data.specs import MISSING, AttributeSpec
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
+_MOST_CLASSES = 500  # classes of an attribute; attackers learn one column of weights a class
 _SMALLEST_CLASS = 5  # users that a class needs to count as usable; ours: one test user in each of five folds
 
 
@@ -177,7 +180,7 @@ def _prepared_counts(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, d
             for key, prefix in (("conflicts", "conflicting_"), ("raw", "raw_"))
         )
         return conflicts, raw
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
         raise AttributeDataError(
             f"'{account}' is not what 'recbole-aia prepare' wrote. Prepare the data again."
         ) from error
@@ -222,18 +225,20 @@ def _read_user_file(path: Path, config: Any) -> pd.DataFrame:
         raise AttributeDataError(
             f"there is no file '{path}' with user attributes. Put one there, in RecBole's atomic format."
         )
+    columns = atomic_header(path, config, typed=False)
+    check_lines(path, config)
     try:
         frame = pd.read_csv(
             path,
             sep=config["field_separator"] or "\t",
             dtype=str,
             keep_default_na=False,
-            encoding=config["encoding"] or "utf-8",
+            encoding=text_encoding(path, config["encoding"]),
         )
     except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         reason = str(error).strip().splitlines()[0]
         raise AttributeDataError(f"'{path}' cannot be read: {reason}. Mend the file, or set encoding.") from error
-    frame.columns = pd.Index([str(name).split(":")[0] for name in frame.columns])
+    frame.columns = pd.Index(list(columns))
     if config["USER_ID_FIELD"] not in frame.columns:
         raise AttributeDataError(
             f"'{path}' has no column '{config['USER_ID_FIELD']}'. "
@@ -276,6 +281,11 @@ def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined:
     if small > max(1, 0.2 * len(counts)):
         raise AttributeDataError(
             f"{where} {_SMALLEST_CLASS} users. Give it bins (attributes.{spec.name}.bins: [35, 46]){choose}."
+        )
+    if len(counts) > _MOST_CLASSES:
+        raise AttributeDataError(
+            f"attribute '{spec.name}' of {dataset} has {len(counts)} classes, and at most {_MOST_CLASSES} can be "
+            f"attacked. Give it bins or merge classes (attributes.{spec.name}.merge){choose}."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,18 @@ class AttributeInferenceEvaluator:
         if not attributes:
             nothing = "there are no labels. Give at least one attribute to attack."
             raise AttributeDataError(next(iter(skipped.values()), nothing))
+        self._check_shares(attributes)
         return attributes, skipped
+
+    def _check_shares(self, attributes: Sequence[AttackedAttribute]) -> None:
+        """Raises if a leak ratio leaves fewer users to learn from than an attribute has classes."""
+        for attribute, share in product(attributes, self.settings.attack_leak_ratios or ()):
+            known, classes = int(share * len(attribute.codes)), len(attribute.class_names)
+            if known < classes:
+                raise AttributeDataError(
+                    f"attack_leak_ratios has {share:g}, which is {known} of {len(attribute.codes)} users, and there "
+                    f"are {classes} classes of '{attribute.name}'. Give a larger share."
+                )
 
     def evaluate(
         self,

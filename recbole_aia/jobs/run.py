@@ -14,8 +14,9 @@ from recbole.utils import set_color
 from torch import nn
 
 from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.text import refuse_special
 from recbole_aia.config.types import FloatArray
-from recbole_aia.data import LabelTable, interactions_by_user, load_labels, unseen_users
+from recbole_aia.data import LabelTable, check_dataset, interactions_by_user, load_labels, unseen_users
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.hook import AttackHook
@@ -41,7 +42,16 @@ from recbole_aia.storage.run_folder import (
     write_embeddings,
     written_digest,
 )
-from recbole_aia.trainer import DefenseTrainer, Trained, stage_of, starting_point, train, trainer_class, undefended_twin
+from recbole_aia.trainer import (
+    DefenseTrainer,
+    Trained,
+    check_target,
+    stage_of,
+    starting_point,
+    train,
+    trainer_class,
+    undefended_twin,
+)
 
 _HOW = "Reproduces the run: recbole-aia run --config_files config.yaml"
 _FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", ACTIVITY, "users.csv", "run.log")
@@ -49,15 +59,20 @@ _FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", ACT
 
 def run(config: AIAConfig) -> dict[str, Any]:
     """Trains a recommender with and without a defense; see :func:`~recbole_aia.quick_start.run_recbole_aia`."""
-    view_class(config.model_class)
+    view = view_class(config.model_class)
+    if config["target"] is not None and stage_of(config) == "post":
+        check_target(view, config["model"], config["target"])
     evaluator = AttributeInferenceEvaluator(config)
     exposure_names(config["attack_views"])
     data = starting_data(config)
+    check_dataset(config, data)
     labels = load_labels(config, data)
     trainer_class(config).check(config, labels.names)
     unseen = _unseen(config, labels)
     for reason in evaluator.attacked_attributes(labels.columns(), data.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
+    if config["init_checkpoint"]:
+        _check_beginning(config, data)
     folder = _output_dir(config)
     with run_log(config, folder):
         log = logging.getLogger()
@@ -77,12 +92,30 @@ def run(config: AIAConfig) -> dict[str, Any]:
     }
 
 
+def _check_beginning(config: AIAConfig, data: Any) -> None:
+    """Raises if ``init_checkpoint`` cannot be read or holds another model, before anything is trained."""
+    path = Path(config["init_checkpoint"])
+    refuse_special(path)
+    restored_model(config, training_split(config, data, config["seed"]), load_checkpoint(path), path)
+
+
 def _unseen(config: AIAConfig, labels: LabelTable) -> NDArray[np.bool_] | None:
     """Whether each user's labels are held out of the defense, ``[n_users - 1]``; ``None`` without ``holdout_users``."""
     share = config["holdout_users"]
     if share is not None and config["defense"] == "none":
         raise ConfigValueError("holdout_users is about labels that a defense has not seen. Choose a --defense.")
-    return None if share is None else unseen_users(labels, share, config["seed"])[1:].numpy()
+    if share is None:
+        return None
+    unseen = unseen_users(labels, share, config["seed"])
+    for name in labels.names:
+        seen = labels.column(name)[~unseen]
+        if int(seen[seen >= 0].bincount().max()) < 2:
+            raise ConfigValueError(
+                f"holdout_users is {share}, which leaves a defense one user in each class of '{name}'. "
+                "Give a smaller share."
+            )
+    hidden: NDArray[np.bool_] = unseen[1:].numpy()
+    return hidden
 
 
 def _run(
@@ -166,6 +199,13 @@ def _output_dir(config: AIAConfig) -> Path:
     folder = Path(config["output_dir"] or Path("runs") / name)
     if written_digest(folder) != digest:
         check_free(folder, _FILES)
-    for place in (folder, Path(config["checkpoint_dir"])):
-        make_folder(place, "--output_dir and --checkpoint_dir")
+    checkpoints = Path(config["checkpoint_dir"])
+    is_new = not checkpoints.exists()
+    make_folder(checkpoints, "--checkpoint_dir")
+    try:
+        make_folder(folder)
+    except ConfigValueError:
+        if is_new:
+            checkpoints.rmdir()
+        raise
     return folder

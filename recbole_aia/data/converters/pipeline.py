@@ -129,6 +129,7 @@ class _Preparation:
                 "affected": encoded.affected,
                 "conflicts": self.summary.conflicts.get(spec.field, {}),
             }
+            self.converter.check_classes(spec.name, sizes)
             self.summary.attributes[spec.name] = {what: count for what, count in entry.items() if count != {}}
         tokens = list(self.users)
         frame.insert(0, "user_id", [tokens[code] for code in codes.tolist()])
