@@ -15,6 +15,7 @@ from recbole_aia.config.keys import Choice, Count, Key, Number
 from recbole_aia.data import LabelTable, create_dataset, defense_labels
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.base import DEFENDED_KEYS, DefenseTrainer
+from recbole_aia.trainer.resuming import Descent, Resumable
 from recbole_aia.trainer.targets import Target, intact_on_error, make_target, only_moving
 from recbole_aia.unlearning.requests import Request, UnlearningTask, make_task, specifications
 
@@ -212,12 +213,16 @@ class Unlearner(DefenseTrainer):
         """What moves, by the key ``target``."""
         return make_target(self.view, task.users, self.config["target"])
 
-    def descend(self, target: Target, gradients: Gradients) -> dict[str, Any]:
+    def descend(
+        self, target: Target, gradients: Gradients, parts: Sequence[Resumable] | None = None
+    ) -> dict[str, Any]:
         """Takes Adam steps until the monitored loss stops falling, nothing is left to do, or the steps run out.
 
         Args:
             target: what moves.
             gradients: returns the loss and the gradients of a step.
+            parts: all that ``gradients`` keeps from step to step, so that an interrupted unlearning goes on from its
+                last steps; ``None`` if that is not known, and it begins anew.
 
         Returns:
             The number of ``steps``, and whether the loss ``converged``.
@@ -231,8 +236,13 @@ class Unlearner(DefenseTrainer):
             for parameter, scale in zip(target.parameters, target.scales(), strict=True)
         )
         plateau, step, converged = Plateau(config["unlearn_tolerance"], config["unlearn_patience"]), 0, False
+        snapshots = None if parts is None else self.snapshots
+        here = Descent(target, optimizer, [plateau, *(parts or ())])
         # RecBole's fit leaves torch's anomaly detection on, which would raise torch's own error for a loss of NaN.
         with only_moving(self.model, target), torch.autograd.set_detect_anomaly(False):
+            if snapshots is not None and (kept := snapshots.last()) is not None:
+                step, converged = here.go_on(kept)
+                self.logger.info(f"{self.defense}: the interrupted unlearning goes on from step {step}")
             while step < config["unlearn_max_steps"] and not converged:
                 computed = self.checked(gradients)
                 if computed is None:
@@ -244,6 +254,8 @@ class Unlearner(DefenseTrainer):
                 step += 1
                 if step % _CHECK == 0:
                     converged = plateau.reached(float(loss))
+                    if snapshots is not None and snapshots.due:
+                        snapshots.save(here.state(step, converged))
             for parameter in target.parameters:
                 parameter.grad = None
             self._check_finite(torch.cat([parameter.detach().sum().view(1) for parameter in target.parameters]))
@@ -282,6 +294,14 @@ class Plateau:
         fallen = loss < self.lowest - self.tolerance * abs(self.lowest) if self.lowest < float("inf") else True
         self.lowest, self.idle = (loss, 0) if fallen else (self.lowest, self.idle + 1)
         return self.idle >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """See :meth:`Resumable.state`."""
+        return {"lowest": self.lowest, "idle": self.idle}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`Resumable.load_state`."""
+        self.lowest, self.idle = state["lowest"], state["idle"]
 
 
 def _line(task: UnlearningTask, details: dict[str, Any]) -> str:
