@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 from recbole_aia.commands import COMMANDS
 from recbole_aia.commands.options import Parser
-from recbole_aia.errors import AIAError
+from recbole_aia.commands.signals import interruptible
+from recbole_aia.errors import AIAError, Interrupted
+from recbole_aia.storage.files import disk_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,16 +23,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 where an audit's gate is closed; 2 for anything that the user can mend; 3 for a mistake
-        of ours, which must not pass for a verdict.
+        of ours, which must not pass for a verdict; 130 and 143 after SIGINT and SIGTERM.
     """
     # RecBole's own deprecations: nothing a user can mend, and they tear the progress bars.
     warnings.filterwarnings("ignore", module=r"recbole\.")
     parser = _parser()
     if "_ARGCOMPLETE" in os.environ:
         _complete(parser)
-    arguments, rest = parser.parse_known_args(argv)
     try:
-        code: int = arguments.handle(arguments, rest)
+        with interruptible():
+            arguments, rest = parser.parse_known_args(argv)
+            with disk_errors():
+                code: int = arguments.handle(arguments, rest)
+    except Interrupted as error:
+        print(f"\nrecbole-aia: interrupted. {error.way_on}", file=sys.stderr)
+        return 128 + error.signal
     except AIAError as error:
         print(f"recbole-aia: {error}", file=sys.stderr)
         return 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -52,7 +53,7 @@ def interrupted_job(folder: Path) -> str | None:
         return None
 
 
-def check_interrupted(folder: Path, settings: str, way: str = "Give another --output_dir") -> bool:
+def check_interrupted(folder: Path, settings: str) -> bool:
     """Whether a job with these settings was interrupted in a folder.
 
     Raises:
@@ -61,8 +62,8 @@ def check_interrupted(folder: Path, settings: str, way: str = "Give another --ou
     held = interrupted_job(folder)
     if held not in (None, settings):
         raise ConfigValueError(
-            f"'{folder}' holds an interrupted job with other settings. Repeat its command to go on with it. {way} for "
-            f"this one, or remove '{folder / _FOLDER}'."
+            f"'{folder}' holds an interrupted job with other settings. Repeat its command to finish it, remove "
+            f"'{folder / _FOLDER}', or give another --output_dir."
         )
     return held is not None
 
@@ -100,9 +101,18 @@ def progress(folder: Path, settings: str, basis: str, config: str | None = None)
                 error.way_on = f"What is done is kept in '{folder}': the same command goes on from there."
             raise
         except BaseException:
-            shutil.rmtree(kept.folder, ignore_errors=True)
+            _drop(kept.folder)
             raise
-        shutil.rmtree(kept.folder, ignore_errors=True)
+        _drop(kept.folder)
+
+
+def _drop(folder: Path) -> None:
+    """Removes what was kept, at once for all who look, even if this process dies before all files are gone."""
+    with suppress(OSError):
+        aside = folder.with_name(f".{os.getpid()}{_FOLDER}")
+        folder.rename(aside)
+        folder = aside
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _begin(folder: Path, job: Mapping[str, str], config: str | None) -> None:

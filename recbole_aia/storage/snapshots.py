@@ -132,6 +132,15 @@ def read_state_file(path: Path) -> dict[str, Any] | None:
     return state
 
 
+def tensors_digest(state: Mapping[str, Any]) -> str:
+    """SHA-256 over the names and the content of a model's tensors."""
+    digest = hashlib.sha256()
+    for name, value in state.items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes() if isinstance(value, torch.Tensor) else b"")
+    return digest.hexdigest()
+
+
 def random_states(*generators: torch.Generator | None) -> dict[str, Any]:
     """The states of all random numbers: Python's, NumPy's, torch's, and those of ``generators``, as plain data."""
     version, words, gauss = random.getstate()

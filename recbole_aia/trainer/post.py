@@ -213,9 +213,7 @@ class Unlearner(DefenseTrainer):
         """What moves, by the key ``target``."""
         return make_target(self.view, task.users, self.config["target"])
 
-    def descend(
-        self, target: Target, gradients: Gradients, parts: Sequence[Resumable] | None = None
-    ) -> dict[str, Any]:
+    def descend(self, target: Target, gradients: Gradients, parts: Sequence[Resumable] | None = None) -> dict[str, Any]:
         """Takes Adam steps until the monitored loss stops falling, nothing is left to do, or the steps run out.
 
         Args:

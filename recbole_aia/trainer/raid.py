@@ -245,9 +245,9 @@ class RAIDTerm:
         self.refreshes = state["refreshes"]
         self.generator.set_state(state["generator"])
         if "barycenter" in state:
-            values = state["barycenter"].items()
-            moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in values}
-            self.barycenter, self.targets = Barycenter(**moved), state["targets"].to(device)
+            values: dict[str, Any] = state["barycenter"]
+            moved = {name: values[name].to(device) for name in ("atoms", "weights", "potentials")}
+            self.barycenter, self.targets = Barycenter(**{**values, **moved}), state["targets"].to(device)
             self.order, self.next_user = state["order"].to(device), state["next_user"]
             self.shuffled = self.users[self.order], self.targets[self.order], self.classes[self.order]
         if "stop" in state:

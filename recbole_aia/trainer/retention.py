@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -86,11 +86,13 @@ class Batches:
     def _begin(self) -> None:
         """Lets the next batch be the first of an epoch, whose random numbers are drawn when it is read."""
         self.start: dict[str, Any] | None = None
-        self.read, self._epoch = 0, iter(())
+        self.read = 0
+        self._epoch: Iterator[Any] = iter(())
 
     def _read(self) -> Any:
         """The next batch of the loader."""
-        if (found := next(self._epoch, None)) is None:
+        found = next(self._epoch, None)
+        if found is None:
             self.start, self.read = random_states(self._generator), 0
             self._epoch = iter(self.train_data)
             found = next(self._epoch)

@@ -107,7 +107,7 @@ class TowerPull:
             self._measure(embeddings.to(device), step)
 
     def _measure(self, embeddings: Tensor, step: int | None = None) -> None:
-        """Estimates the statistics at the users' vectors ``[n, d]``, with the seed of a step, by default the present."""
+        """Estimates the statistics at the users' vectors ``[n, d]``, with the seed of a step (the present one)."""
         self.measured = embeddings.detach(), self.step if step is None else step
         settings = {**discrepancy_settings(self.trainer.config), "seed": self.measured[1]}
         self.discrepancy: Discrepancy | MixedDiscrepancy

@@ -1,0 +1,42 @@
+"""SIGINT and SIGTERM while a command runs: what is half-written is removed, and one line says how to go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from recbole_aia.errors import Interrupted
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside, either signal raises :class:`~recbole_aia.errors.Interrupted`, once; further ones are ignored.
+
+    Processes that were forked from this one end at once, as they would without it. In another thread than the main one
+    nothing changes, because Python lets no other set signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    main, before = os.getpid(), {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != main:
+            os._exit(128 + number)
+        for each in _SIGNALS:  # a second one would stop the cleaning up
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    for number in _SIGNALS:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
