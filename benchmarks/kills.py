@@ -1,0 +1,279 @@
+"""Kills commands at random moments, repeats them, and compares the results with those of a command left alone.
+
+    python -m benchmarks.kills --kills 40
+
+kills 40 commands with SIGKILL, 40 with SIGTERM, and lets the disk fill under 40. It prints a table. ``python -m
+benchmarks kills`` prints one line of JSON. Every command runs in a process of its own, forked from one that has
+imported everything, so that its seconds are its work and not its imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import hashlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+KILLS, QUICK_KILLS = 40, 2
+WAYS = ("SIGKILL", "SIGTERM", "full disk")
+_EXITS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 143, "full disk": 2}
+_DATA = ["prepare", "synthetic", "--users", "150", "--items", "80", "--interactions", "3000", "--leak", "3"]
+_MORE = ["prepare", "synthetic", "--users", "3000", "--items", "500", "--interactions", "400000"]
+_SMALL = ["--dataset=synthetic", "--data_path=dataset", "--train_batch_size=512", "--embedding_size=16"]
+_ATTACK = ["--attackers=[logistic,svm]", "--attack_folds=3", "--attack_jobs=1", "--attack_permutations=20"]
+_QUIET = ["--attack_views=[served,table]", "--show_progress=False", "--use_gpu=False", "--state=warning"]
+_RUN = ["run", *_SMALL, *_ATTACK, *_QUIET, "--output_dir=out"]
+_UNLEARN = ["unlearn", "--checkpoint", "base/checkpoint.pth", "--attributes=[group]", "--output_dir", "out"]
+
+
+@dataclass
+class Case:
+    """A command, and what it is compared by.
+
+    Attributes:
+        name: the name in the table.
+        words: the arguments of ``recbole-aia``.
+        seconds: how long it takes alone.
+        result: what it leaves alone, without times.
+    """
+
+    name: str
+    words: list[str]
+    seconds: float = 0.0
+    result: Any = None
+
+
+@dataclass
+class Tally:
+    """What became of the commands of one case and one way."""
+
+    stopped: int = 0
+    over: int = 0
+    equal: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+def cases() -> list[Case]:
+    """The commands: trainings of every kind of state, unlearnings, an audit, and a preparation."""
+    return [
+        Case("train none", [*_RUN, "--model=BPR", "--epochs=40", "--stopping_step=10"]),
+        Case("train raid", [*_RUN, "--model=LightGCN", "--epochs=20", "--defense=raid", "--calibrate=True"]),
+        Case("train calibrated", [*_RUN, "--model=NeuMF", "--epochs=8", "--defense=calibrated"]),
+        Case("train calibrated tower", [*_RUN, "--model=DMF", "--epochs=6", "--defense=calibrated"]),
+        Case("train u2u", [*_RUN, "--model=BPR", "--epochs=30", "--defense=u2u", "--stage=in"]),
+        Case("run attrcloak", [*_RUN, "--model=BPR", "--epochs=6", "--defense=attrcloak", "--calibrate=True"]),
+        Case("unlearn attrcloak", [*_UNLEARN, "--defense", "attrcloak", "--unlearn_max_steps=200"]),
+        Case("unlearn calibrated", [*_UNLEARN, "--defense", "calibrated", "--mode", "data_dependent"]),
+        Case("audit", ["audit", "base", "--output_dir", "out", *_ATTACK]),
+        Case("prepare", [*_MORE, "--out", "out"]),
+    ]
+
+
+def kills(quick: bool) -> dict[str, Any]:
+    """How many of the interrupted commands gave equal results when they were repeated."""
+    table = survey(QUICK_KILLS if quick else KILLS, cases()[1::5] if quick else cases())
+    faults = [fault for tally in table.values() for fault in tally.faults]
+    total = {way: [t for (_, each), t in table.items() if each == way] for way in WAYS}
+    return {
+        "name": "kills",
+        "equal": {way: sum(t.equal for t in tallies) for way, tallies in total.items()},
+        "of": {way: sum(t.stopped + t.over for t in tallies) for way, tallies in total.items()},
+        "faults": faults,
+    }
+
+
+def survey(count: int, chosen: Sequence[Case], seed: int = 0) -> dict[tuple[str, str], Tally]:
+    """Interrupts ``count`` commands in each way, the cases in turns, and returns what became of them by case and way."""
+    rng, table = random.Random(seed), {(case.name, way): Tally() for way in WAYS for case in chosen}
+    with tempfile.TemporaryDirectory(prefix="recbole-aia-") as place, _imported():
+        start = Path(place) / "start"
+        start.mkdir()
+        _must(start, [*_DATA, "--out", "dataset"])
+        base = [*_RUN, "--model=BPR", "--epochs=6", "--output_dir=base"]
+        _must(start, [word for word in base if word != "--output_dir=out"])
+        shutil.rmtree(start / "saved")
+        for case in chosen:
+            folder = _copy(start, Path(place) / "alone")
+            begun = time.perf_counter()
+            _must(folder, case.words)
+            case.seconds, case.result = time.perf_counter() - begun, outcome(folder)
+        for way in WAYS:
+            for number in range(count):
+                case = chosen[number % len(chosen)]
+                _interrupt(case, way, _copy(start, Path(place) / "case"), rng, table[case.name, way])
+    return table
+
+
+def _interrupt(case: Case, way: str, folder: Path, rng: random.Random, tally: Tally) -> None:
+    """Interrupts a command at a random moment, repeats it, and compares."""
+    moment = rng.uniform(0, case.seconds)
+    # A file of some case has up to a megabyte; a limit on the size of files ends writing as a full disk does.
+    limit = int(10 ** rng.uniform(2, 5.5)) if way == "full disk" else None
+    code = _run(folder, case.words, None if way == "full disk" else (moment, getattr(signal, way)), limit)
+    where = f"{case.name}, {way} {f'at {limit} bytes' if limit else f'after {moment:.2f} s'}"
+    if code == 0:
+        tally.over += 1
+    elif code == _EXITS[way]:
+        tally.stopped += 1
+    else:
+        tally.faults.append(f"{where}: exit {code}: {_said(folder)}")
+        return
+    if way != "SIGKILL" and code and len(_said(folder).splitlines()) != 1:
+        tally.faults.append(f"{where}: not one line: {_said(folder)}")
+    again = _run(folder, case.words) if code else 0
+    if again:
+        tally.faults.append(f"{where}: repeated, exit {again}: {_said(folder)}")
+    elif (found := outcome(folder)) != case.result:
+        tally.faults.append(f"{where}: {_difference(found, case.result)}")
+    elif left := litter(folder):
+        tally.faults.append(f"{where}: left {left}")
+    else:
+        tally.equal += 1
+
+
+def outcome(folder: Path) -> Any:
+    """What a command has left in ``out``: results without times, or the digests of prepared files."""
+    results = folder / "out" / "results.json"
+    if results.is_file():
+        return _without_times(json.loads(results.read_text(encoding="utf-8")))
+    files = [file for file in sorted((folder / "out").rglob("*")) if file.is_file()]
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def _without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_times(item) for key, item in value.items() if key not in ("seconds", "when")}
+    return [_without_times(item) for item in value] if isinstance(value, list) else value
+
+
+def litter(folder: Path) -> list[str]:
+    """What lies aside: hidden files and folders."""
+    hidden = (path for path in folder.rglob(".*"))
+    return sorted(str(path.relative_to(folder)) for path in hidden)
+
+
+def _difference(found: Any, wanted: Any, where: str = "") -> str:
+    """The first place where two results differ."""
+    if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
+        return next(
+            (_difference(found[key], wanted[key], f"{where}/{key}") for key in found if found[key] != wanted[key]), ""
+        )
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        pairs = enumerate(zip(found, wanted, strict=True))
+        return next((_difference(a, b, f"{where}/{number}") for number, (a, b) in pairs if a != b), "")
+    return f"{where}: {str(found)[:80]} and not {str(wanted)[:80]}"
+
+
+@contextlib.contextmanager
+def _imported() -> Iterator[None]:
+    """Imports what commands import, on one thread, so that processes can be forked from this one."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+
+    import recbole_aia.cli
+    import recbole_aia.jobs.audit
+    import recbole_aia.jobs.unlearn
+    import recbole_aia.quick_start
+    import recbole_aia.testing  # noqa: F401
+
+    torch.set_num_threads(1)
+    yield
+
+
+def _copy(start: Path, place: Path) -> Path:
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(start, place)
+    return place
+
+
+def _must(folder: Path, words: Sequence[str]) -> None:
+    code = _run(folder, words)
+    if code:
+        raise RuntimeError(f"{' '.join(words)} ends with {code}: {_said(folder)}")
+
+
+def _said(folder: Path) -> str:
+    return (folder / "said").read_text(encoding="utf-8").strip()
+
+
+def _run(
+    folder: Path, words: Sequence[str], kill: tuple[float, signal.Signals] | None = None, limit: int | None = None
+) -> int:
+    """Runs a command in a forked process.
+
+    Args:
+        folder: its working directory; its stderr goes to the file ``said`` there.
+        words: its arguments.
+        kill: after how many seconds it gets which signal.
+        limit: most bytes of a file that it writes.
+
+    Returns:
+        Its exit code, or minus the number of the signal that has ended it.
+    """
+    child = os.fork()
+    if child == 0:
+        _command(folder, words, limit)
+    if kill is not None:
+        time.sleep(kill[0])
+        os.kill(child, kill[1])  # it is not waited for yet, so that the number is still its own
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _command(folder: Path, words: Sequence[str], limit: int | None) -> None:
+    """Becomes a command; does not return."""
+    code = 99
+    try:
+        os.chdir(folder)
+        said = os.open("said", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.dup2(said, 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.argv = ["recbole-aia", *words]
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        from recbole_aia.cli import main
+
+        code = main(copy.copy(list(words)))
+    except SystemExit as error:
+        code = int(error.code or 0)
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    """Prints a table: of how many commands the repetition gave equal results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=KILLS, help="of each way")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--case", action="append", help="only this case; can be repeated")
+    arguments = parser.parse_args()
+    chosen = [case for case in cases() if arguments.case is None or case.name in arguments.case]
+    table = survey(arguments.kills, chosen, arguments.seed)
+    print(f"| command | seconds alone | {' | '.join(f'{way}: stopped, over, equal' for way in WAYS)} |")
+    print(f"| --- | --- |{' --- |' * len(WAYS)}")
+    for case in chosen:
+        cells = [table[case.name, way] for way in WAYS]
+        counts = " | ".join(f"{t.stopped}, {t.over}, {t.equal} of {t.stopped + t.over}" for t in cells)
+        print(f"| {case.name} | {case.seconds:.1f} | {counts} |")
+    for way in WAYS:
+        ours = [table[case.name, way] for case in chosen]
+        print(f"{way}: {sum(t.equal for t in ours)} of {arguments.kills} equal")
+    for fault in [fault for tally in table.values() for fault in tally.faults]:
+        print(f"fault: {fault}")
+
+
+if __name__ == "__main__":
+    main()
