@@ -26,7 +26,7 @@ from recbole_aia.jobs.results import tables
 from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import write_results
 from recbole_aia.storage.checkpoints import checkpoint_file, load_checkpoint, plain_state, read_state
-from recbole_aia.storage.files import written_together
+from recbole_aia.storage.files import write_whole, written_together
 from recbole_aia.storage.progress import check_interrupted, interrupted_job, job_digest, progress
 from recbole_aia.storage.run_folder import (
     ACTIVITY,
@@ -235,7 +235,7 @@ def _make(
     ):
         evaluator.kept, trainer.snapshots = kept.answers(), kept.stage("unlearning")
         if base is not None:
-            torch.save(base, aside / _BASE)
+            write_whole(aside / _BASE, lambda file: torch.save(base, file))
             ledger = replace(ledger, sha256=checkpoint_sha256(aside / _BASE))
         # The log is also written aside, so that a failure leaves the folder as it was.
         with run_log(run.config, aside):
@@ -245,7 +245,8 @@ def _make(
                 if explain is None or not requests:
                     raise
                 raise type(error)(explain(ledger, requests, labels, type(trainer), error)) from error
-        torch.save({**checkpoint_state(trainer, 0), "ledger": ledger.digest()}, aside / "checkpoint.pth")
+        state = {**checkpoint_state(trainer, 0), "ledger": ledger.digest()}
+        write_whole(aside / "checkpoint.pth", lambda file: torch.save(state, file))
         tokens = np.asarray(run.dataset.field2id_token[run.dataset.uid_field][1:], dtype=np.str_)
         vectors = after.served.numpy(), None if after.table is None else after.table.numpy()
         write_embeddings(aside / "embeddings.npz", tokens, *vectors)

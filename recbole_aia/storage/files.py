@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -24,6 +25,10 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     try:
         write(aside)
         os.replace(aside, path)
+    except RuntimeError as error:
+        if not any(name in str(error) for name in _TORCH_WRITER):
+            raise
+        raise OSError(errno.ENOSPC, "the disk is full, or files may not be so large", str(path)) from error
     finally:
         with suppress(OSError):  # an error of the removal would hide the error of the writing
             aside.unlink(missing_ok=True)
@@ -93,15 +98,8 @@ def disk_errors() -> Iterator[None]:
     except OSError as error:
         where = f"'{error.filename}'" if error.filename is not None else "a file"
         raise StorageError(
-            f"cannot read or write {where}: {error.strerror or error}. Is the disk full, read-only or gone? Files "
-            "that were whole are as they were."
-        ) from error
-    except RuntimeError as error:
-        if not any(name in str(error) for name in _TORCH_WRITER):
-            raise
-        raise StorageError(
-            "cannot write a file of tensors. Is the disk full, or is there a limit on the size of files? Files that "
-            "were whole are as they were."
+            f"cannot read or write {where}: {error.strerror or error}. Give the disk room and rights, and repeat the "
+            "command. What was whole is as it was."
         ) from error
 
 

@@ -100,7 +100,7 @@ def _kept(folder: Path, name: str, state: Mapping[str, Any], quiet: bool) -> boo
             write_state(folder / name, state)
     except StorageError as error:
         if not quiet:
-            getLogger().warning(f"what is done cannot be kept for an interruption: {error} The work goes on.")
+            getLogger().warning(f"what is done cannot be kept for an interruption ({error.__cause__}). It goes on.")
         return False
     return True
 
