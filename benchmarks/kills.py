@@ -33,13 +33,10 @@ _EXITS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 143, "full disk": 2}
 _DATA = ["prepare", "synthetic", "--users", "150", "--items", "80", "--interactions", "3000", "--leak", "3"]
 _MORE = ["prepare", "synthetic", "--users", "3000", "--items", "500", "--interactions", "400000"]
 _SMALL = ["--dataset=synthetic", "--data_path=dataset", "--train_batch_size=512", "--embedding_size=16"]
-_ATTACK = [
-    "--attackers=[logistic]",
-    "--attack_repeats=4",
-    "--attack_folds=3",
-    "--attack_jobs=1",
-    "--attack_permutations=20",
-]
+_FEW = ["--attack_folds=3", "--attack_jobs=1", "--attack_permutations=20"]
+_ATTACK = ["--attackers=[logistic]", "--attack_repeats=4", *_FEW]
+_MANY = ["--attackers=[logistic,svm]", "--attack_repeats=8"]
+_CALIBRATED = ["--defense=calibrated", "--calibrated_steps=8"]
 _QUIET = ["--attack_views=[served,table]", "--show_progress=False", "--use_gpu=False", "--state=warning"]
 _RUN = ["run", *_SMALL, *_ATTACK, *_QUIET, "--output_dir=out"]
 _UNLEARN = ["unlearn", "--checkpoint", "base/checkpoint.pth", "--attributes=[group]", "--output_dir", "out"]
@@ -69,9 +66,18 @@ class Case:
 
 @dataclass
 class Tally:
-    """What became of the commands of one case and one way."""
+    """What became of the commands of one case and one way.
+
+    Attributes:
+        stopped: those that were stopped before their end.
+        kept: those of them that had kept something to go on with.
+        over: those that had ended before they could be stopped.
+        equal: those whose results are equal, after a repetition if they were stopped.
+        faults: what went wrong.
+    """
 
     stopped: int = 0
+    kept: int = 0
     over: int = 0
     equal: int = 0
     faults: list[str] = field(default_factory=list)
@@ -83,18 +89,14 @@ def cases() -> list[Case]:
         Case("train none", [*_RUN, "--model=BPR", "--epochs=40", "--eval_step=1", "--stopping_step=10"]),
         Case("train raid", [*_RUN, "--model=LightGCN", "--epochs=20", "--defense=raid", "--calibrate=True"]),
         Case("train calibrated", [*_RUN, "--model=NeuMF", "--epochs=8", *_CALIBRATED]),
-        Case(
-            "train calibrated tower",
-            [*_RUN, "--model=DMF", "--epochs=6", *_CALIBRATED],
-        ),
+        Case("train calibrated tower", [*_RUN, "--model=DMF", "--epochs=6", *_CALIBRATED]),
         Case("train u2u", [*_RUN, "--model=BPR", "--epochs=30", "--defense=u2u", "--stage=in"]),
         Case("run attrcloak", [*_RUN, "--model=BPR", "--epochs=6", "--defense=attrcloak", "--calibrate=True"]),
         Case("unlearn attrcloak", [*_UNLEARN, "--defense", "attrcloak", "--unlearn_max_steps=200"]),
+        Case("unlearn calibrated", [*_UNLEARN, *_CALIBRATED, "--mode", "data_dependent"]),
         Case(
-            "unlearn calibrated",
-            [*_UNLEARN, "--defense", "calibrated", "--mode", "data_dependent", "--calibrated_steps=8"],
+            "audit", ["audit", "base", "--output_dir", "out", "--attackers=[logistic,svm]", "--attack_repeats=8", *_FEW]
         ),
-        Case("audit", ["audit", "base", "--output_dir", "out", *_ATTACK]),
         Case("prepare", [*_MORE, "--out", "out"]),
     ]
 
@@ -147,6 +149,7 @@ def _interrupt(case: Case, way: str, folder: Path, rng: random.Random, tally: Ta
         tally.over += 1
     elif code == _EXITS[way]:
         tally.stopped += 1
+        tally.kept += any((folder / "out" / ".progress").glob("*/*"))
     else:
         tally.faults.append(f"{where}: exit {code}: {_said(folder)}")
         tally.stopped += 1
@@ -283,11 +286,11 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = [case for case in cases() if arguments.case is None or case.name in arguments.case]
     table = survey(arguments.kills, chosen, arguments.seed)
-    print(f"| command | seconds alone | {' | '.join(f'{way}: stopped, over, equal' for way in WAYS)} |")
+    print(f"| command | seconds alone | {' | '.join(f'{way}: stopped (kept), over, equal' for way in WAYS)} |")
     print(f"| --- | --- |{' --- |' * len(WAYS)}")
     for case in chosen:
         cells = [table[case.name, way] for way in WAYS]
-        counts = " | ".join(f"{t.stopped}, {t.over}, {t.equal} of {t.stopped + t.over}" for t in cells)
+        counts = " | ".join(f"{t.stopped} ({t.kept}), {t.over}, {t.equal} of {t.stopped + t.over}" for t in cells)
         print(f"| {case.name} | {case.seconds:.1f} | {counts} |")
     for way in WAYS:
         ours = [table[case.name, way] for case in chosen]

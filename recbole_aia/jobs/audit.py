@@ -216,11 +216,11 @@ def _folder(subject: Subject, sha256: str, output_dir: str | Path | None) -> tup
         digest.update(sha256_of(file).encode())
     digest.update(subject.labels.labels.numpy().tobytes())
     folder = Path(output_dir or Path("runs") / f"audit-{subject.name}-{digest.hexdigest()[:6]}")
-    settings = digest.hexdigest()
-    if not check_interrupted(folder, settings) and _audited_path(folder / "results.json") != subject.path.resolve():
+    asked = digest.hexdigest()
+    if not check_interrupted(folder, asked) and _audited_path(folder / "results.json") != subject.path.resolve():
         check_free(folder, _FILES)
     make_folder(folder)
-    return folder, settings
+    return folder, asked
 
 
 def _audited_path(results: Path) -> Path | None:

@@ -137,7 +137,7 @@ class TestDiskErrors:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
         try:
-            with pytest.raises(StorageError, match="checkpoint.pth': the disk is full"), disk_errors():
+            with pytest.raises(StorageError, match=r"checkpoint\.pth': the disk is full"), disk_errors():
                 write_whole(tmp_path / "checkpoint.pth", lambda aside: torch.save(torch.zeros(100_000), aside))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
