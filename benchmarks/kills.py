@@ -114,9 +114,11 @@ def kills(quick: bool) -> dict[str, Any]:
     }
 
 
-def survey(count: int, chosen: Sequence[Case], seed: int = 0) -> dict[tuple[str, str], Tally]:
+def survey(
+    count: int, chosen: Sequence[Case], seed: int = 0, ways: Sequence[str] = WAYS
+) -> dict[tuple[str, str], Tally]:
     """Interrupts ``count`` commands in each way, the cases in turns; returns what became of them by case and way."""
-    rng, table = random.Random(seed), {(case.name, way): Tally() for way in WAYS for case in chosen}
+    rng, table = random.Random(seed), {(case.name, way): Tally() for way in ways for case in chosen}
     with tempfile.TemporaryDirectory(prefix="recbole-aia-") as place, _imported():
         start = Path(place) / "start"
         start.mkdir()
@@ -129,12 +131,14 @@ def survey(count: int, chosen: Sequence[Case], seed: int = 0) -> dict[tuple[str,
             begun = time.perf_counter()
             _must(folder, case.words)
             case.seconds, case.result = time.perf_counter() - begun, outcome(folder)
-        for way in WAYS:
+        for way in ways:
             for number in range(count):
                 case = chosen[number % len(chosen)]
                 _interrupt(case, way, _copy(start, Path(place) / "case"), rng, table[case.name, way])
-                equal = sum(tally.equal for (_, each), tally in table.items() if each == way)
-                print(f"{way} {number + 1} of {count}: {equal} equal", file=sys.stderr, flush=True)
+                tallies = [tally for (_, each), tally in table.items() if each == way]
+                faults = "; ".join(fault for tally in tallies for fault in tally.faults)
+                equal = sum(tally.equal for tally in tallies)
+                print(f"{way} {number + 1} of {count}: {equal} equal {faults}", file=sys.stderr, flush=True)
     return table
 
 
@@ -282,17 +286,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=KILLS, help="of each way")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--way", choices=WAYS, action="append", help="only this way; can be repeated")
     parser.add_argument("--case", action="append", help="only this case; can be repeated")
     arguments = parser.parse_args()
     chosen = [case for case in cases() if arguments.case is None or case.name in arguments.case]
-    table = survey(arguments.kills, chosen, arguments.seed)
-    print(f"| command | seconds alone | {' | '.join(f'{way}: stopped (kept), over, equal' for way in WAYS)} |")
-    print(f"| --- | --- |{' --- |' * len(WAYS)}")
+    ways = arguments.way or WAYS
+    table = survey(arguments.kills, chosen, arguments.seed, ways)
+    print(f"| command | seconds alone | {' | '.join(f'{way}: stopped (kept), over, equal' for way in ways)} |")
+    print(f"| --- | --- |{' --- |' * len(ways)}")
     for case in chosen:
-        cells = [table[case.name, way] for way in WAYS]
+        cells = [table[case.name, way] for way in ways]
         counts = " | ".join(f"{t.stopped} ({t.kept}), {t.over}, {t.equal} of {t.stopped + t.over}" for t in cells)
         print(f"| {case.name} | {case.seconds:.1f} | {counts} |")
-    for way in WAYS:
+    for way in ways:
         ours = [table[case.name, way] for case in chosen]
         print(f"{way}: {sum(t.equal for t in ours)} of {arguments.kills} equal")
     for fault in [fault for tally in table.values() for fault in tally.faults]:
