@@ -29,7 +29,8 @@ from typing import Any
 
 KILLS, QUICK_KILLS = 40, 2
 WAYS = ("SIGKILL", "SIGTERM", "full disk")
-_EXITS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 143, "full disk": 2}
+# The exit codes of an interrupted command; SIGTERM ends Python itself where it comes before the command has begun.
+_EXITS = {"SIGKILL": (-signal.SIGKILL,), "SIGTERM": (143, -signal.SIGTERM), "full disk": (2,)}
 _DATA = ["prepare", "synthetic", "--users", "150", "--items", "80", "--interactions", "3000", "--leak", "3"]
 _MORE = ["prepare", "synthetic", "--users", "3000", "--items", "500", "--interactions", "400000"]
 _SMALL = ["--dataset=synthetic", "--data_path=dataset", "--train_batch_size=512", "--embedding_size=16"]
@@ -151,7 +152,7 @@ def _interrupt(case: Case, way: str, folder: Path, rng: random.Random, tally: Ta
     where = f"{case.name}, {way} {f'at {limit} bytes' if limit else f'after {moment:.2f} s'}"
     if code == 0:
         tally.over += 1
-    elif code == _EXITS[way]:
+    elif code in _EXITS[way]:
         tally.stopped += 1
         tally.kept += any((folder / "out" / ".progress").glob("*/*"))
     else:
@@ -159,7 +160,7 @@ def _interrupt(case: Case, way: str, folder: Path, rng: random.Random, tally: Ta
         tally.stopped += 1
         return
     ours = [line for line in _said(folder).splitlines() if "WARNING" not in line and line.strip()]
-    if way != "SIGKILL" and code and (len(ours) != 1 or not ours[0].startswith("recbole-aia: ")):
+    if way != "SIGKILL" and code > 0 and (len(ours) != 1 or not ours[0].startswith("recbole-aia: ")):
         tally.faults.append(f"{where}: not one line: {_said(folder)}")
     again = _run(folder, case.words) if code else 0
     if again:
@@ -243,7 +244,7 @@ def _run(
     """Runs a command in a forked process.
 
     Args:
-        folder: its working directory; its stderr goes to the file ``said`` there.
+        folder: its working directory; what it writes to stderr is in the file ``said`` there.
         words: its arguments.
         kill: after how many seconds it gets which signal.
         limit: most bytes of a file that it writes.
@@ -251,22 +252,25 @@ def _run(
     Returns:
         Its exit code, or minus the number of the signal that has ended it.
     """
+    said, stderr = os.pipe()  # a pipe has room where the disk has none
     child = os.fork()
     if child == 0:
-        _command(folder, words, limit)
+        _command(folder, words, stderr, limit)
+    os.close(stderr)
     if kill is not None:
         time.sleep(kill[0])
         os.kill(child, kill[1])  # it is not waited for yet, so that the number is still its own
+    with open(said, encoding="utf-8") as pipe:
+        (folder / "said").write_text(pipe.read(), encoding="utf-8")
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _command(folder: Path, words: Sequence[str], limit: int | None) -> None:
+def _command(folder: Path, words: Sequence[str], stderr: int, limit: int | None) -> None:
     """Becomes a command; does not return."""
     code = 99
     try:
         os.chdir(folder)
-        said = os.open("said", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        os.dup2(said, 2)
+        os.dup2(stderr, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.argv = ["recbole-aia", *words]
         if limit is not None:

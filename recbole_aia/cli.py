@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from recbole_aia.commands import COMMANDS
 from recbole_aia.commands.options import Parser
 from recbole_aia.commands.signals import interruptible
-from recbole_aia.errors import AIAError, Interrupted
+from recbole_aia.errors import AIAError, Interrupted, interruption_in
 from recbole_aia.storage.files import disk_errors
 
 
@@ -35,17 +35,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments, rest = parser.parse_known_args(argv)
             with disk_errors():
                 code: int = arguments.handle(arguments, rest)
-    except Interrupted as error:
-        print(f"\nrecbole-aia: interrupted. {error.way_on}", file=sys.stderr)
-        return 128 + error.signal
-    except AIAError as error:
+    except (Interrupted, Exception) as error:
+        return _failed(error)
+    return code
+
+
+def _failed(error: BaseException) -> int:
+    """Says what has ended a command, and returns its exit code."""
+    interrupted = interruption_in(error)
+    if interrupted is not None:
+        print(f"\nrecbole-aia: interrupted. {interrupted.way_on}", file=sys.stderr)
+        return 128 + interrupted.signal
+    if isinstance(error, AIAError):
         print(f"recbole-aia: {error}", file=sys.stderr)
         return 2
-    except Exception:
-        traceback.print_exc()
-        print("recbole-aia: this is a mistake of recbole-aia. Please report it with the lines above.", file=sys.stderr)
-        return 3
-    return code
+    traceback.print_exception(error)
+    print("recbole-aia: this is a mistake of recbole-aia. Please report it with the lines above.", file=sys.stderr)
+    return 3
 
 
 def _parser() -> Parser:

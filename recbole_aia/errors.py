@@ -43,3 +43,10 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(signal)
         self.signal = signal
         self.way_on = "Nothing half-written is left. Run the same command again."
+
+
+def interruption_in(error: BaseException | None) -> Interrupted | None:
+    """The interruption behind an error: a library that it caught in its work may have wrapped it in one of its own."""
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__cause__ or error.__context__
+    return error

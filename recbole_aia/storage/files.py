@@ -28,7 +28,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     except RuntimeError as error:
         if not any(name in str(error) for name in _TORCH_WRITER):
             raise
-        raise OSError(errno.ENOSPC, "the disk is full, or files may not be so large", str(path)) from error
+        raise OSError(errno.ENOSPC, "the disk is full or read-only, or files may not be so large", str(path)) from error
     finally:
         with suppress(OSError):  # an error of the removal would hide the error of the writing
             aside.unlink(missing_ok=True)
@@ -98,8 +98,8 @@ def disk_errors() -> Iterator[None]:
     except OSError as error:
         where = f"'{error.filename}'" if error.filename is not None else "a file"
         raise StorageError(
-            f"cannot read or write {where}: {error.strerror or error}. Give the disk room and rights, and repeat the "
-            "command. What was whole is as it was."
+            f"cannot read or write {where}: {error.strerror or error}. Make room, or mend the path or its rights, "
+            "and repeat the command. What was whole is as it was."
         ) from error
 
 

@@ -12,7 +12,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import IO, Any
 
-from recbole_aia.errors import ConfigValueError, Interrupted, StorageError
+from recbole_aia.errors import ConfigValueError, StorageError, interruption_in
 from recbole_aia.storage.files import disk_errors, sweep, write_whole
 from recbole_aia.storage.snapshots import Answers, Snapshots
 
@@ -96,12 +96,12 @@ def progress(folder: Path, settings: str, basis: str, config: str | None = None)
         try:
             with disk_errors():
                 yield kept
-        except (KeyboardInterrupt, StorageError) as error:
-            if isinstance(error, Interrupted):
-                error.way_on = f"What is done is kept in '{folder}': the same command goes on from there."
-            raise
-        except BaseException:
-            _drop(kept.folder)
+        except BaseException as error:
+            interrupted = interruption_in(error)
+            if interrupted is not None:
+                interrupted.way_on = f"What is done is kept in '{folder}': the same command goes on from there."
+            elif not isinstance(error, (KeyboardInterrupt, StorageError)):
+                _drop(kept.folder)
             raise
         _drop(kept.folder)
 

@@ -110,7 +110,7 @@ def written_digest(folder: Path) -> str | None:
     """:func:`config_digest` of the config.yaml in a folder; ``None`` where there is none, or none that can be read."""
     try:
         return config_digest((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, AttributeError):  # ValueError: no UTF-8; AttributeError: no mapping
+    except (OSError, ValueError, AttributeError, TypeError):  # no UTF-8, no mapping, or values that are no JSON
         return None
 
 

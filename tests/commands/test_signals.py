@@ -50,3 +50,15 @@ def test_an_error_of_the_disk_ends_in_one_line_and_code_2(doctor_does, capsys):
     assert cli.main(["doctor"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "'out/file': No space left on device" in line
+
+
+def test_a_signal_that_a_library_wraps_in_an_error_of_its_own_is_one_still(doctor_does, capsys):
+    def work(*_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except BaseException as error:
+            raise RuntimeError("wrapped") from error
+
+    doctor_does(work)
+    assert cli.main(["doctor"]) == 143
+    assert "interrupted" in capsys.readouterr().err

@@ -28,6 +28,14 @@ def test_what_is_done_stays_after_an_interruption_and_after_an_error_of_the_disk
     assert begin(tmp_path) == {"step": 1}
 
 
+def test_an_interruption_that_was_wrapped_counts_as_one(tmp_path):
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = Interrupted(15)
+    with pytest.raises(RuntimeError):
+        begin(tmp_path, wrapped)
+    assert begin(tmp_path) == {"step": 1}
+
+
 def test_an_interruption_says_where_the_work_is(tmp_path):
     with pytest.raises(Interrupted) as caught:
         begin(tmp_path, Interrupted(15))
