@@ -21,8 +21,8 @@ def interruptible() -> Iterator[None]:
     """Inside, either signal raises :class:`~recbole_aia.errors.Interrupted`.
 
     Signals of the next five seconds are ignored, because they would stop the cleaning up. Later ones raise again, for
-    a library can swallow an exception that comes at a bad moment. Processes that were forked from this one end at once, as they would without it. In another thread than the main one
-    nothing changes, because Python lets no other set signals.
+    a library can swallow an exception that comes at a bad moment. Processes that were forked from this one end at
+    once. In another thread than the main one nothing changes, because Python lets no other set signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

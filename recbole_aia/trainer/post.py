@@ -15,7 +15,7 @@ from recbole_aia.config.keys import Choice, Count, Key, Number
 from recbole_aia.data import LabelTable, create_dataset, defense_labels
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.base import DEFENDED_KEYS, DefenseTrainer
-from recbole_aia.trainer.resuming import Descent, Resumable
+from recbole_aia.trainer.resuming import Descent, Plateau, Resumable
 from recbole_aia.trainer.targets import Target, intact_on_error, make_target, only_moving
 from recbole_aia.unlearning.requests import Request, UnlearningTask, make_task, specifications
 
@@ -273,33 +273,6 @@ class Unlearner(DefenseTrainer):
         if not values.isfinite().all():
             lower = "Lower unlearn_learning_rate." if "unlearn_learning_rate" in self.keys else "Is the model trained?"
             raise ConfigValueError(f"{self.defense}: the users are no longer finite. {lower}")
-
-
-class Plateau:
-    """Says when a loss has stopped falling.
-
-    Args:
-        tolerance: the least fall that counts, relative to the lowest value so far.
-        patience: number of looks in a row without such a fall, after which the loss has stopped falling.
-    """
-
-    def __init__(self, tolerance: float, patience: int) -> None:
-        self.tolerance, self.patience = tolerance, patience
-        self.lowest, self.idle = float("inf"), 0
-
-    def reached(self, loss: float) -> bool:
-        """Looks at the next value of the loss; true if the loss has stopped falling."""
-        fallen = loss < self.lowest - self.tolerance * abs(self.lowest) if self.lowest < float("inf") else True
-        self.lowest, self.idle = (loss, 0) if fallen else (self.lowest, self.idle + 1)
-        return self.idle >= self.patience
-
-    def state(self) -> dict[str, Any]:
-        """See :meth:`Resumable.state`."""
-        return {"lowest": self.lowest, "idle": self.idle}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """See :meth:`Resumable.load_state`."""
-        self.lowest, self.idle = state["lowest"], state["idle"]
 
 
 def _line(task: UnlearningTask, details: dict[str, Any]) -> str:

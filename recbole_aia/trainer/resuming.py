@@ -1,4 +1,4 @@
-"""A trainer that goes on from the last epoch of an interrupted training, with the same numbers on a CPU."""
+"""What goes on after an interruption: a training from its last epoch, an unlearning from its last steps."""
 
 from __future__ import annotations
 
@@ -138,3 +138,30 @@ class Descent:
             part.load_state(kept)
         restore_random(state["random"])  # at the end, because a part may draw random numbers to find its place again
         return int(state["step"]), bool(state["converged"])
+
+
+class Plateau:
+    """Says when a loss has stopped falling.
+
+    Args:
+        tolerance: the least fall that counts, relative to the lowest value so far.
+        patience: number of looks in a row without such a fall, after which the loss has stopped falling.
+    """
+
+    def __init__(self, tolerance: float, patience: int) -> None:
+        self.tolerance, self.patience = tolerance, patience
+        self.lowest, self.idle = float("inf"), 0
+
+    def reached(self, loss: float) -> bool:
+        """Looks at the next value of the loss; true if the loss has stopped falling."""
+        fallen = loss < self.lowest - self.tolerance * abs(self.lowest) if self.lowest < float("inf") else True
+        self.lowest, self.idle = (loss, 0) if fallen else (self.lowest, self.idle + 1)
+        return self.idle >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """See :meth:`Resumable.state`."""
+        return {"lowest": self.lowest, "idle": self.idle}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`Resumable.load_state`."""
+        self.lowest, self.idle = state["lowest"], state["idle"]
