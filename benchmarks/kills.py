@@ -10,10 +10,10 @@ imported everything, so that its seconds are its work and not its imports.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import copy
 import hashlib
+import importlib
 import json
+import multiprocessing
 import os
 import random
 import resource
@@ -22,7 +22,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,8 @@ def survey(
 ) -> dict[tuple[str, str], Tally]:
     """Interrupts ``count`` commands in each way, the cases in turns; returns what became of them by case and way."""
     rng, table = random.Random(seed), {(case.name, way): Tally() for way in ways for case in chosen}
-    with tempfile.TemporaryDirectory(prefix="recbole-aia-") as place, _imported():
+    _import()
+    with tempfile.TemporaryDirectory(prefix="recbole-aia-") as place:
         start = Path(place) / "start"
         start.mkdir()
         _must(start, [*_DATA, "--out", "dataset"])
@@ -206,20 +207,12 @@ def _difference(found: Any, wanted: Any, where: str = "") -> str:
     return f"{where}: {str(found)[:80]} and not {str(wanted)[:80]}"
 
 
-@contextlib.contextmanager
-def _imported() -> Iterator[None]:
+def _import() -> None:
     """Imports what commands import, on one thread, so that processes can be forked from this one."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    import torch
-
-    import recbole_aia.cli
-    import recbole_aia.jobs.audit
-    import recbole_aia.jobs.unlearn
-    import recbole_aia.quick_start
-    import recbole_aia.testing  # noqa: F401
-
-    torch.set_num_threads(1)
-    yield
+    for name in _MODULES:
+        importlib.import_module(name)
+    importlib.import_module("torch").set_num_threads(1)
 
 
 def _copy(start: Path, place: Path) -> Path:
@@ -253,36 +246,27 @@ def _run(
         Its exit code, or minus the number of the signal that has ended it.
     """
     said, stderr = os.pipe()  # a pipe has room where the disk has none
-    child = os.fork()
-    if child == 0:
-        _command(folder, words, stderr, limit)
+    child = multiprocessing.get_context("fork").Process(target=_command, args=(folder, words, stderr, limit))
+    child.start()
     os.close(stderr)
     if kill is not None:
         time.sleep(kill[0])
-        os.kill(child, kill[1])  # it is not waited for yet, so that the number is still its own
+        os.kill(child.pid or 0, kill[1])  # it is not waited for yet, so that the number is still its own
     with open(said, encoding="utf-8") as pipe:
         (folder / "said").write_text(pipe.read(), encoding="utf-8")
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    child.join()
+    return child.exitcode or 0
 
 
 def _command(folder: Path, words: Sequence[str], stderr: int, limit: int | None) -> None:
-    """Becomes a command; does not return."""
-    code = 99
-    try:
-        os.chdir(folder)
-        os.dup2(stderr, 2)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.argv = ["recbole-aia", *words]
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        from recbole_aia.cli import main
-
-        code = main(copy.copy(list(words)))
-    except SystemExit as error:
-        code = int(error.code or 0)
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+    """Becomes a command, in a process of its own."""
+    os.chdir(folder)
+    os.dup2(stderr, 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.argv = ["recbole-aia", *words]
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    sys.exit(importlib.import_module("recbole_aia.cli").main(list(words)))
 
 
 def main() -> None:
