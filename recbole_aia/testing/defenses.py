@@ -178,20 +178,22 @@ class DefenseContract(_AnyStage):
         if not vars(subject).get("resumable", False):
             pytest.skip(f"{subject.__qualname__} does not say resumable = True: it begins anew")
 
-        def stop(epoch: int) -> None:
-            if epoch == 2:
-                raise KeyboardInterrupt
-
-        def trained(after_epoch: Any, kept: Snapshots | None) -> Prepared:
+        def trained(stopped: bool, kept: Snapshots | None) -> Prepared:
             prepared = self.prepare(subject, tmp_path, epochs=4)
-            prepared.trainer.after_epoch, prepared.trainer.snapshots = after_epoch, kept
+            trainer = prepared.trainer
+
+            def stop(epoch: int) -> None:
+                if epoch == trainer.epochs - 1:  # the last of the first phase
+                    raise KeyboardInterrupt
+
+            trainer.after_epoch, trainer.snapshots = stop if stopped else None, kept
             prepared.trainer.fit(prepared.train_data, prepared.valid_data, saved=False)
             return prepared
 
-        alone = trained(None, None)
+        alone = trained(False, None)
         with pytest.raises(KeyboardInterrupt):
-            trained(stop, EverySnapshot(tmp_path / "kept"))
-        again = trained(None, EverySnapshot(tmp_path / "kept"))
+            trained(True, EverySnapshot(tmp_path / "kept"))
+        again = trained(False, EverySnapshot(tmp_path / "kept"))
         assert min(again.trainer.train_loss_dict) == 0  # the losses before the interruption come back
         assert again.trainer.train_loss_dict == alone.trainer.train_loss_dict
         assert torch.equal(again.served(), alone.served())
