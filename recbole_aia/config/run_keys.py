@@ -50,6 +50,11 @@ TRAINING: dict[str, Key] = {
     "reuse_undefended": Flag(
         True, "Whether to reuse an undefended twin that was trained with the same settings.", "presentation"
     ),
+    "resume": Flag(
+        False,
+        "Whether only to go on with the interrupted run in output_dir. The same command goes on by itself.",
+        "presentation",
+    ),
     "output_dir": Path(
         None, "Where the results go. ~: runs/<model>-<dataset>-<defense>-seed<seed>-<hash>.", "presentation"
     ),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import filecmp
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from recbole_aia.errors import ConfigValueError
+from recbole_aia.storage.files import folder_aside
 
 
 def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
@@ -28,8 +28,8 @@ def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
     place = out / name
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out, prefix=f".{name}.") as around:
-            aside = Path(around) / name
+        with folder_aside(out, name) as around:
+            aside = around / name
             aside.mkdir()
             fill(aside)
             files = sorted(path.name for path in aside.iterdir())

@@ -21,7 +21,7 @@ from recbole_aia.evaluator.metrics import (
     f1_macro,
     one_vs_rest_auc,
 )
-from recbole_aia.evaluator.protocol import HeldOut, cross_validate, task_seed
+from recbole_aia.evaluator.protocol import HeldOut, Kept, cross_validate, task_seed
 from recbole_aia.evaluator.report import AttackReport
 from recbole_aia.evaluator.settings import AttackSettings
 from recbole_aia.evaluator.statistics import (
@@ -59,6 +59,9 @@ class AttributeInferenceEvaluator:
     Raises:
         ConfigValueError: a value that is not allowed.
     """
+
+    #: Fits that are done already, so that an interrupted evaluation goes on; ``None``: nothing is kept.
+    kept: Kept | None = None
 
     def __init__(self, config: Any = None, **overrides: Any) -> None:
         self.settings = AttackSettings.from_config(config, overrides)
@@ -139,6 +142,7 @@ class AttributeInferenceEvaluator:
             leak_ratios=settings.attack_leak_ratios,
             device=settings.device,
             show_progress=settings.show_progress,
+            kept=self.kept,
         )
         answers = [_row(points, result, settings) for result in results]
         rows = [{"state": state, "view": view, **row} for row, _ in answers]

@@ -142,7 +142,8 @@ def informed_run(
         return None
     if not whole:
         fast = {"attackers": ["logistic"], "attack_repeats": 1, "show_progress": False}
-        evaluator = AttributeInferenceEvaluator(asdict(evaluator.settings), **fast)
+        kept, evaluator = evaluator.kept, AttributeInferenceEvaluator(asdict(evaluator.settings), **fast)
+        evaluator.kept = kept
     *earlier, (state, final) = states.items()
     return informed_attack(
         evaluator,

@@ -16,7 +16,14 @@ from torch import nn
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.text import refuse_special
 from recbole_aia.config.types import FloatArray
-from recbole_aia.data import LabelTable, check_dataset, interactions_by_user, load_labels, unseen_users
+from recbole_aia.data import (
+    LabelTable,
+    check_dataset,
+    files_digest,
+    interactions_by_user,
+    load_labels,
+    unseen_users,
+)
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.hook import AttackHook
@@ -28,8 +35,9 @@ from recbole_aia.model import view_class
 from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import holdout_findings, write_results, write_users
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
-from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.files import sha256_of, write_whole
 from recbole_aia.storage.plain import plain
+from recbole_aia.storage.progress import Progress, check_interrupted, job_digest, progress
 from recbole_aia.storage.run_folder import (
     ACTIVITY,
     check_free,
@@ -37,6 +45,7 @@ from recbole_aia.storage.run_folder import (
     config_text,
     make_folder,
     run_log,
+    versions,
     write_activity,
     write_config,
     write_embeddings,
@@ -73,13 +82,15 @@ def run(config: AIAConfig) -> dict[str, Any]:
         raise AttributeDataError(reason)
     if config["init_checkpoint"]:
         _check_beginning(config, data)
-    folder = _output_dir(config)
-    with run_log(config, folder):
+    folder, settings = _output_dir(config)
+    basis = job_digest(data=files_digest(config), start=_start_digest(config), versions=versions())
+    with progress(folder, settings, basis, config_text(config)) as kept, run_log(config, folder):
         log = logging.getLogger()
         log.info(sys.argv)
         log.info(config)
         log.info(data)
-        results, final = _run(config, data, labels, unseen, evaluator, folder)
+        evaluator.kept = kept.answers()
+        results, final = _run(config, data, labels, unseen, evaluator, folder, kept)
         log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
         log.info(set_color("test result", "yellow") + f": {final.test_result}")
     print(f"\n{tables(results)}\nresults in {folder}/")
@@ -125,6 +136,7 @@ def _run(
     unseen: NDArray[np.bool_] | None,
     evaluator: AttributeInferenceEvaluator,
     folder: Path,
+    kept: Progress,
 ) -> tuple[dict[str, Any], Trained]:
     every = config["attack_every"]
 
@@ -137,11 +149,13 @@ def _run(
         before = starting_point(config, data, checkpoint)
         notes.append(f"undefended is the model in '{checkpoint}', from which the defense has started")
     else:
-        before, checkpoint = undefended_twin(config, data, watch if every else None)
+        before, checkpoint = undefended_twin(config, data, watch if every else None, kept.stage("undefended"))
     states, checkpoints = {"undefended": before}, {"undefended": checkpoint, "defended": folder / "checkpoint.pth"}
     if config["defense"] != "none":
         origin = checkpoint if stage_of(config) == "post" else None
-        states["defended"] = train(config, data, folder / "checkpoint.pth", watch if every else None, origin)
+        states["defended"] = train(
+            config, data, folder / "checkpoint.pth", watch if every else None, origin, kept.stage("defended")
+        )
         if states["defended"].interactions != before.interactions:
             raise AssertionError("the defended and the undefended run have seen different interactions")
     else:
@@ -192,12 +206,15 @@ def _views(
     return attacked_views(config, trained, model, references=state == "undefended")
 
 
-def _output_dir(config: AIAConfig) -> Path:
-    """Makes the run's folder; refuses a folder that holds another run."""
+def _output_dir(config: AIAConfig) -> tuple[Path, str]:
+    """Makes the run's folder, and gives the digest of its settings; refuses a folder that holds another run."""
     digest = config_digest(config_text(config))
     name = f"{config['model']}-{config['dataset']}-{config['defense']}-seed{config['seed']}-{digest}"
     folder = Path(config["output_dir"] or Path("runs") / name)
-    if written_digest(folder) != digest:
+    interrupted = check_interrupted(folder, digest)
+    if config["resume"] and not interrupted:
+        raise ConfigValueError(f"'{folder}' holds no interrupted run to go on with. Leave --resume out to begin one.")
+    if written_digest(folder) != digest and not interrupted:
         check_free(folder, _FILES)
     checkpoints = Path(config["checkpoint_dir"])
     is_new = not checkpoints.exists()
@@ -208,4 +225,10 @@ def _output_dir(config: AIAConfig) -> Path:
         if is_new:
             checkpoints.rmdir()
         raise
-    return folder
+    return folder, digest
+
+
+def _start_digest(config: AIAConfig) -> str | None:
+    """The SHA-256 of the checkpoint from which a run starts; ``None`` if it starts from none that can be read."""
+    start = config["init_checkpoint"]
+    return sha256_of(Path(start)) if start and Path(start).is_file() else None

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from recbole_aia.compat import checkpoint_state
+from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.text import parse_arguments, parse_value
 from recbole_aia.data import LabelTable, files_digest, interactions_by_user, load_labels
 from recbole_aia.errors import AIAError, AttributeDataError, ConfigValueError
@@ -31,15 +32,19 @@ from recbole_aia.storage.checkpoints import (
     save_checkpoint,
 )
 from recbole_aia.storage.files import written_together
+from recbole_aia.storage.progress import check_interrupted, interrupted_job, job_digest, progress
 from recbole_aia.storage.run_folder import (
     ACTIVITY,
     check_free,
+    config_text,
     make_folder,
     run_log,
+    versions,
     write_activity,
     write_config,
     write_embeddings,
 )
+from recbole_aia.storage.snapshots import tensors_digest
 from recbole_aia.trainer import Unlearner
 from recbole_aia.unlearning.askers import find_users
 from recbole_aia.unlearning.ledger import FILE, Ledger, checkpoint_sha256
@@ -118,7 +123,8 @@ def begin(
         AIAError: the user has to mend something; nothing has been written then.
     """
     begun = (folder / FILE).exists()
-    check_free(folder, _FILES, "Write --add to add a request to it" if begun else "Give another --output_dir")
+    if interrupted_job(folder) is None:
+        check_free(folder, _FILES, "Write --add to add a request to it" if begun else "Give another --output_dir")
     for key in parse_arguments(argv):
         if key in _NOT_HERE:
             raise ConfigValueError(f"--{key} {_NOT_HERE[key]}. Leave it out.")
@@ -218,7 +224,15 @@ def _make(
     trainer.check(run.config, labels.names)
     for reason in evaluator.attacked_attributes(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
-    with _made(folder), written_together(folder, FILE) as aside:
+    settings = _settings(ledger, run.config)
+    check_interrupted(folder, settings)
+    basis = job_digest(data=ledger.data, versions=versions(), base=tensors_digest(run.model.state_dict()))
+    with (
+        _made(folder),
+        progress(folder, settings, basis) as kept,
+        written_together(folder, FILE) as aside,
+    ):
+        evaluator.kept, trainer.snapshots = kept.answers(), kept.stage("unlearning")
         if base is not None:
             # The base now belongs to these data for certain, so that it can name its users.
             save_checkpoint({**base, NUMBERING: run.dataset.numbering.kept()}, aside / _BASE)
@@ -243,9 +257,15 @@ def _make(
     return results
 
 
+def _settings(ledger: Ledger, config: AIAConfig) -> str:
+    """A digest of all settings that decide what is made of a ledger; the time of a request is none."""
+    requests = [[request.id, request.attributes, request.users] for request in ledger.requests]
+    return job_digest(base=ledger.sha256, defense=ledger.defense, requests=requests, config=config_text(config))
+
+
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Makes a folder for the block. If the block fails, folders that were made for it are removed."""
+    """Makes a folder for the block. If the block fails, folders that were made for it are removed if they are empty."""
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     make_folder(folder)
     try:

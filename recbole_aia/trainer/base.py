@@ -24,6 +24,7 @@ from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView, refuse_other
 from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.trainer.resuming import ResumingTrainer
 
 #: The keys that every defense reads.
 DEFENDED_KEYS: dict[str, Key] = {
@@ -65,7 +66,7 @@ class Phase:
     terms: tuple[LossTerm, ...] = ()
 
 
-class DefenseTrainer(Trainer):  # type: ignore[misc]
+class DefenseTrainer(ResumingTrainer):
     """RecBole's trainer with terms added to the loss, phase by phase.
 
     The trainer keeps the state after the last phase: it is saved, evaluated and attacked. RecBole would keep the state
@@ -164,14 +165,18 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         if by_validation:
             self.logger.warning("select: valid_after_phase1 may keep a state that is only half defended.")
         self.stopping_step = sys.maxsize
+        self.epoch_steps = len(train_data)
         phases, self.epochs, selected = self.phases(), 0, False
         self._check_resumed(sum(phase.epochs for phase in takewhile(lambda phase: not phase.terms, phases[:-1])))
+        kept = self.last_snapshot(train_data, valid_data)
         for phase in phases:
             self._phase_start = self.epochs
             self.epochs += phase.epochs
             if self.start_epoch >= self.epochs:
                 continue
             self.terms, self.best_valid_score, self.best_valid_result = phase.terms, self._worst_score(), None
+            self.go_on(kept)
+            kept = None
             keep = saved and by_validation and phase is phases[-1]
             super().fit(train_data, valid_data, verbose, keep, show_progress, callback_fn)
             self.start_epoch = self.epochs
@@ -212,6 +217,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         return -float("inf") if self.valid_metric_bigger else float("inf")
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
+        self.keep(epoch_idx)
         self.model.eval()
         for term in self.terms:
             term.start_epoch(epoch_idx - self._phase_start)
@@ -291,10 +297,14 @@ class UndefendedTrainer(DefenseTrainer):
     """No defense: RecBole's own training, attacked as it is."""
 
     defense = "none"
+    resumable = True
     shared_keys: ClassVar[Mapping[str, Key]] = {}
 
-    def fit(self, *args: Any, **kwargs: Any) -> tuple[float, dict[str, float] | None]:
+    def fit(
+        self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any
+    ) -> tuple[float, dict[str, float] | None]:
         """See ``recbole.trainer.Trainer.fit``."""
-        self.note_names((args[0] if args else kwargs["train_data"]).dataset)
-        result: tuple[float, dict[str, float] | None] = Trainer.fit(self, *args, **kwargs)
+        self.note_names(train_data.dataset)
+        self.go_on(self.last_snapshot(train_data, valid_data))
+        result: tuple[float, dict[str, float] | None] = Trainer.fit(self, train_data, valid_data, *args, **kwargs)
         return result

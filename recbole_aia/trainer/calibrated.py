@@ -78,6 +78,7 @@ class CalibratedTrainer(DefenseTrainer):
 
     map: UserMap | None = None
     defense = "calibrated"
+    resumable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrated_epochs": Count(
             None,
@@ -124,6 +125,20 @@ class CalibratedTrainer(DefenseTrainer):
                 self.view.clear_caches()
             self.align_users(last)
         return losses
+
+    def state(self) -> dict[str, Any]:
+        """See :meth:`DefenseTrainer.state`."""
+        parts = {"average": self.average, "pull": self.pull}
+        return {name: None if part is None else part.state() for name, part in parts.items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`DefenseTrainer.load_state`."""
+        if state["average"] is not None:
+            self.average = WeightAverage(self.model)
+            self.average.load_state(state["average"])
+        if state["pull"] is not None:
+            self.pull = TowerPull(self, self.epoch_steps)
+            self.pull.load_state(state["pull"])
 
     @property
     def by_label(self) -> bool:
