@@ -40,12 +40,15 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.Ar
     if arguments.help:
         print(parser.format_help() + _keys_help())
         return 0
+    from recbole_aia.commands.options import with_flags
     from recbole_aia.quick_start import run_recbole_aia
 
     # RecBole accepts several file names in one quoted word, so we do too.
     files = [f for word in arguments.config_files or [] for f in ([word] if Path(word).is_file() else word.split())]
     named = {key: getattr(arguments, key) for key in ("model", "dataset") if getattr(arguments, key)}
-    run_recbole_aia(config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *rest])
+    run_recbole_aia(
+        config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *with_flags(rest)]
+    )
     return 0
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recbole_aia.errors import ConfigValueError
+from recbole_aia.storage.files import private_folder
 
 
 def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
@@ -27,10 +28,10 @@ def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
     """
     place = out / name
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        private_folder(out)
         with tempfile.TemporaryDirectory(dir=out, prefix=f".{name}.") as around:
             aside = Path(around) / name
-            aside.mkdir()
+            private_folder(aside)
             fill(aside)
             files = sorted(path.name for path in aside.iterdir())
             if not place.exists():

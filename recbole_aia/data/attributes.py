@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_aia.config.hints import closest
+from recbole_aia.config.small import shown_count
 from recbole_aia.data.dataset import interactions_by_user
 from recbole_aia.data.specs import MISSING, AttributeSpec
 from recbole_aia.errors import AttributeDataError, ConfigValueError
@@ -68,12 +69,24 @@ class LabelTable:
         return int((self.column(name)[1:] < 0).sum())
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Class sizes, missing users and affected users of each attribute, as ``data`` in results.json has them."""
+        """Class sizes, missing users and affected users of each attribute, as ``data`` in results.json has them.
+
+        Sizes below five are the text ``<5``.
+        """
         return {
-            name: {"classes": self.counts(name), "missing": self.missing(name)}
-            | ({"affected": dict(self.affected[name])} if self.affected.get(name) else {})
+            name: {"classes": _shown(self.counts(name)), "missing": self.missing(name)}
+            | ({"affected": _affected(self.affected[name])} if self.affected.get(name) else {})
             for name in self.names
         }
+
+
+def _shown(counts: Mapping[str, int]) -> dict[str, int | str]:
+    return {name: shown_count(count) for name, count in counts.items()}
+
+
+def _affected(counts: Mapping[str, int]) -> dict[str, int | str]:
+    """The counts of rules; that of ``small_class`` may be the size of a single class."""
+    return {rule: shown_count(count) if rule == "small_class" else count for rule, count in counts.items()}
 
 
 def attribute_specs(config: Any, columns: Sequence[str]) -> list[AttributeSpec]:

@@ -23,7 +23,7 @@ from recbole_aia.data import interactions_digest, prepare_loaders
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import build_model, restore, scores_users
 from recbole_aia.storage.checkpoints import load_checkpoint
-from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.files import private_folder, write_whole
 from recbole_aia.storage.plain import plain
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.registry import trainer_class
@@ -78,7 +78,7 @@ def train(
             f"the users of '{config['init_checkpoint']}' are released, and training would not move them. "
             "Use a defense after training, or an earlier checkpoint."
         )
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(checkpoint.parent)
     checkpoint.unlink(missing_ok=True)
     trainer.saved_model_file = str(checkpoint)
     trainer.after_epoch = None if watch is None else watch(trainer)
@@ -155,7 +155,7 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
             log.warning("A twin that is reused has no epochs to attack after; set reuse_undefended: False for that.")
         return kept, path
     log.info(set_color("Undefended twin", "pink") + f": training, to be kept as {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         # RecBole saves after every better epoch. Only the finished twin gets the name by which it is reused.
         best = Path(folder) / "best.pth"
