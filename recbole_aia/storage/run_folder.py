@@ -157,7 +157,9 @@ def read_activity(path: Path, tokens: NDArray[np.str_]) -> NDArray[np.int64] | N
     try:
         frame = unescaped(pd.read_csv(path, dtype={"user": str, "interactions": np.int64}, keep_default_na=False))
         found: NDArray[np.int64] = frame.set_index("user")["interactions"].loc[tokens.tolist()].to_numpy()
-    except (OSError, ValueError, KeyError) as error:
+        if (found < 0).any() or found.shape != tokens.shape:
+            raise ValueError("a user has less than no interactions, or two numbers of them")
+    except (OSError, ValueError, KeyError, OverflowError) as error:
         raise AttributeDataError(
             f"'{path}' does not hold user and interactions of each user of embeddings.npz. Remove it, or audit without."
         ) from error
