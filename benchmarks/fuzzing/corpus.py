@@ -61,7 +61,7 @@ def label_files() -> list[bytes]:
 
 
 def _quoted() -> bytes:
-    return b'"user","job, old"\n' + b"".join(b'"u%d","%s"\n' % (user, b"ab"[user % 2 :][:1]) for user in range(USERS))
+    return b'"user","job"\n' + b"".join(b'"u%d","%s"\n' % (user, b"ab"[user % 2 :][:1]) for user in range(USERS))
 
 
 def csv_matrices() -> list[bytes]:

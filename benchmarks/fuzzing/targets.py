@@ -147,7 +147,7 @@ def _small(data: Path, name: str) -> AIAConfig:
 
 def _people(path: Path) -> None:
     wanted: dict[str, Any] = {"dataset": "fuzz", "attributes": ["gender", "age"], "USER_ID_FIELD": "user_id"}
-    wanted |= {"attribute_specs": {"age": {"field": "age", "bins": [30]}}, "field_separator": "\t", "encoding": "utf-8"}
+    wanted |= {"attribute_specs": {"age": {"field": "age", "bins": [32]}}, "field_separator": "\t", "encoding": "utf-8"}
     config = _Values(wanted)
     _sensible(read_labels(config, path, {token: row for row, token in enumerate(_TOKENS, 1)}, len(_TOKENS) + 1))
 
