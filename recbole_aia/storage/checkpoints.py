@@ -87,7 +87,7 @@ def _plain(path: Path) -> dict[str, Any]:
 
 def _trusted(path: Path) -> dict[str, Any]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=False)  # nosec B614 - the caller trusts it
+        state = torch.load(path, map_location="cpu", weights_only=False)  # nosec B614
     except OSError as error:
         raise CheckpointError(f"the checkpoint '{path}' cannot be read: {error.strerror}. Check the path.") from error
     except Exception as error:  # a pickle can raise any error
