@@ -185,7 +185,7 @@ def _strict_torch_load() -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.load(buffer)
+            torch.load(buffer)  # nosec B614
     except pickle.UnpicklingError:
         return True
     return False

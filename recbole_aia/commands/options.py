@@ -32,6 +32,11 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+def with_flags(rest: Sequence[str]) -> list[str]:
+    """The arguments with ``--no_labels_out`` as ``--no_labels_out=True``, the form of every other key."""
+    return [f"{argument}=True" if argument == "--no_labels_out" else argument for argument in rest]
+
+
 def refuse_misspelt_options(given: Mapping[str, Any], options: Sequence[str]) -> None:
     """Refuses keys that are almost an option of the command.
 

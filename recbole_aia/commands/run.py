@@ -43,6 +43,7 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.Ar
     if arguments.help:
         print(parser.format_help() + _keys_help())
         return 0
+    from recbole_aia.commands.options import with_flags
     from recbole_aia.quick_start import run_recbole_aia
 
     # RecBole accepts several file names in one quoted word, so we do too.
@@ -51,7 +52,9 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.Ar
         files = [*_interrupted_config(rest), *files]
         rest = [*rest, "--resume=True"]
     named = {key: getattr(arguments, key) for key in ("model", "dataset") if getattr(arguments, key) is not None}
-    run_recbole_aia(config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *rest])
+    run_recbole_aia(
+        config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *with_flags(rest)]
+    )
     return 0
 
 

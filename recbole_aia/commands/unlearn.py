@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_aia.commands.options import refuse_misspelt_options
+from recbole_aia.commands.options import refuse_misspelt_options, with_flags
 from recbole_aia.config.text import parse_arguments
 from recbole_aia.errors import ConfigValueError
 
@@ -104,6 +104,7 @@ def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from recbole_aia.jobs import unlearn
     from recbole_aia.storage.progress import interrupted_job
 
+    rest = with_flags(rest)
     refuse_misspelt_options(parse_arguments(rest), list(vars(arguments)))
     ways = {
         "--checkpoint": arguments.checkpoint is not None,

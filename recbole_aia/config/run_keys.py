@@ -58,6 +58,9 @@ TRAINING: dict[str, Key] = {
     "output_dir": Path(
         None, "Where the results go. ~: runs/<model>-<dataset>-<defense>-seed<seed>-<hash>.", "presentation"
     ),
+    "no_labels_out": Flag(
+        False, "Whether to write no file with true labels of users; there is no users.csv then.", "presentation"
+    ),
 }
 
 #: RecBole's keys with other defaults than RecBole's.

@@ -89,7 +89,10 @@ def _read_array(file: BinaryIO, size: int, where: str) -> np.ndarray:
     read = _READERS.get(cast(tuple[int, int], version))
     if read is None:
         raise AttributeDataError(f"{where} is of NumPy's format {version}, not 1.0 or 2.0. Write it with numpy.save.")
-    shape, in_columns, kind = read(file)
+    try:
+        shape, in_columns, kind = read(file)
+    except Exception as error:  # NumPy parses the header as Python does, and so raises whatever that parser raises
+        raise AttributeDataError(f"{where} has a header that cannot be read. Is it damaged?") from error
     if kind.hasobject:
         raise AttributeDataError(f"{where} cannot be read: Object arrays can run code. Write numbers or texts.")
     claimed = prod(shape) * kind.itemsize

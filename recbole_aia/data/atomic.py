@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.storage.files import folder_aside
+from recbole_aia.storage.files import folder_aside, private_folder
 
 
 def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
@@ -27,10 +27,10 @@ def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
     """
     place = out / name
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        private_folder(out)
         with folder_aside(out, name) as around:
             aside = around / name
-            aside.mkdir()
+            private_folder(aside)
             fill(aside)
             files = sorted(path.name for path in aside.iterdir())
             if not place.exists():

@@ -8,7 +8,7 @@ Reading the file apart keeps every run, defended or not, on exactly the interact
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_aia.config.hints import closest
+from recbole_aia.config.small import shown_count
 from recbole_aia.data.atomic_text import atomic_header, check_lines
 from recbole_aia.data.dataset import interactions_by_user
 from recbole_aia.data.delimited import text_encoding
@@ -43,7 +44,7 @@ class LabelTable:
         affected: how many users each rule of an attribute affected, by attribute and rule; see ``Encoded``. Two counts
             from before any filter stand beside the rules: ``conflicting_users``, whose lines contradict each other,
             and, if ``recbole-aia prepare`` made the data, its ``raw_`` counts such as ``raw_missing``.
-        activity: number of interactions of each user, ``[n_users]``; ``None`` where there is no dataset.
+        count: counts the interactions of each user, ``[n_users]``; ``None`` where there is no dataset.
         users: original ids of the users ``1..n_users-1``; ``None`` if unknown.
     """
 
@@ -52,12 +53,19 @@ class LabelTable:
     classes: dict[str, list[str]]
     absent: int = 0
     affected: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    activity: Tensor | None = None
+    count: Callable[[], Tensor] | None = field(default=None, repr=False, compare=False)
     users: NDArray[np.str_] | None = None
 
     def column(self, name: str) -> Tensor:
         """The labels ``[n_users]`` of one attribute."""
         return self.labels[:, self.names.index(name)]
+
+    def activity(self) -> Tensor | None:
+        """Number of interactions of each user but the padding user, ``[n_users - 1]``; ``None`` if not known.
+
+        Counted when it is asked for: a defense without interactions reads none.
+        """
+        return None if self.count is None else self.count()[1:]
 
     def columns(self) -> dict[str, np.ndarray]:
         """The labels ``[n_users - 1]`` of all users but the padding user, by attribute."""
@@ -80,12 +88,24 @@ class LabelTable:
         return [f"{name}: {count} {said}" for name, count in counts.items() if count]
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Class sizes, missing users and affected users of each attribute, as ``data`` in results.json has them."""
+        """Class sizes, missing users and affected users of each attribute, as ``data`` in results.json has them.
+
+        Sizes below five are the text ``<5``.
+        """
         return {
-            name: {"classes": self.counts(name), "missing": self.missing(name)}
-            | ({"affected": dict(self.affected[name])} if self.affected.get(name) else {})
+            name: {"classes": _shown(self.counts(name)), "missing": self.missing(name)}
+            | ({"affected": _affected(self.affected[name])} if self.affected.get(name) else {})
             for name in self.names
         }
+
+
+def _shown(counts: Mapping[str, int]) -> dict[str, int | str]:
+    return {name: shown_count(count) for name, count in counts.items()}
+
+
+def _affected(counts: Mapping[str, int]) -> dict[str, int | str]:
+    """The counts of rules; that of ``small_class`` may be the size of a single class."""
+    return {rule: shown_count(count) if rule == "small_class" else count for rule, count in counts.items()}
 
 
 def attribute_specs(config: Any, columns: Sequence[str]) -> list[AttributeSpec]:
@@ -135,7 +155,7 @@ def load_labels(config: Any, dataset: Any) -> LabelTable:
     """
     path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.user"
     table = read_labels(config, path, dataset.field2token_id[dataset.uid_field], dataset.user_num)
-    return replace(table, activity=F.pad(torch.from_numpy(interactions_by_user(dataset)), (1, 0)))
+    return replace(table, count=lambda: F.pad(torch.from_numpy(interactions_by_user(dataset)), (1, 0)))
 
 
 def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -> LabelTable:

@@ -126,9 +126,13 @@ def refuse_repeated(path: Path, tokens: np.ndarray | None) -> None:
     """Raises :class:`AttributeDataError` if a user occurs twice in a file, blanks around a name aside."""
     if tokens is None:
         return
-    repeated = tokens[pd.Series(np.char.strip(tokens)).duplicated()]
+    names = np.char.strip(tokens)
+    repeated = np.flatnonzero(pd.Series(names).duplicated())
     if len(repeated):
-        raise AttributeDataError(f"'{path}' names the user '{repeated[0]}' more than once. Keep one row a user.")
+        first = np.flatnonzero(names == names[repeated[0]])[0]
+        raise AttributeDataError(
+            f"rows {first + 1} and {repeated[0] + 1} of '{path}' name the same user. Keep one row a user."
+        )
 
 
 def unreadable(path: Path, error: Exception) -> AttributeDataError:

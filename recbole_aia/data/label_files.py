@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_aia.data.anonymous import form_of
 from recbole_aia.data.attributes import LabelTable, attribute_specs, label_table
 from recbole_aia.data.delimited import read_table, refuse_repeated, unreadable, user_column
 from recbole_aia.data.matrices import Matrix
@@ -98,10 +99,10 @@ def match_rows(matrix: Matrix, labels: LabelFile, names: tuple[str, str]) -> tup
     ids = pd.Series(np.arange(1, n_users + 1), index=pd.Index(np.char.strip(matrix.tokens), dtype=object))
     rows = ids.reindex(pd.Index(tokens, dtype=object)).fillna(0).to_numpy(np.int64)
     if not rows.any():
-        example = f"'{tokens[0]}'" if len(tokens) else "nobody"
+        there = f"ids like {form_of(tokens[0])}" if len(tokens) else "nobody"
         raise AttributeDataError(
-            f"no user of {names[0]} (such as '{matrix.tokens[0]}') is in {names[1]} (such as {example}). "
-            "Do both name users the same way?"
+            f"no user of {names[0]} (ids like {form_of(matrix.tokens[0])}, 9 a digit and a letters) is in {names[1]} "
+            f"({there}). Do both name users the same way?"
         )
     return rows, frame
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_aia.config.small import shown_count
 from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator.attackers import registered_attackers
@@ -193,7 +194,7 @@ def _row(points: FloatArray, result: HeldOut, settings: AttackSettings) -> tuple
         },
         "seconds": result.seconds,
         "missing": attribute.missing,
-        "left_out": attribute.left_out,
+        "left_out": {name: shown_count(count) for name, count in attribute.left_out.items()},
     }
     return row, Evidence(points, result, gains.ravel(), null, ratio)
 

@@ -64,7 +64,8 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         subject.evaluator.kept = kept.answers()
         results, report = _attacked(subject, columns, sha256, fail_above)
         write_results(results, folder / "results.json")
-        write_users(report.users(subject.tokens, subject.activity), folder / "users.csv")
+        users = report.users(subject.tokens, subject.activity)
+        write_users(users, folder / "users.csv", no_labels_out=subject.no_labels_out)
     print(f"{_heading(subject)}\n\n{report}\n")
     if len(subject.views) > 1:
         print(f"{verdict(results)}\n")
@@ -72,7 +73,8 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         print(f"{informed_verdict(results)}\n")
     for note in subject.notes:
         print(f"note: {note}")
-    print(f"results in {folder}/; its users.csv holds names and classes, keep it as you keep the labels")
+    secret = "" if subject.no_labels_out else "; its users.csv holds names and classes, keep it as you keep the labels"
+    print(f"results in {folder}/{secret}")
     return results
 
 

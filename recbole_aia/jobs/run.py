@@ -188,7 +188,8 @@ def _run(
     vectors = final.served.numpy(), None if final.table is None else final.table.numpy()
     write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, tokens, *vectors))
     write_whole(folder / ACTIVITY, lambda aside: write_activity(aside, tokens, activity))
-    write_users(report.users(tokens, activity), folder / "users.csv")
+    users = report.users(tokens, activity)
+    write_users(users, folder / "users.csv", no_labels_out=config["no_labels_out"])
     write_config(config, folder, _HOW)
     write_results(results, folder / "results.json")
     return results, final

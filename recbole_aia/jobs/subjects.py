@@ -43,6 +43,7 @@ class Subject:
         tokens: the users' names, ``[n_users]``; ``None`` if unknown.
         activity: number of interactions of each user, ``[n_users]``; ``None`` if unknown.
         earlier: what was released of these users before; ``None`` if nothing is known of it.
+        no_labels_out: whether no file may hold true labels.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Subject:
     tokens: Any = None
     activity: Any = None
     earlier: Earlier | None = None
+    no_labels_out: bool = False
 
     @property
     def state(self) -> str:
@@ -111,6 +113,7 @@ def embeddings_subject(
     if isinstance(asked["attributes"], str):
         parsed = parse_value(asked["attributes"])
         asked["attributes"] = [parsed] if isinstance(parsed, str) else parsed
+    asked["no_labels_out"] = given.pop("no_labels_out", filed.pop("no_labels_out", False))
     check_values(asked, known_keys())
     evaluator = AttributeInferenceEvaluator(filed, **given)
     matrix, label_file = read_matrix(path), read_label_file(label_path)
@@ -124,7 +127,7 @@ def embeddings_subject(
     run |= {"defense": "none", "stage": "none", "device": "cpu"}
     return Subject(
         "embeddings", path, path.stem, views, labels, evaluator, run, {}, label_path.name,
-        tuple(notes), tuple(passed_over), matrix.tokens, matrix.activity,
+        tuple(notes), tuple(passed_over), matrix.tokens, matrix.activity, no_labels_out=asked["no_labels_out"],
     )  # fmt: skip
 
 
@@ -181,7 +184,10 @@ def _configured(
     run = {"model": config["model"], "dataset": config["dataset"], "defense": defense, "seed": config["seed"]}
     run |= {"stage": stage_of(config), "device": str(config["device"])}
     evaluator = AttributeInferenceEvaluator(config)
-    return Subject(kind, path, name, views, labels, evaluator, run, data, f"{config['dataset']}.user", tuple(notes))
+    return Subject(
+        kind, path, name, views, labels, evaluator, run, data, f"{config['dataset']}.user", tuple(notes),
+        no_labels_out=config["no_labels_out"],
+    )  # fmt: skip
 
 
 def _file_views(path: Path, matrix: Matrix, asked: Any) -> tuple[dict[str, Any], list[str]]:

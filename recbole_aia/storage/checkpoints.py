@@ -112,7 +112,7 @@ def _plain(path: Path) -> dict[str, Any]:
 def _trusted(path: Path) -> dict[str, Any]:
     _refuse_odd_file(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=False)
+        state = torch.load(path, map_location="cpu", weights_only=False)  # nosec B614
     except OSError as error:
         raise _unread(path, error) from error
     except Exception as error:  # a pickle can raise any error

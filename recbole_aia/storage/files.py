@@ -1,4 +1,4 @@
-"""Writes files whole or not at all, removes what dead processes left half-written, and fingerprints files."""
+"""Writes files whole or not at all, for their owner only; removes what dead processes left, and fingerprints files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from recbole_aia.errors import StorageError
 
 _ASIDE = re.compile(r"\.(\d+)\..+")  # what a process writes aside begins with its number
 _TORCH_WRITER = ("inline_container", "PytorchStreamWriter")  # torch writes in C++ and loses the system's error
+_FILE, _FOLDER = 0o600, 0o700  # modes: the owner reads and writes, and nobody else
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets ``write`` fill a file beside ``path``, then renames it to ``path``, which is never half written."""
+    """Lets ``write`` fill a file beside ``path``, then renames it to ``path``, which is never half written.
+
+    Only the owner can read and write the file, also where it replaces one that others could read.
+    """
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
+        private_file(aside)
         write(aside)
         os.replace(aside, path)
     except RuntimeError as error:
@@ -52,11 +57,12 @@ def folder_aside(parent: Path, name: str = "aside") -> Iterator[Path]:
 def written_together(folder: Path, last: str) -> Iterator[Path]:
     """Gives an empty folder, and moves the files in it to ``folder`` when the block ends.
 
-    The file called ``last`` is moved last. If the block fails, no file is moved.
+    The file called ``last`` is moved last. If the block fails, no file is moved. Only the owner can read the files.
     """
     with folder_aside(folder) as aside:
         yield aside
         for file in sorted(aside.iterdir(), key=lambda file: file.name == last):
+            file.chmod(_FILE)
             os.replace(file, folder / file.name)
 
 
@@ -101,6 +107,26 @@ def disk_errors() -> Iterator[None]:
             f"cannot read or write {where}: {error.strerror or error}. Make room, or mend the path or its rights, "
             "and repeat the command. What was whole is as it was."
         ) from error
+
+
+def private_file(path: Path) -> None:
+    """Makes an empty file that only its owner can read and write; a file that is there is removed.
+
+    The mode is set when the file is made, and not afterwards: between the two, others could open it.
+    """
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE))
+
+
+def private_folder(folder: Path) -> None:
+    """Makes a folder, and those above it that are missing, that only their owner can enter.
+
+    A folder that is there keeps its mode.
+    """
+    for each in reversed(folder.parents):
+        if not each.exists():
+            each.mkdir(_FOLDER, exist_ok=True)
+    folder.mkdir(_FOLDER, exist_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from recbole_aia.errors import ConfigValueError, StorageError, interruption_in
-from recbole_aia.storage.files import disk_errors, sweep, write_whole
+from recbole_aia.storage.files import disk_errors, private_folder, sweep, write_whole
 from recbole_aia.storage.snapshots import Answers, Snapshots
 
 _FOLDER, _JOB = ".progress", "job.json"
@@ -87,7 +87,7 @@ def progress(folder: Path, settings: str, basis: str, config: str | None = None)
     kept = Progress(folder)
     job = {"settings": settings, "basis": basis}
     with disk_errors():
-        kept.folder.mkdir(exist_ok=True)
+        private_folder(kept.folder)
         lock = (kept.folder / "lock").open("w", encoding="utf-8")
     with lock:
         _hold(lock, folder)

@@ -26,7 +26,8 @@ from recbole.utils.logger import RemoveColorFilter
 from recbole_aia.config.registry import presentation_keys
 from recbole_aia.config.text import parse_value, to_yaml
 from recbole_aia.errors import AttributeDataError, ConfigValueError
-from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.cells import escaped, unescaped
+from recbole_aia.storage.files import private_file, private_folder, write_whole
 from recbole_aia.storage.plain import plain
 from recbole_aia.version import __version__
 
@@ -52,7 +53,7 @@ def make_folder(folder: Path, keys: str = "--output_dir") -> None:
         ConfigValueError: the folder cannot be made or written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -144,7 +145,7 @@ def write_activity(path: Path, tokens: NDArray[np.str_], activity: NDArray[np.in
         tokens: the users' original ids, ``[n]``.
         activity: number of interactions of each user, ``[n]``.
     """
-    pd.DataFrame({"user": tokens, "interactions": activity}).to_csv(path, index=False, encoding="utf-8")
+    escaped(pd.DataFrame({"user": tokens, "interactions": activity})).to_csv(path, index=False, encoding="utf-8")
 
 
 def read_activity(path: Path, tokens: NDArray[np.str_]) -> NDArray[np.int64] | None:
@@ -156,9 +157,11 @@ def read_activity(path: Path, tokens: NDArray[np.str_]) -> NDArray[np.int64] | N
     if not path.is_file():
         return None
     try:
-        frame = pd.read_csv(path, dtype={"user": str, "interactions": np.int64}, keep_default_na=False)
+        frame = unescaped(pd.read_csv(path, dtype={"user": str, "interactions": np.int64}, keep_default_na=False))
         found: NDArray[np.int64] = frame.set_index("user")["interactions"].loc[tokens.tolist()].to_numpy()
-    except (OSError, ValueError, KeyError) as error:
+        if (found < 0).any() or found.shape != tokens.shape:
+            raise ValueError("a user has less than no interactions, or two numbers of them")
+    except (OSError, ValueError, KeyError, OverflowError) as error:
         raise AttributeDataError(
             f"'{path}' does not hold user and interactions of each user of embeddings.npz. Remove it, or audit without."
         ) from error
@@ -201,6 +204,7 @@ def run_log(config: Any, folder: Path) -> Iterator[None]:
     init_logger(config)
     root.setLevel((config["state"] or "info").upper())
     aside = folder / f".{os.getpid()}.run.log"
+    private_file(aside)
     file = logging.FileHandler(aside, mode="w", encoding="utf-8")
     file.addFilter(RemoveColorFilter())
     file.setFormatter(logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S"))

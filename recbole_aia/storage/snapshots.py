@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from recbole_aia.errors import StorageError
-from recbole_aia.storage.files import disk_errors, write_whole
+from recbole_aia.storage.files import disk_errors, private_folder, write_whole
 
 _KEPT = 2  # snapshots of a stage; a damaged newest one falls back to the one before
 _SHARE = 20  # a snapshot is due when this many times the last one's writing time has passed: at most 5% is spent
@@ -96,7 +96,7 @@ def _kept(folder: Path, name: str, state: Mapping[str, Any], quiet: bool) -> boo
     """Keeps a state, and says whether that went well. The work goes on without, because the disk may get room again."""
     try:
         with disk_errors():
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
             write_state(folder / name, state)
     except StorageError as error:
         if not quiet:

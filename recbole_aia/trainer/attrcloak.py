@@ -139,7 +139,7 @@ class AttrCloakUnlearner(Unlearner):
             ) from error
         if divergence.left_out:
             alone = [f"{task.names[a]} {task.classes[task.names[a]][k]}" for a, k in divergence.left_out]
-            self.logger.warning(f"classes with a single user are left out: {', '.join(alone)}.")
+            self.logger.warning(f"classes with too few users are left out: {', '.join(alone)}.")
         return divergence
 
 

@@ -274,7 +274,12 @@ class DefenseTrainer(ResumingTrainer):
 
         RecBole's ``fit`` has no hook for the end of an epoch. Right after it has measured the epoch's time, it logs the
         loss to TensorBoard. We call :attr:`after_epoch` from there, so that its time does not count as training.
+
+        The epoch is validated and saved after this. A model that is no longer finite is refused here, so that the
+        last good state stays in the file.
         """
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            raise ConfigValueError(f"the model is no longer finite after epoch {epoch_idx}. Lower the learning_rate.")
         if self.after_epoch is not None:
             self.after_epoch(epoch_idx)
 

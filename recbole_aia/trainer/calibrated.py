@@ -169,8 +169,8 @@ class CalibratedTrainer(DefenseTrainer):
             return move(target, self.discrepancy(target.initial, last), steps, judged)
         posteriors = self.posteriors(target.initial)
         labels = self.labels.labels[1:].to(self.device)
-        activity = None if self.labels.activity is None else self.labels.activity[1:].to(self.device)
-        outcome, self.map = move_by_posterior(target, posteriors, labels, activity, steps, self.config)
+        counts = self.labels.activity()
+        outcome, self.map = move_by_posterior(target, posteriors, labels, counts, steps, self.config)
         if last:
             found = reliability(posteriors, labels, self.labels.names)
             said = (f"{name} {each['explained']:.0%} of {each['labelled']:,} labels" for name, each in found.items())

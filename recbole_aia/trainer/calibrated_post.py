@@ -127,7 +127,7 @@ class CalibratedUnlearner(Unlearner):
                     hidden,
                     labels[:, columns],
                     steps,
-                    activity=task.activity,
+                    activity=task.activity(),
                     seed=seed,
                     exact_users=exact,
                 )
@@ -155,7 +155,7 @@ class CalibratedUnlearner(Unlearner):
             labels, seed = self._labels(task), self.config["seed"]
             said = [each.readout(embeddings) for each in self._posteriors(embeddings, labels, task)]
             exact = exact_users(self.config)
-            return MixedDiscrepancy(embeddings, labels, said, activity=task.activity, seed=seed, exact_users=exact)
+            return MixedDiscrepancy(embeddings, labels, said, activity=task.activity(), seed=seed, exact_users=exact)
         with torch.no_grad():
             others = self.view.served(task.others)
         return checked_discrepancy(

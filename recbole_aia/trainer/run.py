@@ -23,7 +23,7 @@ from recbole_aia.data import Numbering, interactions_digest, prepare_loaders
 from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.model import build_model, restore, scores_users
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
-from recbole_aia.storage.files import folder_aside, sha256_of, sweep
+from recbole_aia.storage.files import folder_aside, private_folder, sha256_of, sweep
 from recbole_aia.storage.plain import plain
 from recbole_aia.storage.snapshots import Snapshots
 from recbole_aia.trainer.base import DefenseTrainer
@@ -90,7 +90,7 @@ def train(
             f"the users of '{config['init_checkpoint']}' are released, and training would not move them. "
             "Use a defense after training, or an earlier checkpoint."
         )
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(checkpoint.parent)
     if kept is None:
         checkpoint.unlink(missing_ok=True)
         if snapshots is not None:
@@ -176,7 +176,7 @@ def undefended_twin(
             log.warning("A twin that is reused has no epochs to attack after; set reuse_undefended: False for that.")
         return kept, path
     log.info(set_color("Undefended twin", "pink") + f": training, to be kept as {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     sweep(path.parent)
     with contextlib.ExitStack() as stack:
         # RecBole saves after every better epoch. Only the finished twin gets the name by which it is reused.

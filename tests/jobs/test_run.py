@@ -31,6 +31,12 @@ class TestOutput:
             "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "results.json", "run.log", "users.csv"
         }  # fmt: skip
 
+    def test_only_the_owner_can_read_it(self, run):
+        made = [path for name in ("out", "saved") for path in (run[0] / name, *(run[0] / name).rglob("*"))]
+        assert len(made) > 8
+        for path in made:
+            assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
     def test_the_activity_of_users_is_in_the_owners_file_and_not_beside_the_vectors(self, run, ml100k):
         assert set(np.load(run[0] / "out" / "embeddings.npz")) == {"user_tokens", "embeddings", "table"}
         activity = pd.read_csv(run[0] / "out" / "activity.csv", dtype={"user": str}).set_index("user")["interactions"]

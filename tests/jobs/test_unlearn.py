@@ -30,6 +30,8 @@ def test_the_command_writes_a_checkpoint_vectors_results_and_a_ledger(base, caps
     assert {path.name for path in Path("safe").iterdir()} == {
         "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "ledger.json", "results.json", "run.log"
     }  # fmt: skip
+    assert {path.stat().st_mode & 0o777 for path in Path("safe").iterdir()} == {0o600}
+    assert Path("safe").stat().st_mode & 0o777 == 0o700
     assert "attrcloak: gender of 943 users" in Path("safe/run.log").read_text()
     printed = capsys.readouterr().out
     assert "undefended" in printed

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_aia.errors import StorageError
-from recbole_aia.storage.files import disk_errors, folder_aside, sha256_of, sweep, write_whole, written_together
+from recbole_aia.storage.files import (
+    disk_errors,
+    folder_aside,
+    private_file,
+    private_folder,
+    sha256_of,
+    sweep,
+    write_whole,
+    written_together,
+)
 
 
 def names(folder):
@@ -69,6 +78,45 @@ class TestWrittenTogether:
             write()
         assert (tmp_path / "a").read_text() == "old"
         assert names(tmp_path) == ["a"]
+
+
+def mode(path):
+    return path.stat().st_mode & 0o777
+
+
+class TestOnlyTheOwner:
+    @pytest.fixture(autouse=True)
+    def open_umask(self):
+        before = os.umask(0o000)
+        yield
+        os.umask(before)
+
+    def test_reads_a_file_that_replaces_one_that_all_could_read(self, tmp_path):
+        (tmp_path / "file").write_text("old")
+        assert mode(tmp_path / "file") == 0o666
+        modes = []
+        write_whole(tmp_path / "file", lambda aside: (aside.write_text("new"), modes.append(mode(aside))))
+        assert modes == [0o600]
+        assert mode(tmp_path / "file") == 0o600
+
+    def test_reads_files_that_are_written_together(self, tmp_path):
+        with written_together(tmp_path, last="a") as aside:
+            assert mode(aside) == 0o700
+            (aside / "a").write_text("")
+        assert mode(tmp_path / "a") == 0o600
+
+    def test_enters_folders_that_are_made_and_others_stay_as_they_are(self, tmp_path):
+        (tmp_path / "theirs").mkdir(mode=0o755)
+        private_folder(tmp_path / "theirs" / "a" / "b")
+        private_folder(tmp_path / "theirs")
+        assert [mode(tmp_path / "theirs" / name) for name in ("", "a", "a/b")] == [0o755, 0o700, 0o700]
+
+    def test_a_link_that_somebody_put_there_is_not_followed(self, tmp_path):
+        (tmp_path / "victim").write_text("kept")
+        (tmp_path / "link").symlink_to(tmp_path / "victim")
+        private_file(tmp_path / "link")
+        assert (tmp_path / "victim").read_text() == "kept"
+        assert not (tmp_path / "link").is_symlink()
 
 
 @given(st.binary())
