@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from recbole.utils import init_seed
 
-from recbole_aia.data import LabelTable, prepare_loaders
+from recbole_aia.data import LabelTable, interactions_by_user, prepare_loaders
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
+from recbole_aia.jobs.informed import informed_run
 from recbole_aia.jobs.loading import LoadedRun, attacked_views
 from recbole_aia.jobs.results import counted, run_results
 from recbole_aia.model import restore, scores_users
@@ -60,6 +62,13 @@ def serve_and_compare(
     notes += _few(asked, labels)
     results = run_results(config, dataset, labels, states, every, seconds, list(dict.fromkeys(notes)))
     report = counted(every, config)
+    activity = interactions_by_user(dataset)
+    # The check of the difference; an attribute that nobody asked for has not been hidden.
+    hidden = {name: users for name, users in asked.items() if users.any()}
+    if hidden:
+        told = replace(labels, labels=labels.labels[:, [labels.names.index(n) for n in hidden]], names=tuple(hidden))
+        informed = informed_run(evaluator, states, told, report, activity, hidden)
+        results |= {} if informed is None else {"informed": informed}
     results["groups"] = _groups(asked, report, views["undefended"].keys() & views["defended"].keys())
     # results.json gets the number of users who asked. Their names stay in the ledger and the checkpoint, which later
     # requests need.

@@ -59,7 +59,20 @@ class Protection:
         for first in range(0, len(points), _PART):
             part = points[first : first + _PART]
             near = torch.from_numpy(part - self.center).float()
-            moved = self.map(near, torch.from_numpy(part == 0))
+            try:
+                moved = self.map(near, torch.from_numpy(part == 0))
+            except (
+                RuntimeError,
+                IndexError,
+                ValueError,
+            ) as error:  # tensors of a damaged map that do not fit each other
+                raise AttributeDataError(
+                    "the map is damaged: its parts do not fit each other. Learn it anew."
+                ) from error
+            if not bool(moved.isfinite().all()):
+                raise AttributeDataError(
+                    "the map moves users to where numbers end. Was it learned from embeddings of this scale?"
+                )
             protected[first : first + _PART] = part + (moved - near).double().numpy()
         return as_given(embeddings, protected)
 

@@ -72,6 +72,7 @@ def test_the_default_is_calibrated_and_every_defense_after_training_is_offered(b
     assert main(["unlearn", "--output_dir", "safe", *arguments]) == 0
     results = json.loads(Path("safe/results.json").read_text())
     assert (results["run"]["defense"], results["run"]["stage"]) == ("calibrated", "post")
+    assert results["informed"]["attributes"].keys() == {"gender"}
     with pytest.raises(SystemExit):
         main(["unlearn", "--help"])
     shown = capsys.readouterr().out
@@ -111,6 +112,8 @@ def test_those_who_asked_for_an_attribute_and_those_who_did_not_are_shown_apart(
     results = json.loads(Path("safe/results.json").read_text())
     assert [record["users"] for record in results["unlearned"]] == [472, 236]
     for name, asked in (("gender", 472), ("age", 236)):
+        # Old and new vectors are compared among those who have moved.
+        assert {row["n_users"] for row in results["informed"]["rows"] if row["attribute"] == name} == {asked}
         served = [row for row in results["attacks"] if row["view"] == "served"]
         everybody = {row["state"]: row for row in served if row["attribute"] == name}
         gains = [everybody[state]["metrics"]["advantage"] for state in ("undefended", "defended")]
