@@ -16,6 +16,7 @@ from benchmarks.attacks import FULL, QUICK, attack_suite
 from benchmarks.attrcloak import attrcloak
 from benchmarks.calibrated import calibrated_overhead, protecting
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
+from benchmarks.kills import kills
 from benchmarks.prepare import prepare_lines
 from benchmarks.raid import raid_overhead
 from benchmarks.scale import lastfm, scale
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "scale": scale,
     "lastfm": lastfm,
     "prepare": prepare_lines,
+    "kills": kills,
 }
 
 

@@ -37,7 +37,7 @@ class Twin:
         self.config = settings(model, dataset, attributes, seed, rest, stage="post")
         data = create_dataset(self.config)
         table = load_labels(self.config, data)
-        self.labels, self.activity = table.columns(), table.activity[1:] if table.activity is not None else None
+        self.labels, self.activity = table.columns(), table.activity()
         run = load_run(undefended_twin(self.config, data)[1])
         init_seed(seed, True)  # a random split has to be the split of the training
         loaders = prepare_loaders(self.config, copy.deepcopy(run.dataset), scores_users=scores_users(self.config))

@@ -116,29 +116,28 @@ def save_plain_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwar
     The configuration becomes a dict, so that the file loads with ``weights_only=True``. The file is written under
     another name and then renamed, so that a reader never finds half a file.
     """
-    import torch
     from recbole.utils import set_color
 
-    from recbole_aia.storage.files import write_whole
+    from recbole_aia.storage.checkpoints import save_checkpoint
 
     config = trainer.config
     if not config["single_spec"] and config["local_rank"] != 0:
         return
     path = Path(kwargs.get("saved_model_file") or trainer.saved_model_file)
-    state = checkpoint_state(trainer, epoch)
-    write_whole(path, lambda aside: torch.save(state, aside))
+    save_checkpoint(checkpoint_state(trainer, epoch), path)
     if verbose:
         trainer.logger.info(set_color("Saving current", "blue") + f": {path}")
 
 
 def checkpoint_state(trainer: Any, epoch: int) -> dict[str, Any]:
-    """The content of a checkpoint: RecBole's keys, ``defense``, and the trainer's ``kept_state`` if it has one."""
+    """The content of a checkpoint: RecBole's keys, ``defense``, who the users are, and the trainer's ``kept_state``."""
     from recbole_aia.storage.plain import plain
 
     config, defense = plain(trainer.config.final_config_dict), getattr(trainer, "defense", None)
     if defense is not None and config.get("defense") != defense:
         # A project with a plain RecBole Config has chosen the defense by the class of its trainer.
         config |= {"defense": defense, "stage": trainer.stage}
+    numbering = getattr(trainer.model, "numbering", None)
     return {
         "config": config,
         "epoch": epoch,
@@ -148,6 +147,7 @@ def checkpoint_state(trainer: Any, epoch: int) -> dict[str, Any]:
         "other_parameter": trainer.model.other_parameter(),
         "optimizer": trainer.optimizer.state_dict(),
         "defense": defense,
+        **({} if numbering is None else {"numbering": numbering.kept()}),
         **getattr(trainer, "kept_state", {}),
     }
 
@@ -185,7 +185,7 @@ def _strict_torch_load() -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.load(buffer)
+            torch.load(buffer)  # nosec B614
     except pickle.UnpicklingError:
         return True
     return False

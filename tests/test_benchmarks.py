@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import leaks
+from benchmarks import kills, leaks
 from benchmarks.attacks import REFERENCE, Suite, attack_suite
 from benchmarks.attrcloak import _many, _Ours, _Plain, population
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
@@ -156,3 +156,14 @@ def test_what_joint_classes_lost_is_their_mean():
     moves = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0]])
     told = _class_means(moves, torch.tensor([[0, 1], [0, 1], [0, 0]]))
     assert torch.equal(told, torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 5.0]]))
+
+
+def test_kills_compare_results_without_their_times_and_look_for_litter(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.json").write_text('{"run": {"seconds": 1.5}, "attacks": [{"seconds": 2, "auc": 0.5}]}')
+    found = kills.outcome(tmp_path)
+    assert found == {"run": {}, "attacks": [{"auc": 0.5}]}
+    assert kills._difference(found, {"run": {}, "attacks": [{"auc": 0.6}]}) == "/attacks/0/auc: 0.5 and not 0.6"
+    assert kills.litter(tmp_path) == []
+    (tmp_path / "out" / ".12.run.log").touch()
+    assert kills.litter(tmp_path) == ["out/.12.run.log"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_aia.commands.options import refuse_misspelt_options
+from recbole_aia.commands.options import refuse_misspelt_options, with_flags
 from recbole_aia.config.text import parse_arguments
 from recbole_aia.errors import ConfigValueError
 
@@ -32,7 +32,7 @@ The exit code is 0 for a finished audit, 1 if --fail_above is given and a worst 
 activity adds, and 2 for a mistake in the input. 3 means that the program failed; it says nothing about the leak.
 
 users.csv lists each user's true class and how sure the strongest attacker is of it. Keep it as confidential as the
-labels.
+labels, or give --no_labels_out, which leaves it out.
 """
 
 _AUDIT_FILES = """\
@@ -97,7 +97,7 @@ def add_parser(commands: Any) -> None:
 def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from recbole_aia.jobs import audit, subjects
 
-    argv = [*rest, *([f"--attributes={arguments.attributes}"] if arguments.attributes is not None else [])]
+    argv = [*with_flags(rest), *([f"--attributes={arguments.attributes}"] if arguments.attributes is not None else [])]
     files = arguments.config_files or []
     refuse_misspelt_options(parse_arguments(argv), list(vars(arguments)))
     ways = {"RUN": arguments.run, "--checkpoint": arguments.checkpoint, "--embeddings": arguments.embeddings}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from recbole_aia.config.hints import closest
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.errors import ConfigValueError, one_line
 
 _LIKE = 0.85  # least likeness (difflib's ratio) of an unknown key to an option that counts as a misspelling
 
@@ -28,8 +28,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, like every other error."""
-        print(f"recbole-aia: {message}. See '{self.prog} --help'.", file=sys.stderr)
+        print(f"recbole-aia: {one_line(message)}. See '{self.prog} --help'.", file=sys.stderr)
         raise SystemExit(2)
+
+
+def with_flags(rest: Sequence[str]) -> list[str]:
+    """The arguments with ``--no_labels_out`` as ``--no_labels_out=True``, the form of every other key."""
+    return [f"{argument}=True" if argument == "--no_labels_out" else argument for argument in rest]
 
 
 def refuse_misspelt_options(given: Mapping[str, Any], options: Sequence[str]) -> None:

@@ -33,6 +33,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("-m", "--model", help="a model with a view; they are listed below")
     parser.add_argument("-d", "--dataset", help="dataset name; ml-100k comes with RecBole and is the default")
     parser.add_argument("--config_files", nargs="+", metavar="FILE", help="YAML files; later ones win")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the interrupted run in --output_dir, whose settings it takes"
+    )
     parser.set_defaults(handle=partial(_run, parser=parser))
 
 
@@ -40,13 +43,28 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.Ar
     if arguments.help:
         print(parser.format_help() + _keys_help())
         return 0
+    from recbole_aia.commands.options import with_flags
     from recbole_aia.quick_start import run_recbole_aia
 
     # RecBole accepts several file names in one quoted word, so we do too.
     files = [f for word in arguments.config_files or [] for f in ([word] if Path(word).is_file() else word.split())]
-    named = {key: getattr(arguments, key) for key in ("model", "dataset") if getattr(arguments, key)}
-    run_recbole_aia(config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *rest])
+    if arguments.resume:
+        files = [*_interrupted_config(rest), *files]
+        rest = [*rest, "--resume=True"]
+    named = {key: getattr(arguments, key) for key in ("model", "dataset") if getattr(arguments, key) is not None}
+    run_recbole_aia(
+        config_file_list=files, argv=[*(f"--{key}={value}" for key, value in named.items()), *with_flags(rest)]
+    )
     return 0
+
+
+def _interrupted_config(rest: Sequence[str]) -> list[str]:
+    """The configuration of the interrupted run in the ``--output_dir`` among arguments, if there is one."""
+    from recbole_aia.config.text import parse_arguments
+    from recbole_aia.storage.progress import CONFIG
+
+    file = Path(str(parse_arguments(rest).get("output_dir") or "")) / CONFIG
+    return [str(file)] if file.is_file() else []
 
 
 def _keys_help() -> str:

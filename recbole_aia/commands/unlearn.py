@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_aia.commands.options import refuse_misspelt_options
+from recbole_aia.commands.options import refuse_misspelt_options, with_flags
 from recbole_aia.config.text import parse_arguments
 from recbole_aia.errors import ConfigValueError
 
@@ -83,6 +83,9 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="load a checkpoint that RecBole pickled; loading it can run code, so know where it is from",
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="only go on with what was interrupted; the same command does it by itself"
+    )
     parser.set_defaults(handle=_unlearn)
     parser.fill = lambda: _list_defenses(parser)
 
@@ -99,7 +102,9 @@ def _list_defenses(parser: argparse.ArgumentParser) -> None:
 
 def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from recbole_aia.jobs import unlearn
+    from recbole_aia.storage.progress import interrupted_job
 
+    rest = with_flags(rest)
     refuse_misspelt_options(parse_arguments(rest), list(vars(arguments)))
     ways = {
         "--checkpoint": arguments.checkpoint is not None,
@@ -117,6 +122,8 @@ def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         raise ConfigValueError(f"--users says who makes a request, and {given[0]} makes none. Leave it out.")
     if given[0] != "--checkpoint" and (rest or arguments.defense or arguments.mode or arguments.trust_checkpoint):
         raise ConfigValueError(f"{given[0]} keeps the settings that the ledger began with. Leave the others out.")
+    if arguments.resume and interrupted_job(arguments.output_dir) is None:
+        raise ConfigValueError(f"'{arguments.output_dir}' holds nothing to go on with. Leave --resume out to begin.")
     if given == ["--list"]:
         print(unlearn.standing(arguments.output_dir))
     elif given == ["--withdraw"]:

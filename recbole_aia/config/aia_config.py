@@ -14,11 +14,20 @@ from typing import Any
 
 import yaml
 from recbole.config import Config
+from recbole.utils import EvaluatorType
 
 from recbole_aia.config import registry
 from recbole_aia.config.hints import closest
 from recbole_aia.config.keys import check_values
 from recbole_aia.config.properties import check_preset, our_properties
+from recbole_aia.config.recbole_checks import (
+    check_device,
+    check_recbole,
+    is_key_of_a_model,
+    sequential_without_negatives,
+    takes_no_negatives,
+)
+from recbole_aia.config.recbole_keys import RECBOLE
 from recbole_aia.config.text import SafeLoader, own_arguments, parse_arguments, parse_texts, parse_value, read_yaml
 from recbole_aia.errors import ConfigValueError
 
@@ -26,6 +35,7 @@ _SHORT = 6  # our keys of at most this many letters ("fast") are ordinary words,
 # Least likeness (difflib's ratio) of an unknown key to one of our keys that counts as a misspelling:
 _LIKE = 0.8  # for any key
 _LIKE_OURS = 0.5  # for a key with a prefix that only our keys have, such as "raid_"
+_LIKE_RECBOLE = 0.9  # for a key that is like one of RecBole's or the model's
 _LIKE_BEGINNING = 0.7  # for a key with which one of our keys begins, such as "holdout"
 
 
@@ -61,7 +71,9 @@ class AIAConfig(Config):  # type: ignore[misc]
             raise ConfigValueError(str(error.args[0] if error.args else error)) from error
         _normalize(self)
         self._refuse_unread_keys()
-        self._check_validation_metric()
+        self._check_metrics()
+        if (said := check_device(self, self.cmd_config_dict)) is not None:
+            getLogger().warning(f"recbole-aia: {said}")
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         return SafeLoader
@@ -84,6 +96,7 @@ class AIAConfig(Config):  # type: ignore[misc]
             raise ConfigValueError("no model is given. Write --model=LightGCN, for example.")
         if dataset is None:
             external.setdefault("dataset", "ml-100k")
+        RECBOLE["dataset"].check("dataset", external["dataset"] if dataset is None else dataset)
         name = model if model is not None else external["model"]
         try:
             found: tuple[str, Any, str] = super()._get_model_and_dataset(model, dataset)
@@ -105,7 +118,11 @@ class AIAConfig(Config):  # type: ignore[misc]
         check_preset(defense, preset)
         self.internal_config_dict |= our_properties(model, dataset, defense, preset)
         self._refuse_misspelt_keys()
-        self._check_recbole_types()
+        if takes_no_negatives(external.get("train_neg_sample_args")):
+            external["train_neg_sample_args"] = None  # RecBole writes "none", and does not read it
+        if sequential_without_negatives(self.internal_config_dict | external):
+            self.internal_config_dict["train_neg_sample_args"] = None  # RecBole's default here refuses itself
+        check_recbole(self.internal_config_dict | external, external, self.internal_config_dict)
         self.parameters["Attribute inference"] = list(registry.known_keys())
 
     def _refuse_misspelt_keys(self) -> None:
@@ -114,6 +131,10 @@ class AIAConfig(Config):  # type: ignore[misc]
         for key in self.external_config_dict.keys() - known - {"model", "dataset"} - ours:
             if (hint := misspelt(key)) is not None:
                 raise ConfigValueError(f"there is no key '{key}'.{hint}")
+            # A model of somebody else can have any key, such as embedding_size_2.
+            meant = closest(key, known, _LIKE_RECBOLE)
+            if meant and not key[-1:].isdigit() and not is_key_of_a_model(key):
+                raise ConfigValueError(f"there is no key '{key}'. Did you mean '{meant}'?")
 
     def _refuse_unread_keys(self) -> None:
         """Refuses a key on the command line that the defense does not read; warns of such a key in other sources.
@@ -129,39 +150,20 @@ class AIAConfig(Config):  # type: ignore[misc]
         #: A sentence for each given key that has no effect.
         self.unread = list(unread.values())
 
-    def _check_recbole_types(self) -> None:
-        """Refuses a value whose type differs from RecBole's default; RecBole would fail on it much later."""
-        for key, value in self.external_config_dict.items():
-            default = self.internal_config_dict.get(key)
-            kind = next((kind for kind in _KINDS if isinstance(default, kind)), None)
-            if key in registry.known_keys() or kind is None or (kind is list and key in ("metrics", "topk")):
-                continue
-            accepted = (int, float) if kind is float else kind
-            if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-                raise ConfigValueError(f"{key} is {value!r}. It must be {_KINDS[kind]}, such as {default}.")
-        states = ("debug", "info", "warning", "error", "critical")
-        if str(self.external_config_dict.get("state", "info")).lower() not in states:
+    def _check_metrics(self) -> None:
+        """Refuses a validation metric that is not computed, and candidates that do not suit the metrics."""
+        ranks = self["eval_type"] == EvaluatorType.RANKING
+        if ranks and "labeled" in self["eval_args"]["mode"].values():
             raise ConfigValueError(
-                f"state is {self.external_config_dict['state']!r}. It must be {' or '.join(states)}."
+                f"eval_args.mode is labeled, which ranks no items for {', '.join(self['metrics'])}. Write mode: full, "
+                "or choose metrics of labels: --metrics=[AUC,LogLoss] --valid_metric=AUC."
             )
-        if not isinstance(self.external_config_dict.get("valid_metric", ""), str):
-            raise ConfigValueError(
-                f"valid_metric is {self.external_config_dict['valid_metric']!r}. Write NDCG@10, say."
-            )
-        if self.external_config_dict.get("metrics") == []:
-            raise ConfigValueError("metrics is empty. Write --metrics=[NDCG,Hit], for example.")
-
-    def _check_validation_metric(self) -> None:
-        offered = [f"{metric}@{k}" for metric in self["metrics"] for k in self["topk"]]
+        offered = [f"{metric}@{k}" for metric in self["metrics"] for k in self["topk"]] if ranks else self["metrics"]
         if str(self["valid_metric"]).lower() not in [name.lower() for name in offered]:
             raise ConfigValueError(
                 f"valid_metric is {self['valid_metric']}, which is not computed. Choose one of {', '.join(offered)}, "
                 "or change metrics and topk."
             )
-
-
-# bool stands before int because it is a subclass of int.
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a mapping"}
 
 
 def misspelt(key: str) -> str | None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, Literal
 
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.errors import ConfigValueError, shown
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,20 @@ class Key(ABC):
         """Raises :class:`ConfigValueError` if a value is not allowed; ``name`` is the key's name."""
         if not self.accepts(value):
             null = ", or null" if self.default is None else ""
-            raise ConfigValueError(f"{name} is {value!r}. It must be {self.expected}{null}.")
+            raise ConfigValueError(f"{name} is {shown(value)}. It must be {self.expected}{null}.")
+
+
+# Models compute in single precision, where the square of a number outside these sizes is infinite or 0.
+_LARGEST, _SMALLEST = 1e18, 1e-18
+_MOST = 2**31 - 1  # the largest whole number that every library here can hold
 
 
 @dataclass(frozen=True)
 class Number(Key):
-    """A finite number from ``low`` to ``high``; with ``above``, ``low`` itself is not allowed."""
+    """A finite number from ``low`` to ``high``; with ``above``, ``low`` itself is not allowed.
+
+    Numbers whose size, sign aside, is above 1e18, or below 1e-18 and not 0, are not allowed.
+    """
 
     low: float = -inf
     high: float = inf
@@ -82,14 +90,24 @@ class Number(Key):
     def expected(self) -> str:
         """See :attr:`Key.expected`."""
         if self.high < inf:
-            return f"a number from {self.low:g} to {self.high:g}"
+            return f"a number {'above' if self.above else 'from'} {self.low:g}{' and up' * self.above} to {self.high:g}"
         if self.low > -inf:
             return f"a number {'>' if self.above else '>='} {self.low:g}"
         return "a number"
 
     def _accepts(self, value: Any) -> bool:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and _has_ordinary_size(value)
         return is_number and (value > self.low if self.above else value >= self.low) and value <= self.high
+
+    def check(self, name: str, value: Any) -> None:
+        """See :meth:`Key.check`; a size that single precision cannot hold has its own message."""
+        if isinstance(value, int | float) and isfinite(value) and not _has_ordinary_size(value):
+            raise ConfigValueError(f"{name} is {shown(value)}. Its size must be from 1e-18 to 1e18, or 0.")
+        super().check(name, value)
+
+
+def _has_ordinary_size(value: float) -> bool:
+    return value == 0 or _SMALLEST <= abs(value) <= _LARGEST
 
 
 @dataclass(frozen=True)
@@ -131,9 +149,10 @@ class Shares(Share):
 
 @dataclass(frozen=True)
 class Count(Key):
-    """A whole number of at least ``low``."""
+    """A whole number of at least ``low`` and at most ``high``."""
 
     low: int = 0
+    high: int = _MOST
 
     @property
     def kind(self) -> str:
@@ -143,10 +162,14 @@ class Count(Key):
     @property
     def expected(self) -> str:
         """See :attr:`Key.expected`."""
-        return f"a whole number >= {self.low}"
+        return (
+            f"a whole number >= {self.low}"
+            if self.high == 2**31 - 1
+            else f"a whole number from {self.low} to {self.high}"
+        )
 
     def _accepts(self, value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= self.low
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
@@ -219,10 +242,11 @@ class Path(Key):
     @property
     def expected(self) -> str:
         """See :attr:`Key.expected`."""
-        return "a path"
+        return "a path, with names of at most 255 bytes"
 
     def _accepts(self, value: Any) -> bool:
-        return isinstance(value, str | os.PathLike) and bool(str(value))
+        parts = str(value).split("/") if isinstance(value, str | os.PathLike) else ["x" * 256]
+        return parts != [""] and "\0" not in str(value) and all(len(os.fsencode(part)) < 256 for part in parts)
 
 
 @dataclass(frozen=True)
@@ -243,42 +267,6 @@ class Names(Key):
 
     def _accepts(self, value: Any) -> bool:
         return isinstance(value, str) or _is_list_of_names(value)
-
-
-@dataclass(frozen=True)
-class Attributes(Key):
-    """Names of attributes, or a mapping of names to specifications."""
-
-    @property
-    def kind(self) -> str:
-        """See :attr:`Key.kind`."""
-        return "list or dict"
-
-    @property
-    def expected(self) -> str:
-        """See :attr:`Key.expected`."""
-        return "a list of names such as [gender,age], or a mapping of names to specifications"
-
-    def _accepts(self, value: Any) -> bool:
-        return isinstance(value, str) or _is_list_of_names(value) or (isinstance(value, dict) and bool(value))
-
-
-@dataclass(frozen=True)
-class Specifications(Key):
-    """A mapping of attributes to their specifications."""
-
-    @property
-    def kind(self) -> str:
-        """See :attr:`Key.kind`."""
-        return "dict"
-
-    @property
-    def expected(self) -> str:
-        """See :attr:`Key.expected`."""
-        return "a mapping of names to specifications"
-
-    def _accepts(self, value: Any) -> bool:
-        return isinstance(value, dict)
 
 
 def _is_list_of_names(value: Any) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from recbole_aia.config.keys import Attributes, Choice, Flag, Key, Number, Path, Specifications, Text
+from recbole_aia.config.attribute_keys import Attributes, Specifications
+from recbole_aia.config.keys import Choice, Flag, Key, Number, Path, Text
 
 #: What is protected and attacked.
 SUBJECT: dict[str, Key] = {
@@ -39,11 +40,26 @@ TRAINING: dict[str, Key] = {
         "training",
         choices=("native", "bce"),
     ),
+    "trained_on": Text(
+        None,
+        "Vouches that the data are the files that a checkpoint without names was trained on: the text that the error "
+        "names, such as data-0123456789ab. ~: the recorded validation score decides.",
+        "presentation",
+        what="the text that the error names",
+    ),
     "reuse_undefended": Flag(
         True, "Whether to reuse an undefended twin that was trained with the same settings.", "presentation"
     ),
+    "resume": Flag(
+        False,
+        "Whether only to go on with the interrupted run in output_dir. The same command goes on by itself.",
+        "presentation",
+    ),
     "output_dir": Path(
         None, "Where the results go. ~: runs/<model>-<dataset>-<defense>-seed<seed>-<hash>.", "presentation"
+    ),
+    "no_labels_out": Flag(
+        False, "Whether to write no file with true labels of users; there is no users.csv then.", "presentation"
     ),
 }
 

@@ -1,6 +1,7 @@
 """Attributes, labels and datasets."""
 
 from recbole_aia.data.attributes import LabelTable, load_labels, read_labels
+from recbole_aia.data.checked import check_dataset
 from recbole_aia.data.dataset import (
     create_dataset,
     files_digest,
@@ -8,6 +9,7 @@ from recbole_aia.data.dataset import (
     interactions_digest,
     prepare_loaders,
 )
+from recbole_aia.data.numbering import Numbering, renumber, shuffle_users
 from recbole_aia.data.numbers import load_numbers
 from recbole_aia.data.specs import AttributeSpec
 from recbole_aia.data.unseen import defense_labels, unseen_users
@@ -15,6 +17,8 @@ from recbole_aia.data.unseen import defense_labels, unseen_users
 __all__ = [
     "AttributeSpec",
     "LabelTable",
+    "Numbering",
+    "check_dataset",
     "create_dataset",
     "defense_labels",
     "files_digest",
@@ -24,5 +28,7 @@ __all__ = [
     "load_numbers",
     "prepare_loaders",
     "read_labels",
+    "renumber",
+    "shuffle_users",
     "unseen_users",
 ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import filecmp
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from recbole_aia.errors import ConfigValueError
+from recbole_aia.storage.files import folder_aside, private_folder
 
 
 def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
@@ -27,15 +27,14 @@ def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
     """
     place = out / name
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out, prefix=f".{name}.") as around:
-            aside = Path(around) / name
-            aside.mkdir()
+        private_folder(out)
+        with folder_aside(out, name) as around:
+            aside = around / name
+            private_folder(aside)
             fill(aside)
             files = sorted(path.name for path in aside.iterdir())
             if not place.exists():
                 os.replace(aside, place)
-            # Equal files keep their modification time: the undefended twin is reused only while that time is the same.
             elif len(filecmp.cmpfiles(place, aside, files, shallow=False)[0]) < len(files):
                 raise ConfigValueError(f"'{place}' holds something else. Remove it, or give another --out.")
     except OSError as error:

@@ -8,7 +8,7 @@ Reading the file apart keeps every run, defended or not, on exactly the interact
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,18 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_aia.config.hints import closest
+from recbole_aia.config.small import shown_count
+from recbole_aia.data.atomic_text import atomic_header, check_lines
 from recbole_aia.data.dataset import interactions_by_user
+from recbole_aia.data.delimited import text_encoding
 from recbole_aia.data.specs import MISSING, AttributeSpec
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
+_MOST_CLASSES = 500  # classes of an attribute; attackers learn one column of weights a class
 _SMALLEST_CLASS = 5  # users that a class needs to count as usable; ours: one test user in each of five folds
 
 
@@ -39,7 +44,8 @@ class LabelTable:
         affected: how many users each rule of an attribute affected, by attribute and rule; see ``Encoded``. Two counts
             from before any filter stand beside the rules: ``conflicting_users``, whose lines contradict each other,
             and, if ``recbole-aia prepare`` made the data, its ``raw_`` counts such as ``raw_missing``.
-        activity: number of interactions of each user, ``[n_users]``; ``None`` where there is no dataset.
+        count: counts the interactions of each user, ``[n_users]``; ``None`` where there is no dataset.
+        users: original ids of the users ``1..n_users-1``; ``None`` if unknown.
     """
 
     labels: Tensor
@@ -47,11 +53,19 @@ class LabelTable:
     classes: dict[str, list[str]]
     absent: int = 0
     affected: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    activity: Tensor | None = None
+    count: Callable[[], Tensor] | None = field(default=None, repr=False, compare=False)
+    users: NDArray[np.str_] | None = None
 
     def column(self, name: str) -> Tensor:
         """The labels ``[n_users]`` of one attribute."""
         return self.labels[:, self.names.index(name)]
+
+    def activity(self) -> Tensor | None:
+        """Number of interactions of each user but the padding user, ``[n_users - 1]``; ``None`` if not known.
+
+        Counted when it is asked for: a defense without interactions reads none.
+        """
+        return None if self.count is None else self.count()[1:]
 
     def columns(self) -> dict[str, np.ndarray]:
         """The labels ``[n_users - 1]`` of all users but the padding user, by attribute."""
@@ -67,13 +81,31 @@ class LabelTable:
         """Number of users without a label; the padding user does not count."""
         return int((self.column(name)[1:] < 0).sum())
 
+    def remarks(self) -> list[str]:
+        """A line for each attribute of which lines of the file contradict each other."""
+        counts = {name: self.affected.get(name, {}).get("conflicting_users", 0) for name in self.names}
+        said = "users have lines that contradict each other; their last line counts"
+        return [f"{name}: {count} {said}" for name, count in counts.items() if count]
+
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Class sizes, missing users and affected users of each attribute, as ``data`` in results.json has them."""
+        """Class sizes, missing users and affected users of each attribute, as ``data`` in results.json has them.
+
+        Sizes below five are the text ``<5``.
+        """
         return {
-            name: {"classes": self.counts(name), "missing": self.missing(name)}
-            | ({"affected": dict(self.affected[name])} if self.affected.get(name) else {})
+            name: {"classes": _shown(self.counts(name)), "missing": self.missing(name)}
+            | ({"affected": _affected(self.affected[name])} if self.affected.get(name) else {})
             for name in self.names
         }
+
+
+def _shown(counts: Mapping[str, int]) -> dict[str, int | str]:
+    return {name: shown_count(count) for name, count in counts.items()}
+
+
+def _affected(counts: Mapping[str, int]) -> dict[str, int | str]:
+    """The counts of rules; that of ``small_class`` may be the size of a single class."""
+    return {rule: shown_count(count) if rule == "small_class" else count for rule, count in counts.items()}
 
 
 def attribute_specs(config: Any, columns: Sequence[str]) -> list[AttributeSpec]:
@@ -123,7 +155,7 @@ def load_labels(config: Any, dataset: Any) -> LabelTable:
     """
     path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.user"
     table = read_labels(config, path, dataset.field2token_id[dataset.uid_field], dataset.user_num)
-    return replace(table, activity=F.pad(torch.from_numpy(interactions_by_user(dataset)), (1, 0)))
+    return replace(table, count=lambda: F.pad(torch.from_numpy(interactions_by_user(dataset)), (1, 0)))
 
 
 def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -> LabelTable:
@@ -143,7 +175,9 @@ def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -
     rows = frame[config["USER_ID_FIELD"]].map(ids).fillna(0).to_numpy(np.int64)
     table = label_table(frame, rows, n_users, specs, config["dataset"], list(config["attribute_specs"] or {}))
     before = {spec.name: conflicts.get(spec.field, {}) | raw.get(spec.name, {}) for spec in specs}
-    return replace(table, affected={name: {**table.affected[name], **before[name]} for name in before})
+    tokens = sorted((token for token in ids if ids[token]), key=lambda token: ids[token])
+    affected = {name: {**table.affected[name], **before[name]} for name in before}
+    return replace(table, affected=affected, users=np.array(tokens, dtype=np.str_))
 
 
 def _conflicts(frame: pd.DataFrame, user: str) -> dict[str, dict[str, int]]:
@@ -166,7 +200,7 @@ def _prepared_counts(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, d
             for key, prefix in (("conflicts", "conflicting_"), ("raw", "raw_"))
         )
         return conflicts, raw
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
         raise AttributeDataError(
             f"'{account}' is not what 'recbole-aia prepare' wrote. Prepare the data again."
         ) from error
@@ -212,24 +246,33 @@ def read_user_file(path: Path, config: Any) -> pd.DataFrame:
         raise AttributeDataError(
             f"there is no file '{path}' with user attributes. Put one there, in RecBole's atomic format."
         )
+    columns = atomic_header(path, config, typed=False)
+    check_lines(path, config)
     try:
         frame = pd.read_csv(
             path,
             sep=config["field_separator"] or "\t",
             dtype=str,
             keep_default_na=False,
-            encoding=config["encoding"] or "utf-8",
+            encoding=text_encoding(path, config["encoding"]),
         )
     except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         reason = str(error).strip().splitlines()[0]
         raise AttributeDataError(f"'{path}' cannot be read: {reason}. Mend the file, or set encoding.") from error
-    frame.columns = pd.Index([str(name).split(":")[0] for name in frame.columns])
+    frame.columns = pd.Index(list(columns))
     if config["USER_ID_FIELD"] not in frame.columns:
         raise AttributeDataError(
             f"'{path}' has no column '{config['USER_ID_FIELD']}'. "
             "Name the user column in USER_ID_FIELD, or mend the header."
         )
+    _refuse_blanks(path, frame[config["USER_ID_FIELD"]])
     return frame
+
+
+def _refuse_blanks(path: Path, names: pd.Series) -> None:
+    repeated = int(pd.Series(names.unique()).str.strip().duplicated().sum())
+    if repeated:
+        raise AttributeDataError(f"in '{path}', {repeated} users differ from others in blanks only. Mend the file.")
 
 
 def _check_column(frame: pd.DataFrame, spec: AttributeSpec, table: LabelTable, dataset: str) -> None:
@@ -259,6 +302,11 @@ def _check_usable(table: LabelTable, spec: AttributeSpec, dataset: str, defined:
     if small > max(1, 0.2 * len(counts)):
         raise AttributeDataError(
             f"{where} {_SMALLEST_CLASS} users. Give it bins (attributes.{spec.name}.bins: [35, 46]){choose}."
+        )
+    if len(counts) > _MOST_CLASSES:
+        raise AttributeDataError(
+            f"attribute '{spec.name}' of {dataset} has {len(counts)} classes, and at most {_MOST_CLASSES} can be "
+            f"attacked. Give it bins or merge classes (attributes.{spec.name}.merge){choose}."
         )
 
 

@@ -11,10 +11,19 @@ from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
 
+from recbole_aia.data.checked import CheckedDataset, load_needed_columns, refuse_empty
 from recbole_aia.data.download import obtain
-from recbole_aia.data.loader import FastTrainDataLoader, WideFullSortEvalDataLoader
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.data.loader import FastTrainDataLoader, PatientSampler, WideFullSortEvalDataLoader, full_users
+from recbole_aia.data.numbering import Numbering
+from recbole_aia.errors import AIAError, AttributeDataError, ConfigValueError
 from recbole_aia.storage.files import sha256_of
+
+# What RecBole raises for files and settings that do not fit each other.
+_MISREAD = (AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, TypeError, ValueError)
+_ADVICE = {
+    "Some feat is empty, please check the filtering settings.": "no interaction is left after filtering. Widen "
+    "user_inter_num_interval, item_inter_num_interval or val_interval, or give a file with lines."
+}
 
 
 def create_dataset(config: Any) -> Dataset:
@@ -27,19 +36,24 @@ def create_dataset(config: Any) -> Dataset:
         AttributeDataError: the dataset's files are missing, or hold no interactions after filtering.
         ConfigValueError: the configuration does not fit the files.
     """
-    folder = Path(config["data_path"])
-    file = folder / f"{config['dataset']}.inter"
-    if not config["benchmark_filename"] and not file.is_file():
-        obtain(config["dataset"], folder)
+    folder, name = Path(config["data_path"]), config["dataset"]
+    files = [folder / f"{name}.{part}.inter" for part in config["benchmark_filename"] or ()]
+    if not files:
+        files = [folder / f"{name}.inter"]
+        if not files[0].is_file():
+            obtain(name, folder)
     try:
-        dataset = Dataset(config)
-    except (KeyError, ValueError) as error:
-        raise ConfigValueError(f"cannot load {file.name}: {error.args[0] if error.args else error}") from error
-    if dataset.time_field not in dataset.field2type and config["eval_args"]["order"] == "TO":
-        raise ConfigValueError(
-            f"{file.name} has no '{dataset.time_field}', by which eval_args.order TO sorts. "
-            'Set "--eval_args={split: {LS: valid_and_test}, order: RO, group_by: user, mode: full}".'
-        )
+        for file in files:
+            load_needed_columns(config, file)
+        dataset = CheckedDataset(config)
+    except AIAError:
+        raise
+    except FileNotFoundError as error:
+        raise AttributeDataError(f"there is no file '{error.filename}'. Check data_path and dataset.") from error
+    except _MISREAD as error:
+        said = str(error.args[0] if error.args else error)
+        raise ConfigValueError(f"cannot load {files[0].name}: {_ADVICE.get(said, said)}") from error
+    dataset.numbering = Numbering.of(dataset)
     return dataset
 
 
@@ -56,21 +70,49 @@ def prepare_loaders(config: Any, dataset: Dataset, *, scores_users: bool = False
         scores_users: whether the model scores all items for many users at once, rather than pair by pair.
     """
     parts = dataset.build()
-    samplers = create_samplers(config, dataset, parts)
+    refuse_empty(config, [len(part) for part in parts])
+    samplers, full = _samplers(config, dataset, parts)
     shuffle = (config["shuffle"], False, False)
     loaders = [
-        _loader_class(config, phase, scores_users)(config, part, sampler, shuffle=mixed)
+        _loader_class(config, phase, scores_users, full)(config, part, sampler, shuffle=mixed)
         for phase, part, sampler, mixed in zip(("train", "valid", "test"), parts, samplers, shuffle, strict=True)
     ]
     return loaders[0], loaders[1], loaders[2]
 
 
-def _loader_class(config: Any, phase: str, scores_users: bool) -> Any:
+def _samplers(config: Any, dataset: Dataset, parts: list[Dataset]) -> tuple[list[Any], bool]:
+    """RecBole's samplers of the three parts, or ours and true, if users have interacted with all items.
+
+    Raises:
+        AttributeDataError: all users have interacted with all items in training.
+    """
+    try:
+        return list(create_samplers(config, dataset, parts)), False
+    except ValueError as error:
+        if "interacted with all items" not in str(error):
+            raise
+    phases = ("train", "valid", "test")
+    asked = [config[f"{phase}_neg_sample_args"]["distribution"] for phase in phases]
+    drawn = next(each for each in asked if each != "none")
+    alpha = config["train_neg_sample_args"]["alpha"] if asked[0] != "none" else 1.0
+    base = PatientSampler(list(phases), parts, drawn, alpha)
+    samplers = []
+    for phase, distribution in zip(phases, asked, strict=True):
+        if distribution != "none":
+            base.set_distribution(distribution)
+        samplers.append(base.set_phase(phase) if distribution != "none" else None)
+    full = full_users(samplers[0])
+    if full is not None and full[1:].all():
+        raise AttributeDataError(f"all users of {config['dataset']} have interacted with all items. Add items.")
+    return samplers, full is not None
+
+
+def _loader_class(config: Any, phase: str, scores_users: bool, full: bool) -> Any:
     ours = {TrainDataLoader: FastTrainDataLoader}
     if scores_users:
         ours[FullSortEvalDataLoader] = WideFullSortEvalDataLoader
     stock = get_dataloader(config, phase)
-    return ours.get(stock, stock) if config["fast"] else stock
+    return ours.get(stock, stock) if config["fast"] or (full and phase == "train") else stock
 
 
 def interactions_by_user(dataset: Any) -> np.ndarray:

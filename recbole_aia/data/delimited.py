@@ -2,23 +2,118 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from recbole_aia.config.text import refuse_special
 from recbole_aia.errors import AttributeDataError
 
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _USER_COLUMNS = ("user", "userid", "uid", "usertoken", "id")
 
 
-def header(path: Path) -> tuple[list[str], str]:
+def text_encoding(path: Path, declared: str | None = None) -> str:
+    """The encoding of a text file: what its byte order mark says, or else what is declared, or else UTF-8.
+
+    Raises:
+        AttributeDataError: the file is a pipe or a device.
+    """
+    refuse_special(path)
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((name for mark, name in _BOMS.items() if start.startswith(mark)), declared or "utf-8")
+
+
+@contextmanager
+def check_decodes(path: Path, declared: str | None = None, more: str = "") -> Iterator[None]:
+    """Turns a byte that the encoding does not have into an error that says where it is and what to do.
+
+    Args:
+        path: the file.
+        declared: its encoding by the configuration; ``None`` for UTF-8.
+        more: what can be done besides saving the file as UTF-8.
+    """
+    try:
+        yield
+    except UnicodeError as error:
+        encoding = text_encoding(path, declared)
+        raise AttributeDataError(
+            f"'{path}' cannot be read: it is not {encoding} text{_first_wrong_line(path, encoding)}. Save it as "
+            f"UTF-8{more}."
+        ) from error
+
+
+def _first_wrong_line(path: Path, encoding: str) -> str:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode(encoding)
+            except UnicodeError:
+                return f" (line {number})" if not encoding.startswith(("utf-16", "utf-32")) else ""
+    return ""
+
+
+def header_of(path: Path) -> tuple[list[str], str]:
     """The names in the first line, without types such as ``:token``, and the separator between them."""
-    with path.open(encoding="utf-8-sig") as file:
+    with path.open(encoding=text_encoding(path)) as file, check_decodes(path):
         line = file.readline().rstrip("\r\n")
     separator = max("\t,;", key=line.count)
     return [re.sub(r":(token|float)(_seq)?$", "", name.strip().strip('"')) for name in line.split(separator)], separator
+
+
+def read_table(path: Path, *, header: bool = True) -> pd.DataFrame:
+    """Reads text with commas, semicolons or tabs into columns of texts.
+
+    Args:
+        path: the file.
+        header: whether the first line has the names; otherwise columns are called ``0``, ``1`` and so on.
+
+    Raises:
+        AttributeDataError: a line has more values than the first, the header is not usable, or a value holds a
+            character that does not print, such as NUL or the end of a line.
+    """
+    names, separator = header_of(path)
+    if names == [""]:
+        raise AttributeDataError(f"'{path}' cannot be read: it is empty, or begins with an empty line.")
+    if len(names) == 1 and "|" in names[0]:
+        raise AttributeDataError(f"'{path}' separates its columns by bars (|). Write commas, semicolons or tabs.")
+    with check_decodes(path):
+        try:
+            frame = pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, encoding=text_encoding(path),
+                header=0 if header else None,
+            )  # fmt: skip
+        except pd.errors.ParserError as error:
+            row = re.search(r"EOF inside string starting at row (\d+)", str(error))
+            if row is None:
+                raise
+            raise AttributeDataError(f"'{path}' has a quote in row {row[1]} that is not closed. Remove it.") from error
+    if len(frame.columns) != len(names) or not isinstance(frame.index, pd.RangeIndex):
+        raise AttributeDataError(f"'{path}' has lines with more values than its header has names. Mend the file.")
+    frame = frame.fillna("")
+    frame.columns = pd.Index(names if header else [str(place) for place in range(len(names))])
+    if frame.columns.has_duplicates or "" in frame.columns[1:]:
+        raise AttributeDataError(f"'{path}' has columns without a name or of the same name. Mend the header.")
+    for name in frame.columns:
+        odd = frame[name].str.contains(r"[\x00-\x08\x0a-\x1f]", regex=True).to_numpy(bool)
+        if odd.any():
+            raise AttributeDataError(
+                f"'{path}' has a value in row {int(odd.argmax()) + 1} of the column '{name}' that is no text of one "
+                "line. Is a quote not closed, or the file damaged?"
+            )
+    return frame
 
 
 def user_column(names: list[str]) -> str | None:
@@ -28,12 +123,16 @@ def user_column(names: list[str]) -> str | None:
 
 
 def refuse_repeated(path: Path, tokens: np.ndarray | None) -> None:
-    """Raises :class:`AttributeDataError` if a user occurs twice in a file."""
+    """Raises :class:`AttributeDataError` if a user occurs twice in a file, blanks around a name aside."""
     if tokens is None:
         return
-    repeated = tokens[pd.Series(tokens).duplicated()]
+    names = np.char.strip(tokens)
+    repeated = np.flatnonzero(pd.Series(names).duplicated())
     if len(repeated):
-        raise AttributeDataError(f"'{path}' names the user '{repeated[0]}' more than once. Keep one row a user.")
+        first = np.flatnonzero(names == names[repeated[0]])[0]
+        raise AttributeDataError(
+            f"rows {first + 1} and {repeated[0] + 1} of '{path}' name the same user. Keep one row a user."
+        )
 
 
 def unreadable(path: Path, error: Exception) -> AttributeDataError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import tempfile
 import zipfile
 from logging import getLogger
 from pathlib import Path
@@ -14,6 +13,7 @@ from recbole.utils.url import download_url, extract_zip, rename_atomic_files
 
 from recbole_aia.config.text import read_yaml
 from recbole_aia.errors import AttributeDataError
+from recbole_aia.storage.files import folder_aside
 
 # Datasets that RecBole offers with the columns that our property files name; its other conversions have other columns.
 _DOWNLOADED = ("ml-1m",)
@@ -55,8 +55,8 @@ def _download(name: str, folder: Path) -> None:
     url = read_yaml(Path(recbole.__file__).parent / "properties/dataset/url.yaml")[name]
     getLogger().info(f"The dataset {name} is not in '{folder}': downloading {url}")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}.") as around:
-        aside = Path(around) / name
+    with folder_aside(folder.parent, name) as around:
+        aside = around / name
         packed = download_url(url, str(aside))
         extract_zip(packed, str(aside))
         os.unlink(packed)

@@ -5,6 +5,7 @@ User tokens match the two files if both files have them. Otherwise line i of one
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_aia.data.anonymous import form_of
 from recbole_aia.data.attributes import LabelTable, attribute_specs, label_table
-from recbole_aia.data.delimited import header, refuse_repeated, unreadable, user_column
+from recbole_aia.data.delimited import read_table, refuse_repeated, unreadable, user_column
 from recbole_aia.data.matrices import Matrix
 from recbole_aia.data.specs import AttributeSpec
-from recbole_aia.errors import AttributeDataError
+from recbole_aia.errors import AIAError, AttributeDataError
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,29 @@ def read_label_file(path: Path) -> LabelFile:
         AttributeDataError: the file is missing, or has another form.
     """
     try:
-        names, separator = header(path)
-        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        frame = read_table(path)
     except (OSError, ValueError) as error:
+        if isinstance(error, AIAError):
+            raise
         raise unreadable(path, error) from error
-    if len(frame.columns) != len(names) or not isinstance(frame.index, pd.RangeIndex):
-        raise AttributeDataError(f"'{path}' has lines with more values than its header has names. Mend the file.")
-    frame.columns = pd.Index(names)
-    if len(set(names)) < len(names) or "" in names:
-        raise AttributeDataError(f"'{path}' has columns without a name or of the same name. Mend the header.")
+    names = list(frame.columns)
+    _refuse_missing_header(path, frame)
     users = user_column(names)
     if users is None:
         return LabelFile(frame, None)
     tokens = frame[users].str.strip().to_numpy(dtype=str)
     refuse_repeated(path, tokens)
     return LabelFile(frame.drop(columns=users), tokens)
+
+
+def _refuse_missing_header(path: Path, frame: pd.DataFrame) -> None:
+    """Refuses a first line that looks like a person: it would become the header, and the person would be lost."""
+    for place, name in enumerate(frame.columns, start=1):
+        if not name or re.fullmatch(r"[-+]?[0-9.]+", name) or (frame[name] == name).any():
+            raise AttributeDataError(
+                f"the first line of '{path}' seems to be no header: its value {place} is a number, or a value of other "
+                "lines. Write a header, such as user_id,gender."
+            )
 
 
 def match_rows(matrix: Matrix, labels: LabelFile, names: tuple[str, str]) -> tuple[np.ndarray, pd.DataFrame]:
@@ -86,13 +96,13 @@ def match_rows(matrix: Matrix, labels: LabelFile, names: tuple[str, str]) -> tup
         tokens = frame.iloc[:, 0].str.strip().to_numpy(dtype=str)
         refuse_repeated(Path(names[1]), tokens)
         frame = frame.iloc[:, 1:]
-    ids = pd.Series(np.arange(1, n_users + 1), index=pd.Index(matrix.tokens, dtype=object))
+    ids = pd.Series(np.arange(1, n_users + 1), index=pd.Index(np.char.strip(matrix.tokens), dtype=object))
     rows = ids.reindex(pd.Index(tokens, dtype=object)).fillna(0).to_numpy(np.int64)
     if not rows.any():
-        example = f"'{tokens[0]}'" if len(tokens) else "nobody"
+        there = f"ids like {form_of(tokens[0])}" if len(tokens) else "nobody"
         raise AttributeDataError(
-            f"no user of {names[0]} (such as '{matrix.tokens[0]}') is in {names[1]} (such as {example}). "
-            "Do both name users the same way?"
+            f"no user of {names[0]} (ids like {form_of(matrix.tokens[0])}, 9 a digit and a letters) is in {names[1]} "
+            f"({there}). Do both name users the same way?"
         )
     return rows, frame
 

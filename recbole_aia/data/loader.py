@@ -32,14 +32,14 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
 
     def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = False) -> None:
         # RecBole's other samplers (with repeated items, over entities) stay as they are.
+        self._full = full_users(sampler)
         sampler = VectorizedSampler(sampler) if VectorizedSampler.takes(sampler) else sampler
         super().__init__(config, dataset, sampler, shuffle=shuffle)
 
     def __iter__(self) -> Iterator[Interaction]:
-        """One epoch of batches."""
-        if self.num_workers > 0:
-            return super().__iter__()  # type: ignore[no-any-return]
-        return self._batches()
+        """One epoch of batches; a batch without users who have negatives is left out."""
+        batches = super().__iter__() if self.num_workers > 0 else self._batches()
+        return batches if self._full is None else (batch for batch in batches if len(batch))
 
     def _batches(self) -> Iterator[Interaction]:
         # torch's loader draws a seed for its workers before the order, even if there are no workers, ...
@@ -57,9 +57,11 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
         return torch.from_numpy(np.fromiter(self.sampler, dtype=np.int64))
 
     def collate_fn(self, index: Any) -> Interaction:
-        """The interactions at the indices ``[n]``, with their negatives."""
+        """The interactions at the indices ``[n]``, with their negatives, without users who have no negatives."""
         rows = torch.as_tensor(index)
         features = self._dataset.inter_feat
+        if self._full is not None:
+            rows = rows[~self._full[features[self._dataset.uid_field][rows]]]
         picked = Interaction({name: features[name][rows] for name in features.columns})
         return self._neg_sampling(self.transform(self._dataset, self._dataset.join(picked)))
 
@@ -78,6 +80,30 @@ class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
         n_items = self._dataset.item_num
         self.step = max(self.step, _SCORES // n_items)
         self.set_batch_size(self.step * n_items)
+
+
+class PatientSampler(Sampler):  # type: ignore[misc]
+    """RecBole's ``Sampler``, which also takes users who have interacted with all items. They get no negatives."""
+
+    def get_used_ids(self) -> dict[str, NDArray[np.object_]]:
+        """The items of each user, as a set, up to each phase."""
+        used, last = {}, [set[int]() for _ in range(self.user_num)]
+        for phase, dataset in zip(self.phases, self.datasets, strict=True):
+            last = [set(items) for items in last]
+            features = dataset.inter_feat
+            pairs = zip(features[self.uid_field].tolist(), features[self.iid_field].tolist(), strict=True)
+            for user, item in pairs:
+                last[user].add(item)
+            used[phase] = np.array(last, dtype=object)
+        return used
+
+
+def full_users(sampler: Any) -> Tensor | None:
+    """Whether each user has interacted with all items, ``[n_users]``; ``None`` if no user has."""
+    if not isinstance(sampler, PatientSampler):
+        return None  # RecBole's own samplers refuse such users
+    full = torch.tensor([len(items) >= sampler.item_num - 1 for items in sampler.used_ids])
+    return full if full.any() else None
 
 
 class VectorizedSampler:
@@ -103,8 +129,8 @@ class VectorizedSampler:
 
     @staticmethod
     def takes(sampler: Any) -> bool:
-        """Whether the sampler is RecBole's plain ``Sampler`` and its bits fit into a gigabyte."""
-        return type(sampler) is Sampler and sampler.user_num * sampler.item_num <= _MOST_PAIRS
+        """Whether the sampler is RecBole's plain ``Sampler``, or ours, and its bits fit into a gigabyte."""
+        return type(sampler) in (Sampler, PatientSampler) and sampler.user_num * sampler.item_num <= _MOST_PAIRS
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_sampler" not in self.__dict__:

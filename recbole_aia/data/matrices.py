@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_aia.data.delimited import header, refuse_repeated, unreadable, user_column
-from recbole_aia.errors import AttributeDataError
+from recbole_aia.config.text import refuse_special
+from recbole_aia.data.arrays import UNREADABLE, Arrays, read_npy
+from recbole_aia.data.delimited import header_of, read_table, refuse_repeated, unreadable, user_column
+from recbole_aia.errors import AIAError, AttributeDataError
+
+_LARGEST = 1e18  # the square of a larger number is infinite in single precision
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,11 @@ def read_matrix(path: Path) -> Matrix:
     if kind not in readers:
         raise AttributeDataError(f"'{path}' is not a kind of embeddings that can be read. Give {', '.join(readers)}.")
     try:
+        refuse_special(path)
         matrix = readers[kind](path)
-    except AttributeDataError:
+    except AIAError:
         raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
     rows = {view.shape[:1] for view in matrix.views.values()}
     rows |= {each.shape for each in (matrix.tokens, matrix.activity) if each is not None}
@@ -60,45 +63,71 @@ def read_matrix(path: Path) -> Matrix:
         raise AttributeDataError(f"'{path}' holds {', '.join(shapes)}. It must hold numbers, one row a user.")
     if matrix.activity is not None and matrix.activity.dtype.kind not in "iu":
         raise AttributeDataError(f"'interactions' of '{path}' are {matrix.activity.dtype}. They must be whole numbers.")
+    if matrix.activity is not None and matrix.activity.size and matrix.activity.min() < 0:
+        raise AttributeDataError(f"'interactions' of '{path}' has {matrix.activity.min()}. They must be counts >= 0.")
+    for name, view in matrix.views.items():
+        _refuse_huge(path, name, view)
     refuse_repeated(path, matrix.tokens)
     return matrix
 
 
+def _refuse_huge(path: Path, name: str, view: np.ndarray) -> None:
+    """Refuses finite numbers that single precision, in which attackers compute, does not hold."""
+    largest = np.abs(view[np.isfinite(view)], dtype=np.float64).max(initial=0.0)
+    if largest > _LARGEST:
+        raise AttributeDataError(
+            f"the {name} embeddings of '{path}' have numbers up to {largest:.3g}, and attackers compute in single "
+            f"precision, up to {_LARGEST:.0e}. Divide them all by one number."
+        )
+
+
 def _read_npy(path: Path) -> Matrix:
-    return Matrix({"given": np.asarray(np.load(path, allow_pickle=False))}, None)
+    return Matrix({"given": read_npy(path)}, None)
 
 
 def _read_npz(path: Path) -> Matrix:
-    with np.load(path, allow_pickle=False) as arrays:
-        tokens = arrays["user_tokens"].astype(str) if "user_tokens" in arrays else None
-        activity = arrays.get("interactions")
-        numbers = [name for name in arrays.files if name not in ("user_tokens", "interactions")]
-        if "embeddings" not in numbers and len(numbers) != 1:
-            raise AttributeDataError(f"'{path}' holds {', '.join(numbers) or 'no array'}. Name one 'embeddings'.")
-        if tokens is None or "embeddings" not in numbers:
-            main = "embeddings" if "embeddings" in numbers else numbers[0]
-            return Matrix({"given": arrays[main]}, tokens, activity)
-        views = {"served": arrays["embeddings"], **({"table": arrays["table"]} if "table" in numbers else {})}
+    arrays = Arrays(path)
+    tokens = _texts(path, arrays["user_tokens"]) if "user_tokens" in arrays else None
+    activity = arrays.get("interactions")
+    numbers = [name for name in arrays if name not in ("user_tokens", "interactions")]
+    if "embeddings" not in numbers and len(numbers) != 1:
+        raise AttributeDataError(f"'{path}' holds {', '.join(numbers) or 'no array'}. Name one 'embeddings'.")
+    if tokens is None or "embeddings" not in numbers:
+        main = "embeddings" if "embeddings" in numbers else numbers[0]
+        return Matrix({"given": arrays[main]}, tokens, activity)
+    views = {"served": arrays["embeddings"], **({"table": arrays["table"]} if "table" in numbers else {})}
     return Matrix(views, tokens, activity)
 
 
+def _texts(path: Path, tokens: np.ndarray) -> np.ndarray:
+    """Users' names as texts; bytes are read as UTF-8."""
+    if tokens.dtype.kind not in "USiu":
+        raise AttributeDataError(f"'user_tokens' of '{path}' are {tokens.dtype}. They must be texts or whole numbers.")
+    return np.char.decode(tokens, "utf-8") if tokens.dtype.kind == "S" else tokens.astype(str)
+
+
 def _read_csv(path: Path) -> Matrix:
-    names, separator = header(path)
-    if all(map(_is_number, names)):
-        numbers = pd.read_csv(path, sep=separator, header=None, encoding="utf-8-sig")
-        return _split(path, numbers, None)
-    first = pd.read_csv(path, sep=separator, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    names, _ = header_of(path)
+    headless = all(map(_is_number, names))
+    frame = read_table(path, header=not headless)
+    if headless:
+        return _split(path, _as_numbers(frame), None)
     users = user_column(names)
-    if users is None and len(first) and not _is_number(first.iloc[0, 0]):
+    if users is None and len(frame) and not _is_number(frame.iloc[0, 0]):
         users = names[0]
     if users is None and not names[0]:
         raise AttributeDataError(f"the first column of '{path}' has no name. Call it user_id, or leave it out.")
-    types = None if users is None else {first.columns[names.index(users)]: str}
-    frame = pd.read_csv(path, sep=separator, dtype=types, encoding="utf-8-sig")
-    if len(frame.columns) != len(names) or not isinstance(frame.index, pd.RangeIndex):
-        raise AttributeDataError(f"'{path}' has lines with more values than its header has names. Mend the file.")
-    frame.columns = pd.Index(names)
-    return _split(path, frame, users)
+    return _split(path, _as_numbers(frame, users), users)
+
+
+def _as_numbers(frame: pd.DataFrame, users: str | None = None) -> pd.DataFrame:
+    """The columns of texts as numbers, except for the column of users and for columns that hold other texts."""
+    for name in frame.columns:
+        if name != users:
+            numbers = pd.to_numeric(frame[name].str.strip().replace("", "nan"), errors="coerce")
+            wrong = numbers.isna() & ~frame[name].str.strip().str.lower().isin(["", "nan", "na", "null"])
+            frame[name] = frame[name] if wrong.any() else numbers
+    return frame
 
 
 def _read_parquet(path: Path) -> Matrix:
@@ -123,9 +152,10 @@ def _read_parquet(path: Path) -> Matrix:
 def _split(path: Path, frame: pd.DataFrame, users: str | None) -> Matrix:
     """Splits a table into its numbers and, if a column holds users, their tokens."""
     numbers = frame if users is None else frame.drop(columns=users)
-    wrong = [name for name, kind in numbers.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
-    if wrong or numbers.empty:
-        what = f"the column '{wrong[0]}' is not of numbers" if wrong else "there are no numbers"
+    is_wrong = [pd.api.types.is_bool_dtype(kind) or not pd.api.types.is_numeric_dtype(kind) for kind in numbers.dtypes]
+    wrong = numbers.columns[is_wrong]
+    if len(wrong) or numbers.empty:
+        what = f"the column '{wrong[0]}' is not of numbers" if len(wrong) else "there are no numbers"
         raise AttributeDataError(f"'{path}': {what}. Give one column of users, and numbers in all others.")
     tokens = None if users is None else frame[users].astype(str).str.strip().to_numpy(dtype=str)
     return Matrix({"given": numbers.to_numpy(dtype=np.float64)}, tokens)

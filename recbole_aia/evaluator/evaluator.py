@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
+from recbole_aia.config.small import shown_count
 from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator.attackers import registered_attackers
@@ -20,7 +22,7 @@ from recbole_aia.evaluator.metrics import (
     f1_macro,
     one_vs_rest_auc,
 )
-from recbole_aia.evaluator.protocol import HeldOut, cross_validate, task_seed
+from recbole_aia.evaluator.protocol import HeldOut, Kept, cross_validate, task_seed
 from recbole_aia.evaluator.report import AttackReport
 from recbole_aia.evaluator.settings import AttackSettings
 from recbole_aia.evaluator.statistics import (
@@ -59,6 +61,9 @@ class AttributeInferenceEvaluator:
         ConfigValueError: a value that is not allowed.
     """
 
+    #: Fits that are done already, so that an interrupted evaluation goes on; ``None``: nothing is kept.
+    kept: Kept | None = None
+
     def __init__(self, config: Any = None, **overrides: Any) -> None:
         self.settings = AttackSettings.from_config(config, overrides)
 
@@ -82,7 +87,18 @@ class AttributeInferenceEvaluator:
         if not attributes:
             nothing = "there are no labels. Give at least one attribute to attack."
             raise AttributeDataError(next(iter(skipped.values()), nothing))
+        self._check_shares(attributes)
         return attributes, skipped
+
+    def _check_shares(self, attributes: Sequence[AttackedAttribute]) -> None:
+        """Raises if a leak ratio leaves fewer users to learn from than an attribute has classes."""
+        for attribute, share in product(attributes, self.settings.attack_leak_ratios or ()):
+            known, classes = int(share * len(attribute.codes)), len(attribute.class_names)
+            if known < classes:
+                raise AttributeDataError(
+                    f"attack_leak_ratios has {share:g}, which is {known} of {len(attribute.codes)} users, and there "
+                    f"are {classes} classes of '{attribute.name}'. Give a larger share."
+                )
 
     def evaluate(
         self,
@@ -127,6 +143,7 @@ class AttributeInferenceEvaluator:
             leak_ratios=settings.attack_leak_ratios,
             device=settings.device,
             show_progress=settings.show_progress,
+            kept=self.kept,
         )
         answers = [_row(points, result, settings) for result in results]
         rows = [{"state": state, "view": view, **row} for row, _ in answers]
@@ -177,7 +194,7 @@ def _row(points: FloatArray, result: HeldOut, settings: AttackSettings) -> tuple
         },
         "seconds": result.seconds,
         "missing": attribute.missing,
-        "left_out": attribute.left_out,
+        "left_out": {name: shown_count(count) for name, count in attribute.left_out.items()},
     }
     return row, Evidence(points, result, gains.ravel(), null, ratio)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 
 from recbole_aia.config.natural import natural_key
+from recbole_aia.config.small import shown_count
 from recbole_aia.config.types import IntArray
 from recbole_aia.errors import AttributeDataError
 
@@ -135,7 +136,7 @@ def _text(value: Any) -> str:
 
 def _too_few(name: str, names: list[str], counts: IntArray, folds: int, missing: int) -> str:
     largest = sorted(zip(counts.tolist(), names, strict=True), key=lambda pair: -pair[0])[:5]
-    shown = ", ".join(f"{label}: {count}" for count, label in largest) or "no label at all"
+    shown = ", ".join(f"{label}: {shown_count(count)}" for count, label in largest) or "no label at all"
     return (
         f"attribute '{name}' has {int((counts >= folds).sum())} of {len(names)} classes with at "
         f"least {folds} users (largest: {shown}; {missing} users without a label); an attack needs two."

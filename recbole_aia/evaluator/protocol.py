@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -60,6 +61,16 @@ class _Cell(NamedTuple):
         return self.attribute, self.ratio, self.attacker.name
 
 
+class Kept(Protocol):
+    """Answers of cells that are done, by name, for an evaluation that goes on after an interruption."""
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """The answer of a cell; ``None`` if it is not there."""
+
+    def put(self, name: str, answer: dict[str, Any]) -> None:
+        """Keeps the answer of a cell: ``scores``, a list of arrays; ``users`` and ``seconds``, numbers."""
+
+
 def task_seed(seed: int, *parts: str | int) -> int:
     """The seed of one task. It depends on the names given, not on order, process or Python's hash.
 
@@ -98,6 +109,7 @@ def cross_validate(
     leak_ratios: Sequence[float] | None = None,
     device: str = "cpu",
     show_progress: bool = False,
+    kept: Kept | None = None,
 ) -> list[HeldOut]:
     """Lets every attacker attack every attribute.
 
@@ -117,6 +129,7 @@ def cross_validate(
             users outside the fold.
         device: for attackers that use one, as torch names it. Away from the CPU these are not spread over processes.
         show_progress: whether a bar counts the fits on stderr.
+        kept: fits that are done already, by a key of all that decides them; new ones are added.
 
     Returns:
         One entry for each attribute, within it each ratio, and within that each attacker.
@@ -124,8 +137,12 @@ def cross_validate(
     fold_of = [assign_folds(attribute, folds, repeats, seed) for attribute in attributes]
     ratios = leak_ratios or [(folds - 1) / folds]
     cells = _cells(len(attributes), ratios, attackers, repeats, folds)
-    apart = [cell for cell in cells if device != "cpu" and cell.attacker.uses_device]
-    spread = [cell for cell in cells if cell not in apart]
+    names = {} if kept is None else _names(cells, embeddings, attributes, fold_of, seed, device)
+    found = {} if kept is None else {cell: kept.get(name) for cell, name in names.items()}
+    done = {cell: answer for cell, answer in found.items() if answer is not None}
+    to_do = [cell for cell in cells if cell not in done]
+    apart = [cell for cell in to_do if device != "cpu" and cell.attacker.uses_device]
+    spread = [cell for cell in to_do if cell not in apart]
 
     def tasks(some: list[_Cell]) -> Iterator[Any]:
         for cell in some:
@@ -139,24 +156,48 @@ def cross_validate(
         Parallel(n_jobs=1, return_as="generator")(tasks(apart)),
         Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(tasks(spread)),
     )
-    kept = {
+    said = {
         (index, ratio, attacker.name): np.empty((repeats, len(attribute.codes), len(attribute.class_names)))
         for index, attribute in enumerate(attributes)
         for ratio in ratios
         for attacker in attackers
     }
-    seconds, learned = dict.fromkeys(kept, 0.0), dict.fromkeys(kept, 0)
-    with tqdm(total=len(kept) * repeats * folds, desc="Attack", unit="fit", disable=not show_progress) as bar:
-        for cell, (scores, users, spent) in zip(apart + spread, answers, strict=True):
-            for fold, said in zip(cell.folds, scores, strict=True):
-                kept[cell.key][cell.repeat, fold_of[cell.attribute][cell.repeat] == fold] = said
-            seconds[cell.key] += spent
-            learned[cell.key] = max(learned[cell.key], users)
+    seconds, learned = dict.fromkeys(said, 0.0), dict.fromkeys(said, 0)
+    with tqdm(total=len(said) * repeats * folds, desc="Attack", unit="fit", disable=not show_progress) as bar:
+        for cell, answer in chain(done.items(), zip(apart + spread, answers, strict=True)):
+            for fold, scores in zip(cell.folds, answer["scores"], strict=True):
+                said[cell.key][cell.repeat, fold_of[cell.attribute][cell.repeat] == fold] = scores
+            seconds[cell.key] += answer["seconds"]
+            learned[cell.key] = max(learned[cell.key], answer["users"])
             bar.update(len(cell.folds))
+            if kept is not None and cell not in done:
+                kept.put(names[cell], answer)
     return [
         HeldOut(attributes[key[0]], key[2], scores, fold_of[key[0]], seconds[key], key[1], learned[key])
-        for key, scores in kept.items()
+        for key, scores in said.items()
     ]
+
+
+def _names(
+    cells: Sequence[_Cell],
+    embeddings: FloatArray,
+    attributes: Sequence[AttackedAttribute],
+    fold_of: Sequence[IntArray],
+    seed: int,
+    device: str,
+) -> dict[_Cell, str]:
+    """A name of each cell: SHA-256 over all that decides its answer."""
+    vectors = hashlib.sha256(repr(embeddings.shape).encode() + embeddings.tobytes())
+    names = {}
+    for cell in cells:
+        attribute, digest = attributes[cell.attribute], vectors.copy()
+        for part in (attribute.users, attribute.codes, fold_of[cell.attribute][cell.repeat]):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        attacker = f"{cell.attacker.__module__}.{cell.attacker.__qualname__}"
+        words = (attribute.name, attacker, cell.attacker.name, cell.ratio, cell.repeat, cell.folds, seed, device)
+        digest.update(repr(words).encode())
+        names[cell] = digest.hexdigest()
+    return names
 
 
 def _cells(
@@ -184,8 +225,8 @@ def _attack(
     share: float | None,
     seed: int,
     device: str,
-) -> tuple[list[FloatArray], int, float]:
-    """Scores of the users in each fold of a cell, the most users learned from, and seconds."""
+) -> dict[str, Any]:
+    """The answer of a cell: ``scores`` of the users in each fold, most ``users`` learned from, and ``seconds``."""
     start = time.perf_counter()
     with _one_thread():
         jobs = []
@@ -199,7 +240,8 @@ def _attack(
             attacker.predict_proba(embeddings[attribute.users[fold_of == fold]])
             for attacker, fold in zip(fitted, cell.folds, strict=True)
         ]
-    return scores, max(len(job.classes) for job in jobs), time.perf_counter() - start
+    users = max(len(job.classes) for job in jobs)
+    return {"scores": scores, "users": users, "seconds": time.perf_counter() - start}
 
 
 def _known(

@@ -29,8 +29,8 @@ class AttackReport:
 
     Attributes:
         rows: plain dicts as in the ``attacks`` of results.json. Besides its keys, ``missing`` counts the
-            users without a label and ``left_out`` the members of classes too small to attack; ``training_users``
-            is the most users learned from in a fold.
+            users without a label and ``left_out`` the members of classes too small to attack, ``<5`` below five;
+            ``training_users`` is the most users learned from in a fold.
         evidence: the data behind each row; not written. Rows read from a file have none, and then there are no
             comparisons, no users, and no floor of a worst case.
         skipped: attributes that could not be attacked, and why.

@@ -21,6 +21,7 @@ from recbole_aia.jobs.subjects import Subject
 from recbole_aia.report import SCHEMA, informed_verdict, verdict, worst_cases, write_results, write_users
 from recbole_aia.report.worst import list_cases
 from recbole_aia.storage.files import sha256_of
+from recbole_aia.storage.progress import check_interrupted, job_digest, progress
 from recbole_aia.storage.run_folder import check_free, make_folder, versions
 
 _FILES = ("results.json", "users.csv")
@@ -52,14 +53,36 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
     if fail_above is not None and REFERENCES.issuperset(subject.views):
         names = " and ".join(subject.views)
         raise ConfigValueError(f"--fail_above does not guard the {names}, a reference. Add a view to attack_views.")
-    evaluator, labels = subject.evaluator, subject.labels
+    labels = subject.labels
     columns = {name: labels.columns()[name] for name in labels.names if name not in dict(subject.passed_over)}
     for name, vectors in subject.views.items():
         _refuse_non_finite(name, vectors)
     _check_earlier(subject, columns, fail_above)
     sha256 = sha256_of(subject.path)
-    folder = _folder(subject, sha256, output_dir)
-    start = time.perf_counter()
+    folder, settings = _folder(subject, sha256, output_dir)
+    with progress(folder, settings, job_digest(versions=versions())) as kept:
+        subject.evaluator.kept = kept.answers()
+        results, report = _attacked(subject, columns, sha256, fail_above)
+        write_results(results, folder / "results.json")
+        users = report.users(subject.tokens, subject.activity)
+        write_users(users, folder / "users.csv", no_labels_out=subject.no_labels_out)
+    print(f"{_heading(subject)}\n\n{report}\n")
+    if len(subject.views) > 1:
+        print(f"{verdict(results)}\n")
+    if "informed" in results:
+        print(f"{informed_verdict(results)}\n")
+    for note in subject.notes:
+        print(f"note: {note}")
+    secret = "" if subject.no_labels_out else "; its users.csv holds names and classes, keep it as you keep the labels"
+    print(f"results in {folder}/{secret}")
+    return results
+
+
+def _attacked(
+    subject: Subject, columns: dict[str, Any], sha256: str, fail_above: float | None
+) -> tuple[dict[str, Any], AttackReport]:
+    """Attacks a subject; returns the content of results.json, and the report."""
+    evaluator, labels, start = subject.evaluator, subject.labels, time.perf_counter()
     report = AttackReport.concat(
         evaluator.evaluate(vectors, columns, class_names=labels.classes, state=subject.state, view=name)
         for name, vectors in subject.views.items()
@@ -88,17 +111,7 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         **findings(report, subject.activity),
         **({"informed": informed} if informed else {}),
     }
-    write_results(results, folder / "results.json")
-    write_users(report.users(subject.tokens, subject.activity), folder / "users.csv")
-    print(f"{_heading(subject)}\n\n{report}\n")
-    if len(subject.views) > 1:
-        print(f"{verdict(results)}\n")
-    if informed:
-        print(f"{informed_verdict(results)}\n")
-    for note in subject.notes:
-        print(f"note: {note}")
-    print(f"results in {folder}/; its users.csv holds names and classes, keep it as you keep the labels")
-    return results
+    return results, report
 
 
 def failures(results: dict[str, Any], limit: float) -> list[str]:
@@ -158,6 +171,7 @@ def _without_hopeless_attributes(subject: Subject) -> Subject:
     labels = subject.labels
     _, skipped = subject.evaluator.attacked_attributes(labels.columns(), subject.n_users, labels.classes)
     notes = tuple(f"{name} is not audited: {reason}" for name, reason in skipped.items())
+    notes += tuple(labels.remarks())
     return replace(subject, passed_over=(*subject.passed_over, *skipped.items()), notes=(*subject.notes, *notes))
 
 
@@ -192,8 +206,11 @@ def _heading(subject: Subject) -> str:
     return "\n".join(lines)
 
 
-def _folder(subject: Subject, sha256: str, output_dir: str | Path | None) -> Path:
-    """Makes the folder for the results; refuses a folder that holds an audit of another file, or a run."""
+def _folder(subject: Subject, sha256: str, output_dir: str | Path | None) -> tuple[Path, str]:
+    """Makes the folder for the results, and gives a digest of what is audited and how.
+
+    A folder that holds an audit of another file, or a run, is refused.
+    """
     settings = asdict(subject.evaluator.settings)
     shown = presentation_keys()
     kept = {key: value for key, value in settings.items() if key not in shown}
@@ -202,10 +219,11 @@ def _folder(subject: Subject, sha256: str, output_dir: str | Path | None) -> Pat
         digest.update(sha256_of(file).encode())
     digest.update(subject.labels.labels.numpy().tobytes())
     folder = Path(output_dir or Path("runs") / f"audit-{subject.name}-{digest.hexdigest()[:6]}")
-    if _audited_path(folder / "results.json") != subject.path.resolve():
+    asked = digest.hexdigest()
+    if not check_interrupted(folder, asked) and _audited_path(folder / "results.json") != subject.path.resolve():
         check_free(folder, _FILES)
     make_folder(folder)
-    return folder
+    return folder, asked
 
 
 def _audited_path(results: Path) -> Path | None:

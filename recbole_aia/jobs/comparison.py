@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from recbole.utils import init_seed
 
-from recbole_aia.data import LabelTable, prepare_loaders
+from recbole_aia.data import LabelTable, interactions_by_user, prepare_loaders
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
+from recbole_aia.jobs.informed import informed_run
 from recbole_aia.jobs.loading import LoadedRun, attacked_views
 from recbole_aia.jobs.results import counted, run_results
-from recbole_aia.model import scores_users
+from recbole_aia.model import restore, scores_users
 from recbole_aia.storage.plain import plain
+from recbole_aia.storage.snapshots import random_states, restore_random
 from recbole_aia.trainer import Trained, Unlearner
 from recbole_aia.trainer.run import snapshot
 from recbole_aia.unlearning.requests import Request, who_asked
@@ -35,16 +38,15 @@ def serve_and_compare(
     init_seed(config["seed"], config["reproducibility"])
     train_data, _, test_data = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
     before = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
-    views, notes = {}, list(config.unread)
+    views, notes = {}, [*config.unread, *labels.remarks()]
 
     def look(state: str, now: Trained, *, references: bool) -> None:
         views[state], said = attacked_views(config, now, lambda: (run.model, run.training), references=references)
         notes.extend(said)
 
     look("undefended", before, references=True)
-    start = time.perf_counter()
-    records = trainer.serve(requests, labels, train_data if trainer.uses_interactions else None) if requests else []
-    seconds = {"unlearn": time.perf_counter() - start}
+    records, spent = _served(trainer, requests, labels, train_data, test_data)
+    seconds = {"unlearn": spent}
     after = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
     look("defended", after, references=False)
     trainer.view.clear_caches()
@@ -60,12 +62,48 @@ def serve_and_compare(
     notes += _few(asked, labels)
     results = run_results(config, dataset, labels, states, every, seconds, list(dict.fromkeys(notes)))
     report = counted(every, config)
+    activity = interactions_by_user(dataset)
+    # The check of the difference; an attribute that nobody asked for has not been hidden.
+    hidden = {name: users for name, users in asked.items() if users.any()}
+    if hidden:
+        told = replace(labels, labels=labels.labels[:, [labels.names.index(n) for n in hidden]], names=tuple(hidden))
+        informed = informed_run(evaluator, states, told, report, activity, hidden)
+        results |= {} if informed is None else {"informed": informed}
     results["groups"] = _groups(asked, report, views["undefended"].keys() & views["defended"].keys())
     # results.json gets the number of users who asked. Their names stay in the ledger and the checkpoint, which later
     # requests need.
     unlearned = ({**record, "users": record["users"] and len(record["users"])} for record in trainer.history)
     results["unlearned"] = plain(list(unlearned))
     return results, after
+
+
+def _served(
+    trainer: Unlearner, requests: Sequence[Request], labels: LabelTable, train_data: Any, test_data: Any
+) -> tuple[list[dict[str, Any]], float]:
+    """Serves the requests, unless an interrupted job had served them; returns their records, and seconds."""
+    if not requests:
+        return [], 0.0
+    kept = None if trainer.snapshots is None else trainer.snapshots.last()
+    generators = [getattr(loader, "generator", None) for loader in (train_data, test_data)]
+    if kept is not None and "records" in kept:
+        restore(trainer.model, kept, "the interrupted unlearning")
+        restore_random(kept["random"], *generators)
+        return kept["records"], kept["seconds"]
+    start, before = time.perf_counter(), len(trainer.history)
+    records = trainer.serve(requests, labels, train_data if trainer.uses_interactions else None)
+    seconds = time.perf_counter() - start
+    if trainer.snapshots is not None:
+        trainer.snapshots.save(
+            {
+                "state_dict": trainer.model.state_dict(),
+                "other_parameter": trainer.model.other_parameter(),
+                "unlearned": plain(trainer.history),
+                "records": plain(trainer.history[before:]),
+                "seconds": seconds,
+                "random": random_states(*generators),
+            }
+        )
+    return records, seconds
 
 
 def _groups(asked: Mapping[str, np.ndarray], report: AttackReport, views: Collection[str]) -> list[dict[str, Any]]:

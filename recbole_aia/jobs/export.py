@@ -33,7 +33,8 @@ def export_recbole(path: Path, out: Path) -> None:
 
     Raises:
         ConfigValueError: ``out`` exists already, or cannot be written.
-        CheckpointError: ``path`` cannot be read, or holds released users, for which RecBole's models have no place.
+        CheckpointError: ``path`` cannot be read, or holds released users, for which RecBole's models have no place,
+            or the data's rows stand in another order than at its training, which RecBole could not know.
     """
     if out.exists():
         raise ConfigValueError(f"'{out}' exists already. Give another --out, or remove it.")
@@ -41,6 +42,12 @@ def export_recbole(path: Path, out: Path) -> None:
         raise ConfigValueError(f"there is no folder '{out.parent}'. Make it, or give another --out.")
     path = checkpoint_file(path)
     run, state = load_run(path), load_checkpoint(path)
+    if run.dataset.renumbered:
+        raise CheckpointError(
+            f"the rows of {run.config['dataset']}.inter stand in another order than when '{path}' was trained, and "
+            "RecBole, which goes by that order, would give its vectors to wrong people. Give that file, or serve "
+            "embeddings.npz."
+        )
     if getattr(run.model, "released_users", None) is not None:
         raise CheckpointError(
             f"the users of '{path}' are released, and RecBole's {run.config['model']} would compute them anew, "

@@ -9,6 +9,7 @@ from recbole.utils import set_color
 
 from recbole_aia.config.types import FloatArray
 from recbole_aia.data import LabelTable
+from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.trainer import DefenseTrainer
 
@@ -31,9 +32,13 @@ class AttackHook:
         trainer: a trainer of ours.
         labels: the labels to infer.
         every: number of epochs from one attack to the next, >= 1.
+
+    Raises:
+        AttributeDataError: the labels are of other users than the trainer's model.
     """
 
     def __init__(self, trainer: DefenseTrainer, labels: LabelTable, every: int) -> None:
+        refuse_other_users(labels.users, trainer.model)
         self.trainer, self.labels, self.every = trainer, labels, every
         #: Seconds that the attacks have taken so far.
         self.seconds = 0.0

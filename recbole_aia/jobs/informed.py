@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_aia.config.types import FloatArray, IntArray
+from recbole_aia.config.types import BoolArray, FloatArray, IntArray
 from recbole_aia.data import LabelTable
 from recbole_aia.data.matrices import Matrix, read_matrix
 from recbole_aia.errors import AttributeDataError
@@ -121,8 +121,9 @@ def informed_run(
     labels: LabelTable,
     report: AttackReport,
     activity: IntArray,
+    among: Mapping[str, BoolArray] | None = None,
 ) -> dict[str, Any] | None:
-    """The content of ``informed`` of a run, whose undefended vectors are the earlier release of the defended ones.
+    """The content of ``informed`` of a run or an unlearning; the undefended vectors are the earlier release.
 
     ``protocol: informed`` asks for all of it. Every other run with a defense looks at the difference alone, with one
     fast attacker and without labels: this shows whether the defense writes the label into the movement, in a second.
@@ -133,25 +134,37 @@ def informed_run(
         labels: the users' labels.
         report: attacks on both states; those on the undefended vectors say what these tell alone.
         activity: number of interactions of each user, ``[n_users]``.
+        among: of each attribute, the users who are attacked, ``[n_users]``: those who have moved. All where ``None``.
 
     Returns:
-        ``None`` where nothing is asked: without a defense, under another protocol.
+        ``None`` where nothing is asked: without a defense, under another protocol, or of too few users.
     """
     whole = evaluator.settings.protocol == "informed"
     if len(states) == 1 and not whole:
         return None
     if not whole:
         fast = {"attackers": ["logistic"], "attack_repeats": 1, "show_progress": False}
-        evaluator = AttributeInferenceEvaluator(asdict(evaluator.settings), **fast)
+        kept, evaluator = evaluator.kept, AttributeInferenceEvaluator(asdict(evaluator.settings), **fast)
+        evaluator.kept = kept
+    columns, everybody = labels.columns(), True
+    if among is not None:
+        columns = {name: np.where(among[name], column, -1) for name, column in columns.items()}
+        everybody = all(users.all() for users in among.values())
     *earlier, (state, final) = states.items()
+    try:
+        evaluator.attacked_attributes(columns, len(final.served), labels.classes)
+    except AttributeDataError:
+        return None
     return informed_attack(
         evaluator,
         final.served.numpy(),
-        labels.columns(),
+        columns,
         earlier=[before.served.numpy() for _, before in earlier],
         activity=activity if whole else None,
         class_names=labels.classes,
         state=state,
-        old=report.where(state="undefended", view="served"),
+        old=AttackReport.concat(report.where(state="undefended", view="served", attribute=name) for name in columns)
+        if everybody
+        else None,
         side_by_side=whole,
     )

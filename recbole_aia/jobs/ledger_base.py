@@ -1,9 +1,10 @@
-"""The base of a ledger: brings back the checkpoint from which requests start, and finds their users in its dataset."""
+"""The base of a ledger: brings back its checkpoint, finds the users of requests, and says what fits no longer."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ import torch
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.registry import defense_keys, defenses
 from recbole_aia.data import files_digest
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.jobs.loading import LoadedRun, bring_back, saved_config
-from recbole_aia.storage.checkpoints import read_state
+from recbole_aia.storage.checkpoints import load_checkpoint, read_state
 from recbole_aia.trainer import Unlearner, unlearners
 from recbole_aia.unlearning.ledger import FILE, Ledger
 from recbole_aia.unlearning.requests import Request
+from recbole_aia.version import __version__
 
 # Keys that belong to the run that trained the base; the protected model does not take them over.
-_PARTICULAR = {"stage", "preset", "output_dir"}
+_PARTICULAR = {"stage", "preset", "output_dir", "checkpoint_dir"}
 
 
 def base_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def base_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
 
 def base_model(
     ledger: Ledger, folder: Path, state: Mapping[str, Any], attributes: Mapping[str, Any]
-) -> tuple[LoadedRun, Unlearner]:
+) -> tuple[LoadedRun, type[Unlearner]]:
     """Brings back the base of a ledger.
 
     Args:
@@ -45,7 +47,7 @@ def base_model(
         attributes: the attributes to configure, with their specifications.
 
     Returns:
-        The run of the base, and the trainer of its model, which serves the requests.
+        The run of the base, and the class of the trainer that serves the requests.
 
     Raises:
         ConfigValueError: the ledger's defense does not unlearn, or a setting is not allowed.
@@ -55,8 +57,7 @@ def base_model(
     config = _config(ledger, state, base, attributes)
     if ledger.data:
         ledger.check_data(files_digest(config))
-    run = bring_back(state, base, config)
-    return run, unlearner(config, run.model)
+    return bring_back(state, base, config, same_data=bool(ledger.data)), unlearner
 
 
 def served_requests(ledger: Ledger, dataset: Any) -> list[Request]:
@@ -105,3 +106,36 @@ def _unlearner(ledger: Ledger) -> type[Unlearner]:
             f"{ledger.defense} draws fresh noise each time, which would undo what it promises. Begin with a new folder."
         )
     return offered[ledger.defense]
+
+
+def reservations(ledger: Ledger, folder: Path) -> list[str]:
+    """What a reader of a ledger has to know of the model beside it. An error comes alone, so success shows them."""
+    said = []
+    try:
+        made_from = load_checkpoint(folder / "checkpoint.pth").get("ledger")
+    except CheckpointError:
+        made_from = None
+    if made_from != ledger.digest():
+        said.append(
+            f"'{folder / 'checkpoint.pth'}' was not made from the ledger beside it, which has been changed or "
+            "was not finished. --add and --withdraw make it anew."
+        )
+    if ledger.versions and ledger.versions != present_versions():
+        both = ledger.versions, present_versions()
+        made, here = (", ".join(f"{name} {number}" for name, number in each.items()) for each in both)
+        said.append(
+            f"the model was made with {made}, and this is {here}: what --add and --withdraw make is the same "
+            "only up to rounding."
+        )
+    return said
+
+
+def say(said: Sequence[str]) -> None:
+    """Prints warnings to stderr."""
+    for warning in said:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def present_versions() -> dict[str, str]:
+    """The versions that decide a protected model bit by bit."""
+    return {"recbole-aia": __version__, "torch": str(torch.__version__)}

@@ -16,9 +16,9 @@ from torch import nn
 
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.run_keys import REFERENCES
-from recbole_aia.config.text import to_yaml
+from recbole_aia.config.text import parse_arguments, read_yaml, to_yaml
 from recbole_aia.config.types import FloatArray
-from recbole_aia.data import create_dataset
+from recbole_aia.jobs.matching import refuse_contradictions, trained_data
 from recbole_aia.model import UserEmbeddingView, build_model, restore, view_class
 from recbole_aia.model.exposures import (
     OF_VECTORS,
@@ -39,7 +39,7 @@ class LoadedRun(NamedTuple):
 
     Attributes:
         config: the run's configuration.
-        dataset: the dataset as created, with all interactions; copy it before splitting.
+        dataset: the dataset with all interactions, numbered as it was trained on; copy it before splitting.
         model: the trained model, in evaluation mode; ``model.unlearned`` records what was unlearnt in it.
         training: the dataset of the training split.
     """
@@ -98,7 +98,9 @@ def load_run(
         argv: ``--key=value`` arguments that win over both.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read, is not trusted, or does not fit its configuration.
+        CheckpointError: the checkpoint cannot be read, is not trusted, does not fit its configuration, or was trained
+            on other data.
+        ConfigValueError: a file or an argument contradicts what the checkpoint was trained with.
         AIAError: the dataset is missing, or the model has no view.
     """
     path = checkpoint_file(Path(path))
@@ -114,19 +116,23 @@ def saved_config(
     without: Collection[str] = (),
 ) -> AIAConfig:
     """The configuration in a checkpoint, except for the keys ``without``; see :func:`load_run`."""
-    values = {key: value for key, value in kept_values(saved_values(state, path)).items() if key not in without}
+    saved = saved_values(state, path)
+    values = {key: value for key, value in kept_values(saved).items() if key not in without}
     with tempfile.TemporaryDirectory() as folder:
         # The values go through a file, because texts in a config_dict are parsed, and a tab as a separator would get
         # lost.
         file = Path(folder) / "config.yaml"
         file.write_text(to_yaml(values), encoding="utf-8")
-        return AIAConfig(config_file_list=[file, *config_file_list], argv=argv)
+        config = AIAConfig(config_file_list=[file, *config_file_list], argv=argv)
+    given = {*parse_arguments(argv), *(key for each in config_file_list for key in read_yaml(Path(each)))}
+    refuse_contradictions(given - set(without), config, saved, path)
+    return config
 
 
-def bring_back(state: Mapping[str, Any], path: Path, config: AIAConfig) -> LoadedRun:
-    """The run of a checkpoint ``state`` under a configuration; see :func:`load_run`."""
+def bring_back(state: Mapping[str, Any], path: Path, config: AIAConfig, same_data: bool = False) -> LoadedRun:
+    """The run of a checkpoint ``state`` under a configuration; see :func:`load_run` and :func:`trained_data`."""
     view_class(config.model_class)
-    dataset = create_dataset(config)
+    dataset = trained_data(config, state, path, same_data)
     # The split takes the run's own seed. A seed that is given for the attack would split the data differently.
     training = training_split(config, dataset, saved_values(state, path).get("seed", config["seed"]))
     return LoadedRun(config, dataset, restored_model(config, training, state, path), training)

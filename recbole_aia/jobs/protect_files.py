@@ -17,6 +17,7 @@ from recbole_aia.errors import ConfigValueError
 from recbole_aia.jobs.protect import learn_protection, protect
 from recbole_aia.jobs.protection import Protection
 from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.run_folder import make_folder
 from recbole_aia.trainer.posteriors import OWN_LABELS
 
 
@@ -105,6 +106,7 @@ def _check_outputs(*files: Path | None) -> None:
             raise ConfigValueError(f"'{file}' exists already. Give another {option}, or remove it.")
         if not file.parent.is_dir():
             raise ConfigValueError(f"there is no folder '{file.parent}'. Make it, or give another {option}.")
+        make_folder(file.parent, option)
     if len({file.resolve() for file in files if file}) < sum(file is not None for file in files):
         raise ConfigValueError(f"--out and --map are both '{files[0]}'. Give each a file of its own.")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_aia.config.text import refuse_special
 from recbole_aia.config.types import FloatArray
+from recbole_aia.data.arrays import UNREADABLE, Arrays
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings
 from recbole_aia.losses import UserMap
@@ -58,7 +59,20 @@ class Protection:
         for first in range(0, len(points), _PART):
             part = points[first : first + _PART]
             near = torch.from_numpy(part - self.center).float()
-            moved = self.map(near, torch.from_numpy(part == 0))
+            try:
+                moved = self.map(near, torch.from_numpy(part == 0))
+            except (
+                RuntimeError,
+                IndexError,
+                ValueError,
+            ) as error:  # tensors of a damaged map that do not fit each other
+                raise AttributeDataError(
+                    "the map is damaged: its parts do not fit each other. Learn it anew."
+                ) from error
+            if not bool(moved.isfinite().all()):
+                raise AttributeDataError(
+                    "the map moves users to where numbers end. Was it learned from embeddings of this scale?"
+                )
             protected[first : first + _PART] = part + (moved - near).double().numpy()
         return as_given(embeddings, protected)
 
@@ -87,17 +101,19 @@ class Protection:
         Raises:
             ConfigValueError: there is no such file, or it is none of :meth:`save`.
         """
+        refuse_special(Path(path))
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                if str(arrays["format"]) != _FORMAT:
-                    raise KeyError("format")
-                report = json.loads(str(arrays["report"]))
-                names = set(arrays.files) - {"format", "report", "center"}
-                state = {name: torch.from_numpy(arrays[name]) for name in names}
-                return cls(UserMap.from_state(state), arrays["center"], report)
+            arrays = Arrays(Path(path))
+            if str(arrays["format"]) != _FORMAT:
+                raise KeyError("format")
+            report = dict(json.loads(str(arrays["report"])))
+            state = {name: torch.from_numpy(arrays[name]) for name in set(arrays) - {"format", "report", "center"}}
+            if not all(bool(tensor.isfinite().all()) for tensor in (*state.values(), torch.tensor(arrays["center"]))):
+                raise ValueError("not finite")
+            return cls(UserMap.from_state(state), arrays["center"], report)
         except FileNotFoundError:
             raise ConfigValueError(f"there is no file '{path}'.") from None
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        except (*UNREADABLE, KeyError, AttributeError, RecursionError) as error:
             raise ConfigValueError(
                 f"'{path}' is no map of recbole-aia ({type(error).__name__}). Learn one: recbole-aia protect "
                 "EMBEDDINGS --labels LABELS --out FILE --map MAP.npz"

@@ -9,26 +9,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from recbole.utils import set_color
 from torch import nn
 
 from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.text import refuse_special
 from recbole_aia.config.types import FloatArray
-from recbole_aia.data import LabelTable, create_dataset, interactions_by_user, load_labels, unseen_users
+from recbole_aia.data import (
+    LabelTable,
+    check_dataset,
+    files_digest,
+    interactions_by_user,
+    load_labels,
+    unseen_users,
+)
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.hook import AttackHook
 from recbole_aia.jobs.informed import informed_run
 from recbole_aia.jobs.loading import attacked_views, restored_model, training_split
+from recbole_aia.jobs.matching import starting_data
 from recbole_aia.jobs.results import counted, findings, run_results, tables
 from recbole_aia.model import view_class
 from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import holdout_findings, write_results, write_users
-from recbole_aia.storage.checkpoints import load_checkpoint
-from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
+from recbole_aia.storage.files import sha256_of, write_whole
 from recbole_aia.storage.plain import plain
+from recbole_aia.storage.progress import Progress, check_interrupted, job_digest, progress
 from recbole_aia.storage.run_folder import (
     ACTIVITY,
     check_free,
@@ -36,12 +45,22 @@ from recbole_aia.storage.run_folder import (
     config_text,
     make_folder,
     run_log,
+    versions,
     write_activity,
     write_config,
     write_embeddings,
     written_digest,
 )
-from recbole_aia.trainer import DefenseTrainer, Trained, stage_of, starting_point, train, trainer_class, undefended_twin
+from recbole_aia.trainer import (
+    DefenseTrainer,
+    Trained,
+    check_target,
+    stage_of,
+    starting_point,
+    train,
+    trainer_class,
+    undefended_twin,
+)
 
 _HOW = "Reproduces the run: recbole-aia run --config_files config.yaml"
 _FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", ACTIVITY, "users.csv", "run.log")
@@ -49,22 +68,29 @@ _FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", ACT
 
 def run(config: AIAConfig) -> dict[str, Any]:
     """Trains a recommender with and without a defense; see :func:`~recbole_aia.quick_start.run_recbole_aia`."""
-    view_class(config.model_class)
+    view = view_class(config.model_class)
+    if config["target"] is not None and stage_of(config) == "post":
+        check_target(view, config["model"], config["target"])
     evaluator = AttributeInferenceEvaluator(config)
     exposure_names(config["attack_views"])
-    data = create_dataset(config)
+    data = starting_data(config)
+    check_dataset(config, data)
     labels = load_labels(config, data)
     trainer_class(config).check(config, labels.names)
     unseen = _unseen(config, labels)
     for reason in evaluator.attacked_attributes(labels.columns(), data.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
-    folder = _output_dir(config)
-    with run_log(config, folder):
+    if config["init_checkpoint"]:
+        _check_beginning(config, data)
+    folder, settings = _output_dir(config)
+    basis = job_digest(data=files_digest(config), start=_start_digest(config), versions=versions())
+    with progress(folder, settings, basis, config_text(config)) as kept, run_log(config, folder):
         log = logging.getLogger()
         log.info(sys.argv)
         log.info(config)
         log.info(data)
-        results, final = _run(config, data, labels, unseen, evaluator, folder)
+        evaluator.kept = kept.answers()
+        results, final = _run(config, data, labels, unseen, evaluator, folder, kept)
         log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
         log.info(set_color("test result", "yellow") + f": {final.test_result}")
     print(f"\n{tables(results)}\nresults in {folder}/")
@@ -77,12 +103,30 @@ def run(config: AIAConfig) -> dict[str, Any]:
     }
 
 
+def _check_beginning(config: AIAConfig, data: Any) -> None:
+    """Raises if ``init_checkpoint`` cannot be read or holds another model, before anything is trained."""
+    path = Path(config["init_checkpoint"])
+    refuse_special(path)
+    restored_model(config, training_split(config, data, config["seed"]), load_checkpoint(path), path)
+
+
 def _unseen(config: AIAConfig, labels: LabelTable) -> NDArray[np.bool_] | None:
     """Whether each user's labels are held out of the defense, ``[n_users - 1]``; ``None`` without ``holdout_users``."""
     share = config["holdout_users"]
     if share is not None and config["defense"] == "none":
         raise ConfigValueError("holdout_users is about labels that a defense has not seen. Choose a --defense.")
-    return None if share is None else unseen_users(labels, share, config["seed"])[1:].numpy()
+    if share is None:
+        return None
+    unseen = unseen_users(labels, share, config["seed"])
+    for name in labels.names:
+        seen = labels.column(name)[~unseen]
+        if int(seen[seen >= 0].bincount().max()) < 2:
+            raise ConfigValueError(
+                f"holdout_users is {share}, which leaves a defense one user in each class of '{name}'. "
+                "Give a smaller share."
+            )
+    hidden: NDArray[np.bool_] = unseen[1:].numpy()
+    return hidden
 
 
 def _run(
@@ -92,29 +136,32 @@ def _run(
     unseen: NDArray[np.bool_] | None,
     evaluator: AttributeInferenceEvaluator,
     folder: Path,
+    kept: Progress,
 ) -> tuple[dict[str, Any], Trained]:
     every = config["attack_every"]
 
     def watch(trainer: DefenseTrainer) -> AttackHook:
         return AttackHook(trainer, labels, every)
 
-    notes = list(config.unread)
+    notes = [*config.unread, *labels.remarks()]
     if stage_of(config) == "post" and config["init_checkpoint"]:
         checkpoint = Path(config["init_checkpoint"])
         before = starting_point(config, data, checkpoint)
         notes.append(f"undefended is the model in '{checkpoint}', from which the defense has started")
     else:
-        before, checkpoint = undefended_twin(config, data, watch if every else None)
+        before, checkpoint = undefended_twin(config, data, watch if every else None, kept.stage("undefended"))
     states, checkpoints = {"undefended": before}, {"undefended": checkpoint, "defended": folder / "checkpoint.pth"}
     if config["defense"] != "none":
         origin = checkpoint if stage_of(config) == "post" else None
-        states["defended"] = train(config, data, folder / "checkpoint.pth", watch if every else None, origin)
+        states["defended"] = train(
+            config, data, folder / "checkpoint.pth", watch if every else None, origin, kept.stage("defended")
+        )
         if states["defended"].interactions != before.interactions:
             raise AssertionError("the defended and the undefended run have seen different interactions")
     else:
         state = {**load_checkpoint(checkpoint), "config": plain(config.final_config_dict)}
         del state["aia"]
-        write_whole(folder / "checkpoint.pth", lambda aside: torch.save(state, aside))
+        save_checkpoint(state, folder / "checkpoint.pth")
     start = time.perf_counter()
     reports = []
     for name, trained in states.items():
@@ -141,7 +188,8 @@ def _run(
     vectors = final.served.numpy(), None if final.table is None else final.table.numpy()
     write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, tokens, *vectors))
     write_whole(folder / ACTIVITY, lambda aside: write_activity(aside, tokens, activity))
-    write_users(report.users(tokens, activity), folder / "users.csv")
+    users = report.users(tokens, activity)
+    write_users(users, folder / "users.csv", no_labels_out=config["no_labels_out"])
     write_config(config, folder, _HOW)
     write_results(results, folder / "results.json")
     return results, final
@@ -159,13 +207,29 @@ def _views(
     return attacked_views(config, trained, model, references=state == "undefended")
 
 
-def _output_dir(config: AIAConfig) -> Path:
-    """Makes the run's folder; refuses a folder that holds another run."""
+def _output_dir(config: AIAConfig) -> tuple[Path, str]:
+    """Makes the run's folder, and gives the digest of its settings; refuses a folder that holds another run."""
     digest = config_digest(config_text(config))
     name = f"{config['model']}-{config['dataset']}-{config['defense']}-seed{config['seed']}-{digest}"
     folder = Path(config["output_dir"] or Path("runs") / name)
-    if written_digest(folder) != digest:
+    interrupted = check_interrupted(folder, digest)
+    if config["resume"] and not interrupted:
+        raise ConfigValueError(f"'{folder}' holds no interrupted run to go on with. Leave --resume out to begin one.")
+    if written_digest(folder) != digest and not interrupted:
         check_free(folder, _FILES)
-    for place in (folder, Path(config["checkpoint_dir"])):
-        make_folder(place, "--output_dir and --checkpoint_dir")
-    return folder
+    checkpoints = Path(config["checkpoint_dir"])
+    is_new = not checkpoints.exists()
+    make_folder(checkpoints, "--checkpoint_dir")
+    try:
+        make_folder(folder)
+    except ConfigValueError:
+        if is_new:
+            checkpoints.rmdir()
+        raise
+    return folder, digest
+
+
+def _start_digest(config: AIAConfig) -> str | None:
+    """The SHA-256 of the checkpoint from which a run starts; ``None`` if it starts from none that can be read."""
+    start = config["init_checkpoint"]
+    return sha256_of(Path(start)) if start and Path(start).is_file() else None

@@ -19,6 +19,7 @@ from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.jobs.informed import Earlier, read_earlier
 from recbole_aia.jobs.loading import exposures, load_run
 from recbole_aia.model.exposures import OF_VECTORS, exposure_names, needs_model, user_vectors, vector_exposures
+from recbole_aia.storage.checkpoints import checkpoint_file
 from recbole_aia.storage.run_folder import ACTIVITY, read_activity
 from recbole_aia.trainer import stage_of
 
@@ -42,6 +43,7 @@ class Subject:
         tokens: the users' names, ``[n_users]``; ``None`` if unknown.
         activity: number of interactions of each user, ``[n_users]``; ``None`` if unknown.
         earlier: what was released of these users before; ``None`` if nothing is known of it.
+        no_labels_out: whether no file may hold true labels.
     """
 
     kind: str
@@ -58,6 +60,7 @@ class Subject:
     tokens: Any = None
     activity: Any = None
     earlier: Earlier | None = None
+    no_labels_out: bool = False
 
     @property
     def state(self) -> str:
@@ -110,6 +113,7 @@ def embeddings_subject(
     if isinstance(asked["attributes"], str):
         parsed = parse_value(asked["attributes"])
         asked["attributes"] = [parsed] if isinstance(parsed, str) else parsed
+    asked["no_labels_out"] = given.pop("no_labels_out", filed.pop("no_labels_out", False))
     check_values(asked, known_keys())
     evaluator = AttributeInferenceEvaluator(filed, **given)
     matrix, label_file = read_matrix(path), read_label_file(label_path)
@@ -123,7 +127,7 @@ def embeddings_subject(
     run |= {"defense": "none", "stage": "none", "device": "cpu"}
     return Subject(
         "embeddings", path, path.stem, views, labels, evaluator, run, {}, label_path.name,
-        tuple(notes), tuple(passed_over), matrix.tokens, matrix.activity,
+        tuple(notes), tuple(passed_over), matrix.tokens, matrix.activity, no_labels_out=asked["no_labels_out"],
     )  # fmt: skip
 
 
@@ -159,6 +163,7 @@ def checkpoint_subject(
     path: Path, trust_checkpoint: bool = False, config_files: Sequence[str | Path] = (), argv: Sequence[str] = ()
 ) -> Subject:
     """The subject of a checkpoint, whose model gives the views; see :func:`~recbole_aia.jobs.loading.load_run`."""
+    path = checkpoint_file(path)
     loaded = load_run(path, trust_checkpoint=trust_checkpoint, config_file_list=config_files, argv=argv)
     config, dataset, model, training = loaded
     names, labels = exposure_names(config["attack_views"], ("served", "table")), load_labels(config, dataset)
@@ -179,7 +184,10 @@ def _configured(
     run = {"model": config["model"], "dataset": config["dataset"], "defense": defense, "seed": config["seed"]}
     run |= {"stage": stage_of(config), "device": str(config["device"])}
     evaluator = AttributeInferenceEvaluator(config)
-    return Subject(kind, path, name, views, labels, evaluator, run, data, f"{config['dataset']}.user", tuple(notes))
+    return Subject(
+        kind, path, name, views, labels, evaluator, run, data, f"{config['dataset']}.user", tuple(notes),
+        no_labels_out=config["no_labels_out"],
+    )  # fmt: skip
 
 
 def _file_views(path: Path, matrix: Matrix, asked: Any) -> tuple[dict[str, Any], list[str]]:

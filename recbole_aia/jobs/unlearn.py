@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,42 +13,57 @@ import numpy as np
 import torch
 
 from recbole_aia.compat import checkpoint_state
+from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.text import parse_arguments, parse_value
-from recbole_aia.data import LabelTable, files_digest, interactions_by_user
-from recbole_aia.errors import AIAError, AttributeDataError, CheckpointError, ConfigValueError
+from recbole_aia.data import LabelTable, files_digest, interactions_by_user, load_labels
+from recbole_aia.errors import AIAError, AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.jobs.comparison import serve_and_compare
-from recbole_aia.jobs.ledger_base import base_model, base_state, served_requests
+from recbole_aia.jobs.ledger_base import base_model, base_state, present_versions, reservations, say, served_requests
 from recbole_aia.jobs.loading import LoadedRun
 from recbole_aia.jobs.results import tables
 from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import write_results
-from recbole_aia.storage.checkpoints import checkpoint_file, load_checkpoint, plain_state, read_state
+from recbole_aia.storage.checkpoints import (
+    NUMBERING,
+    checkpoint_file,
+    plain_state,
+    read_state,
+    save_checkpoint,
+)
 from recbole_aia.storage.files import written_together
+from recbole_aia.storage.progress import check_interrupted, interrupted_job, job_digest, progress
 from recbole_aia.storage.run_folder import (
     ACTIVITY,
     check_free,
+    config_text,
     make_folder,
     run_log,
+    versions,
     write_activity,
     write_config,
     write_embeddings,
 )
+from recbole_aia.storage.snapshots import tensors_digest
 from recbole_aia.trainer import Unlearner
 from recbole_aia.unlearning.askers import find_users
 from recbole_aia.unlearning.ledger import FILE, Ledger, checkpoint_sha256
 from recbole_aia.unlearning.requests import Request
-from recbole_aia.version import __version__
 
 _BASE = "base.pth"
 _FILES = (FILE, "checkpoint.pth", "results.json", "embeddings.npz", ACTIVITY, "config.yaml", "run.log", _BASE)
+_TRAINING = (
+    "epochs", "attack_every", "reuse_undefended", "learner", "learning_rate", "weight_decay", "eval_step",
+    "stopping_step", "clip_grad_norm", "loss_decimal_place",
+)  # fmt: skip
 # Keys of a run that an unlearning does not read, and why.
 _NOT_HERE = {
     "seed": "is the trained model's own: another would split the data elsewhere",
     "holdout_users": "is for a run. Here, --users says who asks: random:0.8, say",
     "stage": "is always post here",
     "init_checkpoint": "is for a run. Here, --checkpoint says which model",
-    **dict.fromkeys(("epochs", "attack_every", "reuse_undefended"), "is for a training, and nothing is trained here"),
+    "checkpoint_dir": "is for a run. Here, everything goes to --output_dir",
+    **dict.fromkeys(_TRAINING, "is for a training, and nothing is trained here"),
 }
 _HOW = "The settings of the protected model; what it hides of whom is in ledger.json"
 
@@ -71,6 +85,8 @@ class RequestOptions:
         names = [value] if isinstance(value, str) else value
         if not (names and isinstance(names, list | dict) and all(isinstance(name, str) for name in names)):
             raise ConfigValueError(f"--attributes={self.attributes} names nothing. Write '--attributes=[gender]', say.")
+        if len(set(names)) < len(names):
+            raise ConfigValueError(f"--attributes={self.attributes} names an attribute twice. Name each once.")
         specs = names if isinstance(names, dict) else dict.fromkeys(names)
         try:
             return dict(json.loads(json.dumps(specs)))  # JSON may change types, and the ledger keeps JSON
@@ -107,7 +123,8 @@ def begin(
         AIAError: the user has to mend something; nothing has been written then.
     """
     begun = (folder / FILE).exists()
-    check_free(folder, _FILES, "Write --add to add a request to it" if begun else "Give another --output_dir")
+    if interrupted_job(folder) is None:
+        check_free(folder, _FILES, "Write --add to add a request to it" if begun else "Give another --output_dir")
     for key in parse_arguments(argv):
         if key in _NOT_HERE:
             raise ConfigValueError(f"--{key} {_NOT_HERE[key]}. Leave it out.")
@@ -123,8 +140,11 @@ def begin(
 
 def add(folder: Path, options: RequestOptions) -> dict[str, Any]:
     """Adds a request to the ledger in a folder, and serves it; see :func:`begin`."""
-    ledger = standing(folder)
-    return _with_request(ledger, folder, base_state(ledger, folder), options)
+    ledger = Ledger.read(folder)
+    said = reservations(ledger, folder)
+    results = _with_request(ledger, folder, base_state(ledger, folder), options)
+    say(said)
+    return results
 
 
 def withdraw(folder: Path, number: int) -> dict[str, Any]:
@@ -141,12 +161,15 @@ def withdraw(folder: Path, number: int) -> dict[str, Any]:
     Returns:
         The content of results.json.
     """
-    before = standing(folder)
+    before = Ledger.read(folder)
+    said = reservations(before, folder)
     ledger = before.withdrawn(number)
     state = base_state(ledger, folder)
     # If no request is left, the attributes of the withdrawn request are attacked, because a run has to attack some.
-    run, trainer = base_model(ledger, folder, state, ledger.attributes() or before.attributes())
-    return _make(ledger, folder, run, trainer, explain=_blocked)
+    run, unlearner = base_model(ledger, folder, state, ledger.attributes() or before.attributes())
+    results = _make(ledger, folder, run, unlearner, explain=_blocked)
+    say(said)
+    return results
 
 
 def standing(folder: Path) -> Ledger:
@@ -156,28 +179,8 @@ def standing(folder: Path) -> Ledger:
         ConfigValueError: the folder has no ledger.
     """
     ledger = Ledger.read(folder)
-    try:
-        made_from = load_checkpoint(folder / "checkpoint.pth").get("ledger")
-    except CheckpointError:
-        made_from = None
-    if made_from != ledger.digest():
-        print(
-            f"warning: '{folder / 'checkpoint.pth'}' was not made from the ledger beside it, which has been changed or "
-            "was not finished. --add and --withdraw make it anew.",
-            file=sys.stderr,
-        )
-    if ledger.versions and ledger.versions != _versions():
-        made, here = (", ".join(f"{name} {v}" for name, v in each.items()) for each in (ledger.versions, _versions()))
-        print(
-            f"warning: the model was made with {made}, and this is {here}: what --add and --withdraw make is the same "
-            "only up to rounding.",
-            file=sys.stderr,
-        )
+    say(reservations(ledger, folder))
     return ledger
-
-
-def _versions() -> dict[str, str]:
-    return {"recbole-aia": __version__, "torch": str(torch.__version__)}
 
 
 def _with_request(
@@ -186,17 +189,17 @@ def _with_request(
     """Makes the model of a ledger with one more request; ``new_base`` says that the base has to be written too."""
     attributes = options.specs()
     planned = ledger.added(attributes, None)
-    run, trainer = base_model(planned, folder, state, planned.attributes())
+    run, unlearner = base_model(planned, folder, state, planned.attributes())
     # The base comes first, because users are looked up in the dataset that its configuration names.
     users = None if options.users is None else find_users(options.users, run.dataset, run.config["seed"])
-    return _make(ledger.added(attributes, users), folder, run, trainer, base=state if new_base else None)
+    return _make(ledger.added(attributes, users), folder, run, unlearner, base=state if new_base else None)
 
 
 def _make(
     ledger: Ledger,
     folder: Path,
     run: LoadedRun,
-    trainer: Unlearner,
+    unlearner: type[Unlearner],
     *,
     base: Mapping[str, Any] | None = None,
     explain: Callable[[Ledger, Sequence[Request], LabelTable, type[Unlearner], AIAError], str] | None = None,
@@ -207,21 +210,32 @@ def _make(
         ledger: the ledger with all requests that stand.
         folder: the folder for the files.
         run: the base.
-        trainer: the trainer of the base's model; it serves the requests.
+        unlearner: the class of the trainer that serves the requests.
         base: the base checkpoint if it has to be written, otherwise ``None``.
         explain: makes the error message if a request cannot be served.
     """
     # The digest is taken here and not earlier, because bringing back the base may have downloaded the dataset.
-    ledger = replace(ledger, versions=_versions(), data=ledger.data or files_digest(run.config))
+    ledger = replace(ledger, versions=present_versions(), data=ledger.data or files_digest(run.config))
     exposure_names(run.config["attack_views"])
-    labels, evaluator = trainer.load_labels(run.dataset), AttributeInferenceEvaluator(run.config)
+    requests, evaluator = served_requests(ledger, run.dataset), AttributeInferenceEvaluator(run.config)
+    load_labels(run.config, run.dataset)  # refuses what it has to before the trainer makes its folders
+    trainer = unlearner(run.config, run.model)
+    labels = trainer.load_labels(run.dataset)
     trainer.check(run.config, labels.names)
-    requests = served_requests(ledger, run.dataset)
     for reason in evaluator.attacked_attributes(labels.columns(), run.dataset.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
-    with _made(folder), written_together(folder, FILE) as aside:
+    settings = _settings(ledger, run.config)
+    check_interrupted(folder, settings)
+    basis = job_digest(data=ledger.data, versions=versions(), base=tensors_digest(run.model.state_dict()))
+    with (
+        _made(folder),
+        progress(folder, settings, basis) as kept,
+        written_together(folder, FILE) as aside,
+    ):
+        evaluator.kept, trainer.snapshots = kept.answers(), kept.stage("unlearning")
         if base is not None:
-            torch.save(base, aside / _BASE)
+            # The base now belongs to these data for certain, so that it can name its users.
+            save_checkpoint({**base, NUMBERING: run.dataset.numbering.kept()}, aside / _BASE)
             ledger = replace(ledger, sha256=checkpoint_sha256(aside / _BASE))
         # The log is also written aside, so that a failure leaves the folder as it was.
         with run_log(run.config, aside):
@@ -231,7 +245,7 @@ def _make(
                 if explain is None or not requests:
                     raise
                 raise type(error)(explain(ledger, requests, labels, type(trainer), error)) from error
-        torch.save({**checkpoint_state(trainer, 0), "ledger": ledger.digest()}, aside / "checkpoint.pth")
+        save_checkpoint({**checkpoint_state(trainer, 0), "ledger": ledger.digest()}, aside / "checkpoint.pth")
         tokens = np.asarray(run.dataset.field2id_token[run.dataset.uid_field][1:], dtype=np.str_)
         vectors = after.served.numpy(), None if after.table is None else after.table.numpy()
         write_embeddings(aside / "embeddings.npz", tokens, *vectors)
@@ -243,9 +257,15 @@ def _make(
     return results
 
 
+def _settings(ledger: Ledger, config: AIAConfig) -> str:
+    """A digest of all settings that decide what is made of a ledger; the time of a request is none."""
+    requests = [[request.id, request.attributes, request.users] for request in ledger.requests]
+    return job_digest(base=ledger.sha256, defense=ledger.defense, requests=requests, config=config_text(config))
+
+
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Makes a folder for the block. If the block fails, folders that were made for it are removed."""
+    """Makes a folder for the block. If the block fails, folders that were made for it are removed if they are empty."""
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     make_folder(folder)
     try:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from recbole.model.general_recommender import bpr, dmf, lightgcn, neumf, ngcf
 from torch import Tensor, nn
 
+from recbole_aia.data.numbering import Numbering
 from recbole_aia.errors import CheckpointError
 from recbole_aia.model.dmf import DMF
 from recbole_aia.model.lightgcn import LightGCN
 from recbole_aia.model.neumf import NeuMF
 from recbole_aia.model.ngcf import NGCF
 from recbole_aia.model.views import UserEmbeddingView
+from recbole_aia.storage.checkpoints import saved_values
 
 #: Our version of each of RecBole's models. State dicts are interchangeable.
 FAST = {lightgcn.LightGCN: LightGCN, dmf.DMF: DMF, neumf.NeuMF: NeuMF, ngcf.NGCF: NGCF}
@@ -31,6 +34,7 @@ def build_model(config: Any, dataset: Any) -> nn.Module:
     if config["init_std"] is not None:
         for parameter in model.parameters():
             nn.init.normal_(parameter, 0.0, config["init_std"] if parameter.dim() > 1 else 0.0)
+    model.numbering = Numbering.of_part(dataset)  # type: ignore[assignment]
     return model
 
 
@@ -45,23 +49,98 @@ def restore(model: Any, state: Mapping[str, Any], path: str | Path) -> None:
     Raises:
         CheckpointError: the checkpoint does not fit the model.
     """
+    refuse_other(model, state, path)
+    records = list(_records(state, model, path))
     try:
         model.load_state_dict(state["state_dict"])
     except RuntimeError as error:
-        raise CheckpointError(
-            f"the checkpoint '{path}' does not fit this {type(model).__name__}: it belongs to another model "
-            "or dataset, or the dataset's files or the settings have changed since. Give what it was trained with."
-        ) from error
+        raise CheckpointError(_misfit(model, path)) from error
     others = state.get("other_parameter") or {}
     if others.get("released_users") is not None and not hasattr(model, "released_users"):
         raise CheckpointError(
             f"the users of '{path}' are released, and stock {type(model).__name__} has no place for them. "
             "Leave fast: False out."
         )
+    if not set(others) <= set(getattr(model, "other_parameter_name", ())):
+        raise CheckpointError(_misfit(model, path))
     model.load_other_parameter({k: v.to(model.device) if isinstance(v, Tensor) else v for k, v in others.items()})
     # Caches are computed again when they are needed.
     UserEmbeddingView(model).clear_caches()
-    model.unlearned = list(state.get("unlearned", []))
+    _check_released(model, path)
+    model.unlearned = records
+
+
+def refuse_other(model: Any, state: Mapping[str, Any], path: str | Path) -> None:
+    """Refuses a checkpoint of another model, of other users or items, or with weights of another kind.
+
+    Raises:
+        CheckpointError: the checkpoint does not belong to the model.
+    """
+    name = type(model).__name__
+    saved = saved_values(state, path)["model"] if "config" in state else name
+    if saved != name:
+        raise CheckpointError(f"the checkpoint '{path}' holds a {saved}, not a {name}. Write --model={saved}.")
+    kept, here = Numbering.kept_in(state, path), getattr(model, "numbering", None)
+    if kept is not None and here is not None and not kept.agrees(here):
+        raise CheckpointError(
+            f"the checkpoint '{path}' numbers users or items otherwise than these data. Give the data that it was "
+            "trained on, or bring it back with recbole_aia.load_run, which finds them by name."
+        )
+    own = model.state_dict()
+    for key, value in state["state_dict"].items():
+        if key in own and own[key].is_floating_point() != value.is_floating_point():
+            raise CheckpointError(f"the weights '{key}' in '{path}' are {value.dtype}. {_misfit(model, path)}")
+        if key in own and value.dtype != own[key].dtype and not torch.isfinite(value.to(own[key].dtype)).all():
+            raise CheckpointError(f"the weights '{key}' in '{path}' are beyond {own[key].dtype}. Scale them down.")
+
+
+def _misfit(model: Any, path: str | Path) -> str:
+    return (
+        f"the checkpoint '{path}' does not fit this {type(model).__name__}: it belongs to another model "
+        "or dataset, or the dataset's files or the settings have changed since. Give what it was trained with."
+    )
+
+
+@torch.no_grad()
+def _check_released(model: Any, path: str | Path) -> None:
+    """Refuses released vectors of a shape that cannot score."""
+    users, items = getattr(model, "released_users", None), getattr(model, "released_items", None)
+    if users is None and items is None:
+        return
+    fits = all(
+        isinstance(each, Tensor) and each.dim() == 2 and len(each) == size and each.is_floating_point()
+        for each, size in ((users, model.n_users), (items, model.n_items))
+        if each is not None
+    )
+    try:
+        if not fits or (users is None) != (items is None and hasattr(model, "released_items")):
+            raise ValueError("released vectors")
+        UserEmbeddingView(model).scores(model.released_users[:1])
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(_misfit(model, path)) from error
+
+
+def _records(state: Mapping[str, Any], model: Any, path: str | Path) -> Sequence[dict[str, Any]]:
+    """The records of what was unlearnt, if they have the form of :attr:`Unlearner.history`."""
+    records = state.get("unlearned", [])
+
+    def is_text_list(value: Any) -> bool:
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+    def is_record(record: Any) -> bool:
+        if not isinstance(record, dict) or not is_text_list(record.get("attributes")) or "users" not in record:
+            return False
+        users, specs = record["users"], record.get("specs", {})
+        ids = users is None or (
+            isinstance(users, list) and all(type(each) is int and 0 < each < model.n_users for each in users)
+        )
+        return ids and isinstance(specs, dict)
+
+    if not (isinstance(records, list) and all(map(is_record, records))):
+        raise CheckpointError(
+            f"what was unlearnt in the checkpoint '{path}' cannot be read ('unlearned'). Use it as it was written."
+        )
+    return records
 
 
 def scores_users(config: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pandas as pd  # type: ignore[import-untyped]
 
+from recbole_aia.storage.cells import escaped
 from recbole_aia.storage.files import write_whole
 
 SCHEMA = "recbole-aia/1"
@@ -33,9 +34,15 @@ def write_results(results: Mapping[str, Any], path: Path) -> None:
     write_whole(path, lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
 
 
-def write_users(users: pd.DataFrame, path: Path) -> None:
+def write_users(users: pd.DataFrame, path: Path, *, no_labels_out: bool = False) -> None:
     """Writes who leaks: one line for each user and attribute, highest confidence first.
 
+    With ``no_labels_out`` no file is written, and an earlier one of the same job is removed.
+
     The file holds the users' true classes beside their names; it is as confidential as the labels are.
+    :func:`~recbole_aia.storage.cells.escaped` says how texts are written that a spreadsheet would run.
     """
-    write_whole(path, lambda aside: users.to_csv(aside, index=False, encoding="utf-8"))
+    if no_labels_out:
+        path.unlink(missing_ok=True)
+        return
+    write_whole(path, lambda aside: escaped(users).to_csv(aside, index=False, encoding="utf-8"))

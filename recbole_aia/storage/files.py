@@ -1,36 +1,132 @@
-"""Writes files whole or not at all, and fingerprints files."""
+"""Writes files whole or not at all, for their owner only; removes what dead processes left, and fingerprints files."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from recbole_aia.errors import StorageError
+
+_ASIDE = re.compile(r"\.(\d+)\..+")  # what a process writes aside begins with its number
+_TORCH_WRITER = ("inline_container", "PytorchStreamWriter")  # torch writes in C++ and loses the system's error
+_FILE, _FOLDER = 0o600, 0o700  # modes: the owner reads and writes, and nobody else
+
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets ``write`` fill a file beside ``path``, then renames it to ``path``, which is never half written."""
+    """Lets ``write`` fill a file beside ``path``, then renames it to ``path``, which is never half written.
+
+    Only the owner can read and write the file, also where it replaces one that others could read.
+    """
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
+        private_file(aside)
         write(aside)
         os.replace(aside, path)
+    except RuntimeError as error:
+        if not any(name in str(error) for name in _TORCH_WRITER):
+            raise
+        raise OSError(errno.ENOSPC, "the disk is full or read-only, or files may not be so large", str(path)) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # an error of the removal would hide the error of the writing
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_aside(parent: Path, name: str = "aside") -> Iterator[Path]:
+    """Gives an empty folder in ``parent``, and removes it when the block ends.
+
+    Its name begins with the number of this process, so that :func:`sweep` knows whether its owner lives.
+    """
+    sweep(parent)
+    aside = Path(tempfile.mkdtemp(dir=parent, prefix=f".{os.getpid()}.{name}."))
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager
 def written_together(folder: Path, last: str) -> Iterator[Path]:
     """Gives an empty folder, and moves the files in it to ``folder`` when the block ends.
 
-    The file called ``last`` is moved last. If the block fails, no file is moved.
+    The file called ``last`` is moved last. If the block fails, no file is moved. Only the owner can read the files.
     """
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside:
-        yield Path(aside)
-        for file in sorted(Path(aside).iterdir(), key=lambda file: file.name == last):
+    with folder_aside(folder) as aside:
+        yield aside
+        for file in sorted(aside.iterdir(), key=lambda file: file.name == last):
+            file.chmod(_FILE)
             os.replace(file, folder / file.name)
+
+
+def sweep(folder: Path) -> None:
+    """Removes the files and folders that processes of this machine wrote aside in a folder and that died since."""
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            owner = _ASIDE.fullmatch(entry.name)
+            if owner is None or _lives(int(owner[1])):
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    entry.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it lives and is somebody else's
+        return True
+    return True
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turns the system's errors of reading and writing into one line; also serves as a decorator.
+
+    Raises:
+        StorageError: a file cannot be read or written: the disk is full, read-only or gone, for example.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        where = f"'{error.filename}'" if error.filename is not None else "a file"
+        raise StorageError(
+            f"cannot read or write {where}: {error.strerror or error}. Make room, or mend the path or its rights, "
+            "and repeat the command. What was whole is as it was."
+        ) from error
+
+
+def private_file(path: Path) -> None:
+    """Makes an empty file that only its owner can read and write; a file that is there is removed.
+
+    The mode is set when the file is made, and not afterwards: between the two, others could open it.
+    """
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE))
+
+
+def private_folder(folder: Path) -> None:
+    """Makes a folder, and those above it that are missing, that only their owner can enter.
+
+    A folder that is there keeps its mode.
+    """
+    for each in reversed(folder.parents):
+        if not each.exists():
+            each.mkdir(_FOLDER, exist_ok=True)
+    folder.mkdir(_FOLDER, exist_ok=True)
 
 
 def sha256_of(path: Path) -> str:

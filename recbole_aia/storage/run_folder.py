@@ -26,14 +26,16 @@ from recbole.utils.logger import RemoveColorFilter
 from recbole_aia.config.registry import presentation_keys
 from recbole_aia.config.text import parse_value, to_yaml
 from recbole_aia.errors import AttributeDataError, ConfigValueError
-from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.cells import escaped, unescaped
+from recbole_aia.storage.files import private_file, private_folder, write_whole
 from recbole_aia.storage.plain import plain
 from recbole_aia.version import __version__
 
-# Keys that RecBole derives from other keys; config.yaml leaves them out.
+# Keys that RecBole derives from other keys, and one that is not a run's own; config.yaml leaves them out.
 _DERIVED = {
     "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank", "valid_metric_bigger",
     "valid_neg_sample_args", "test_neg_sample_args",
+    "resume",  # it is about the command, not about the run
 }  # fmt: skip
 #: The file of the users' activity beside their vectors. It is the owner's; the vectors may be served without it.
 ACTIVITY = "activity.csv"
@@ -51,11 +53,12 @@ def make_folder(folder: Path, keys: str = "--output_dir") -> None:
         ConfigValueError: the folder cannot be made or written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise ConfigValueError(f"cannot write to '{folder}': {error.strerror}. Give another {keys}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigValueError(f"cannot write to '{folder}': {reason}. Give another {keys}.") from error
 
 
 def check_free(folder: Path, names: Sequence[str], way: str = "Give another --output_dir") -> None:
@@ -108,7 +111,7 @@ def written_digest(folder: Path) -> str | None:
     """:func:`config_digest` of the config.yaml in a folder; ``None`` where there is none, or none that can be read."""
     try:
         return config_digest((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, AttributeError):  # ValueError: no UTF-8; AttributeError: no mapping
+    except (OSError, ValueError, AttributeError, TypeError):  # no UTF-8, no mapping, or values that are no JSON
         return None
 
 
@@ -142,7 +145,7 @@ def write_activity(path: Path, tokens: NDArray[np.str_], activity: NDArray[np.in
         tokens: the users' original ids, ``[n]``.
         activity: number of interactions of each user, ``[n]``.
     """
-    pd.DataFrame({"user": tokens, "interactions": activity}).to_csv(path, index=False, encoding="utf-8")
+    escaped(pd.DataFrame({"user": tokens, "interactions": activity})).to_csv(path, index=False, encoding="utf-8")
 
 
 def read_activity(path: Path, tokens: NDArray[np.str_]) -> NDArray[np.int64] | None:
@@ -154,9 +157,11 @@ def read_activity(path: Path, tokens: NDArray[np.str_]) -> NDArray[np.int64] | N
     if not path.is_file():
         return None
     try:
-        frame = pd.read_csv(path, dtype={"user": str, "interactions": np.int64}, keep_default_na=False)
+        frame = unescaped(pd.read_csv(path, dtype={"user": str, "interactions": np.int64}, keep_default_na=False))
         found: NDArray[np.int64] = frame.set_index("user")["interactions"].loc[tokens.tolist()].to_numpy()
-    except (OSError, ValueError, KeyError) as error:
+        if (found < 0).any() or found.shape != tokens.shape:
+            raise ValueError("a user has less than no interactions, or two numbers of them")
+    except (OSError, ValueError, KeyError, OverflowError) as error:
         raise AttributeDataError(
             f"'{path}' does not hold user and interactions of each user of embeddings.npz. Remove it, or audit without."
         ) from error
@@ -192,24 +197,28 @@ def run_log(config: Any, folder: Path) -> Iterator[None]:
     """Inside, RecBole's logging is set up and also writes a file in the run's folder.
 
     At the end all of it is removed, so that the logs of two runs do not mix. The file is called run.log if the block
-    succeeds, and failed.log if it fails.
+    succeeds, and failed.log if it fails. A log that cannot be written fails no run.
     """
     root = logging.getLogger()
-    before, level = list(root.handlers), root.level
+    before, level, complain = list(root.handlers), root.level, logging.raiseExceptions
     init_logger(config)
     root.setLevel((config["state"] or "info").upper())
     aside = folder / f".{os.getpid()}.run.log"
+    private_file(aside)
     file = logging.FileHandler(aside, mode="w", encoding="utf-8")
     file.addFilter(RemoveColorFilter())
     file.setFormatter(logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S"))
     root.addHandler(file)
-    name = "failed.log"
+    name, logging.raiseExceptions = "failed.log", False  # a traceback for each line for which a full disk has no room
     try:
         yield
         name = "run.log"
     finally:
         for handler in [h for h in root.handlers if h not in before]:
             root.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):
+                handler.close()
         root.setLevel(level)
-        os.replace(aside, folder / name)
+        logging.raiseExceptions = complain
+        with suppress(OSError):
+            os.replace(aside, folder / name)

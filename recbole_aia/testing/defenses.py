@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,6 +25,7 @@ from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import build_model
 from recbole_aia.quick_start import run_recbole_aia
 from recbole_aia.report import results_schema
+from recbole_aia.storage.snapshots import Snapshots
 from recbole_aia.testing.base import Contract, ml_100k, required, short_config, split_once
 from recbole_aia.trainer import DefenseTrainer, UndefendedTrainer, Unlearner, unlearners
 
@@ -66,6 +68,12 @@ class Prepared(NamedTuple):
         train_data = self.train_data if self.trainer.uses_interactions else None
         record: dict[str, Any] = self.trainer.unlearn(train_data, labels=self.labels, users=users)
         return record
+
+
+class EverySnapshot(Snapshots):
+    """Snapshots that are always due."""
+
+    due = True  # type: ignore[assignment]
 
 
 class _AnyStage(Contract):
@@ -166,6 +174,31 @@ class DefenseContract(_AnyStage):
             assert torch.equal(saved["state_dict"][name], value)
         assert trainer.evaluate(prepared.valid_data) == result
 
+    def test_an_interrupted_training_goes_on_to_the_same_users(self, subject: Any, tmp_path: Path) -> None:
+        if not vars(subject).get("resumable", False):
+            pytest.skip(f"{subject.__qualname__} does not say resumable = True: it begins anew")
+
+        def trained(stopped: bool, kept: Snapshots | None) -> Prepared:
+            prepared = self.prepare(subject, tmp_path, epochs=4)
+            trainer = prepared.trainer
+
+            def stop(epoch: int) -> None:
+                if epoch == trainer.epochs - 1:  # the last of the first phase
+                    raise KeyboardInterrupt
+
+            trainer.after_epoch, trainer.snapshots = stop if stopped else None, kept
+            prepared.trainer.fit(prepared.train_data, prepared.valid_data, saved=False)
+            return prepared
+
+        alone = trained(False, None)
+        with pytest.raises(KeyboardInterrupt):
+            trained(True, EverySnapshot(tmp_path / "kept"))
+        again = trained(False, EverySnapshot(tmp_path / "kept"))
+        assert min(again.trainer.train_loss_dict) == 0  # the losses before the interruption come back
+        assert again.trainer.train_loss_dict == alone.trainer.train_loss_dict
+        assert torch.equal(again.served(), alone.served())
+        assert again.trainer.best_valid_result == alone.trainer.best_valid_result
+
 
 class UnlearnerContract(_AnyStage):
     """What every :class:`~recbole_aia.Unlearner` promises; give yours as ``defense``."""
@@ -191,6 +224,27 @@ class UnlearnerContract(_AnyStage):
         moved = (prepared.served() != before).any(dim=1)
         assert (moved.nonzero().squeeze(1) + 1).tolist() == LATER.tolist()
         assert [record["users"] for record in prepared.trainer.history] == [ASKED.tolist(), LATER.tolist()]
+
+    def test_an_interrupted_unlearning_goes_on_to_the_same_users(self, subject: Any, tmp_path: Path) -> None:
+        if not subject.repeatable:
+            pytest.skip(f"{subject.__qualname__} gives other users each time")
+
+        class Stopping(EverySnapshot):
+            def save(self, state: Mapping[str, Any]) -> None:
+                super().save(state)
+                if max(self._numbers()) == 2:
+                    raise KeyboardInterrupt
+
+        def unlearned(kept: Snapshots | None) -> Prepared:
+            prepared = self.prepare(subject, tmp_path, unlearn_max_steps=35)
+            prepared.trainer.snapshots = kept
+            prepared.unlearn(ASKED)
+            return prepared
+
+        alone = unlearned(None)
+        with suppress(KeyboardInterrupt):  # one without snapshots is not interrupted and begins anew
+            unlearned(Stopping(tmp_path / "kept"))
+        assert torch.equal(unlearned(EverySnapshot(tmp_path / "kept")).served(), alone.served())
 
     def test_the_record_says_what_was_done_as_plain_data(self, subject: Any, tmp_path: Path) -> None:
         record = self.prepare(subject, tmp_path).unlearn(ASKED)

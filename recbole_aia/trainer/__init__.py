@@ -8,7 +8,7 @@ from recbole_aia.trainer.post import Unlearner, UnlearningTask
 from recbole_aia.trainer.raid import RAIDTrainer
 from recbole_aia.trainer.registry import register_defense, stage_of, trainer_class, unlearners
 from recbole_aia.trainer.run import Trained, starting_point, train, undefended_twin
-from recbole_aia.trainer.targets import Target
+from recbole_aia.trainer.targets import Target, check_target
 
 __all__ = [
     "AttrCloakUnlearner",
@@ -23,6 +23,7 @@ __all__ = [
     "UndefendedTrainer",
     "Unlearner",
     "UnlearningTask",
+    "check_target",
     "register_defense",
     "stage_of",
     "starting_point",

@@ -87,9 +87,8 @@ class AttrCloakUnlearner(Unlearner):
             others = self.view.served(task.others)
         divergence = self._divergence(target, task, others)
         mode = "data_free" if train_data is None else "data_dependent"
-        retention = (
-            Displacement(target, self.config) if train_data is None else Recommendation(self, target, train_data)
-        )
+        recommendation = None if train_data is None else Recommendation(self, target, train_data)
+        retention = recommendation or Displacement(target, self.config)
         weigh = Weighting(self.config, mode)
         stop = self._stop(target, task, others) if self.config["calibrate"] else None
         every = torch.ones(len(task.names), dtype=torch.bool)
@@ -108,7 +107,8 @@ class AttrCloakUnlearner(Unlearner):
         with torch.no_grad():
             before = divergence(target.initial)
         self._check_finite(before.sum())
-        details = self.descend(target, gradients)
+        batches = None if recommendation is None else recommendation.batches
+        details = self.descend(target, gradients, [part for part in (weigh, batches, stop) if part is not None])
         if stop is not None:
             details.update(stop.record(task.names))
         with torch.no_grad():
@@ -139,7 +139,7 @@ class AttrCloakUnlearner(Unlearner):
             ) from error
         if divergence.left_out:
             alone = [f"{task.names[a]} {task.classes[task.names[a]][k]}" for a, k in divergence.left_out]
-            self.logger.warning(f"classes with a single user are left out: {', '.join(alone)}.")
+            self.logger.warning(f"classes with too few users are left out: {', '.join(alone)}.")
         return divergence
 
 
@@ -193,11 +193,19 @@ class Weighting:
         lengths = float(gradient_length(privacy)), float(gradient_length(utility))
         return (1.0, 1.0) if self.name == "mgda" or 0.0 in lengths else lengths
 
+    def state(self) -> dict[str, Any]:
+        """See :meth:`~recbole_aia.trainer.resuming.Resumable.state`."""
+        return {"weights": list(self.weights), "units": self.units}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`~recbole_aia.trainer.resuming.Resumable.load_state`."""
+        self.weights, self.units = list(state["weights"]), state["units"]
+
     def record(self) -> list[float]:
         """The weight of unlearning at the first step, its mean, and at the last step; empty if there was no step."""
         if not self.weights:
             return []
-        weights = torch.stack(self.weights)
+        weights = torch.stack([weight.cpu() for weight in self.weights])
         return [float(weights[0]), float(weights.mean()), float(weights[-1])]
 
 

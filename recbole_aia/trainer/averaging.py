@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_swa_multi_avg_fn
@@ -39,3 +42,13 @@ class WeightAverage:
         self.add()
         for parameter, mean in zip(self._parameters, self._means, strict=True):
             parameter.copy_(mean)
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`load_state` brings back."""
+        return {"means": self._means, "count": self._count}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Brings back a :meth:`state`."""
+        for mean, kept in zip(self._means, state["means"], strict=True):
+            mean.copy_(kept)
+        self._count = state["count"]

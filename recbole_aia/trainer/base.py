@@ -19,10 +19,12 @@ from torch import Tensor
 from recbole_aia.compat import save_plain_checkpoint
 from recbole_aia.config.aia_config import with_our_defaults
 from recbole_aia.config.keys import Choice, Key, Path, Share
-from recbole_aia.data import LabelTable, defense_labels
+from recbole_aia.data import LabelTable, Numbering, defense_labels
+from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.model import UserEmbeddingView
+from recbole_aia.model import UserEmbeddingView, refuse_other
 from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.trainer.resuming import ResumingTrainer
 
 #: The keys that every defense reads.
 DEFENDED_KEYS: dict[str, Key] = {
@@ -64,7 +66,7 @@ class Phase:
     terms: tuple[LossTerm, ...] = ()
 
 
-class DefenseTrainer(Trainer):  # type: ignore[misc]
+class DefenseTrainer(ResumingTrainer):
     """RecBole's trainer with terms added to the loss, phase by phase.
 
     The trainer keeps the state after the last phase: it is saved, evaluated and attacked. RecBole would keep the state
@@ -115,6 +117,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         """
         state = load_checkpoint(resume_file)
         self._resumed = (str(resume_file), state.get("defense") or state.get("config", {}).get("defense"))
+        refuse_other(self.model, state, resume_file)
         super().resume_checkpoint(resume_file)
         self.model.unlearned = list(state.get("unlearned", []))
 
@@ -157,18 +160,23 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             ConfigValueError: the resumed checkpoint was trained without this defense in epochs that need it.
         """
         self.labels = defense_labels(self.config, train_data.dataset)
+        self.note_names(train_data.dataset)
         by_validation = self.config["select"] == "valid_after_phase1"
         if by_validation:
             self.logger.warning("select: valid_after_phase1 may keep a state that is only half defended.")
         self.stopping_step = sys.maxsize
+        self.epoch_steps = len(train_data)
         phases, self.epochs, selected = self.phases(), 0, False
         self._check_resumed(sum(phase.epochs for phase in takewhile(lambda phase: not phase.terms, phases[:-1])))
+        kept = self.last_snapshot(train_data, valid_data)
         for phase in phases:
             self._phase_start = self.epochs
             self.epochs += phase.epochs
             if self.start_epoch >= self.epochs:
                 continue
             self.terms, self.best_valid_score, self.best_valid_result = phase.terms, self._worst_score(), None
+            self.go_on(kept)
+            kept = None
             keep = saved and by_validation and phase is phases[-1]
             super().fit(train_data, valid_data, verbose, keep, show_progress, callback_fn)
             self.start_epoch = self.epochs
@@ -179,6 +187,17 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
             if saved:
                 self._save_checkpoint(self.epochs - 1, verbose=verbose)
         return self.best_valid_score, self.best_valid_result
+
+    def note_names(self, dataset: Any) -> None:
+        """Notes in the model which users and items its ids mean, for its checkpoints.
+
+        Raises:
+            AttributeDataError: the model was built or brought back with other users, or other ids of them.
+        """
+        numbering = Numbering.of_part(dataset)
+        refuse_other_users(numbering.users, self.model)
+        if not hasattr(self.model, "numbering"):
+            self.model.numbering = numbering
 
     def labeled_users(self) -> tuple[Tensor, Tensor]:
         """The users with at least one label, ``[n]``, and their labels, ``[n, A]``."""
@@ -198,6 +217,7 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
         return -float("inf") if self.valid_metric_bigger else float("inf")
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
+        self.keep(epoch_idx)
         self.model.eval()
         for term in self.terms:
             term.start_epoch(epoch_idx - self._phase_start)
@@ -254,7 +274,12 @@ class DefenseTrainer(Trainer):  # type: ignore[misc]
 
         RecBole's ``fit`` has no hook for the end of an epoch. Right after it has measured the epoch's time, it logs the
         loss to TensorBoard. We call :attr:`after_epoch` from there, so that its time does not count as training.
+
+        The epoch is validated and saved after this. A model that is no longer finite is refused here, so that the
+        last good state stays in the file.
         """
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            raise ConfigValueError(f"the model is no longer finite after epoch {epoch_idx}. Lower the learning_rate.")
         if self.after_epoch is not None:
             self.after_epoch(epoch_idx)
 
@@ -277,9 +302,14 @@ class UndefendedTrainer(DefenseTrainer):
     """No defense: RecBole's own training, attacked as it is."""
 
     defense = "none"
+    resumable = True
     shared_keys: ClassVar[Mapping[str, Key]] = {}
 
-    def fit(self, *args: Any, **kwargs: Any) -> tuple[float, dict[str, float] | None]:
+    def fit(
+        self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any
+    ) -> tuple[float, dict[str, float] | None]:
         """See ``recbole.trainer.Trainer.fit``."""
-        result: tuple[float, dict[str, float] | None] = Trainer.fit(self, *args, **kwargs)
+        self.note_names(train_data.dataset)
+        self.go_on(self.last_snapshot(train_data, valid_data))
+        result: tuple[float, dict[str, float] | None] = Trainer.fit(self, train_data, valid_data, *args, **kwargs)
         return result

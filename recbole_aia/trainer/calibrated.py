@@ -41,7 +41,8 @@ ALIGNMENT_KEYS: dict[str, Key] = {
     "calibrated_steps": Count(
         100,
         "Most steps of an alignment, which ends sooner at chance. Beyond 64 dimensions they grow in proportion. After "
-        "training, a tower takes five times as many. Between epochs there are 20, or 3 for more than 2,048 users.",
+        "training, a tower with own labels takes five times as many. Between epochs there are 20, or 3 for more than "
+        "2,048 users.",
         low=1,
     ),
     "calibrated_exact_users": Count(
@@ -78,6 +79,7 @@ class CalibratedTrainer(DefenseTrainer):
 
     map: UserMap | None = None
     defense = "calibrated"
+    resumable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrated_epochs": Count(
             None,
@@ -125,6 +127,20 @@ class CalibratedTrainer(DefenseTrainer):
             self.align_users(last)
         return losses
 
+    def state(self) -> dict[str, Any]:
+        """See :meth:`DefenseTrainer.state`."""
+        parts = {"average": self.average, "pull": self.pull}
+        return {name: None if part is None else part.state() for name, part in parts.items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`DefenseTrainer.load_state`."""
+        if state["average"] is not None:
+            self.average = WeightAverage(self.model)
+            self.average.load_state(state["average"])
+        if state["pull"] is not None:
+            self.pull = TowerPull(self, self.epoch_steps)
+            self.pull.load_state(state["pull"])
+
     @property
     def by_label(self) -> bool:
         """Whether users move by their own labels."""
@@ -154,8 +170,8 @@ class CalibratedTrainer(DefenseTrainer):
             return move(target, self.discrepancy(target.initial, last), steps, judged)
         posteriors = self.posteriors(target.initial)
         labels = self.labels.labels[1:].to(self.device)
-        activity = None if self.labels.activity is None else self.labels.activity[1:].to(self.device)
-        outcome, self.map = move_by_posterior(target, posteriors, labels, activity, steps, self.config)
+        counts = self.labels.activity()
+        outcome, self.map = move_by_posterior(target, posteriors, labels, counts, steps, self.config)
         if last:
             found = reliability(posteriors, labels, self.labels.names)
             said = (f"{name} {each['explained']:.0%} of {each['labelled']:,} labels" for name, each in found.items())

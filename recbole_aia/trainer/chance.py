@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -33,16 +33,20 @@ class ChanceStop:
     Args:
         embeddings: returns the users' present vectors, ``[n, d]``.
         labels: the users' labels, ``[n, A]``; negative for no label.
+        start: the vectors at which the statistics are estimated, ``[n, d]``; the present ones by default.
         others: further arguments of :class:`~recbole_aia.losses.ClassDiscrepancy`.
 
     Raises:
         AttributeDataError: no class has two members and two users outside it.
     """
 
-    def __init__(self, embeddings: Callable[[], Tensor], labels: Tensor, **others: Any) -> None:
+    def __init__(
+        self, embeddings: Callable[[], Tensor], labels: Tensor, start: Tensor | None = None, **others: Any
+    ) -> None:
+        self._start = embeddings().detach() if start is None else start
         try:
             # exact_users=0 compares users by random features: a third of the time of all pairs of 1,000 users.
-            self._discrepancy = ClassDiscrepancy(embeddings().detach(), labels, exact_users=0, **others)
+            self._discrepancy = ClassDiscrepancy(self._start, labels, exact_users=0, **others)
         except ValueError as error:
             raise AttributeDataError(f"no stop at chance is possible: {error}. Write --calibrate=False.") from error
         owners = torch.tensor([attribute for attribute, _ in self._discrepancy.classes])
@@ -57,6 +61,16 @@ class ChanceStop:
             self._above = ~(self.means() <= 0)
         self._step += 1
         return self._above
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`load_state` brings back, and ``start``, the argument to make an equal stop with."""
+        return {"start": self._start, "step": self._step, "first": self._first, "above": getattr(self, "_above", None)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Brings back a :meth:`state`, of a stop with the same ``start``."""
+        self._step, self._first = state["step"], state["first"].to(self._first)
+        if state["above"] is not None:
+            self._above = state["above"].to(self._first.device)
 
     def means(self) -> Tensor:
         """The mean statistic of each attribute now, ``[A]``."""

@@ -75,7 +75,7 @@ class _PairsAfter(Unlearner):
             moves = [pull + weight * hold for pull, hold in zip(pulls, holds, strict=True)]
             return loss.detach() + weight * lead, moves
 
-        return self.descend(target, gradients)
+        return self.descend(target, gradients, ())
 
     @torch.no_grad()
     def _ranked(self, users: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +124,15 @@ class PairTerm:
         self.generator = torch.Generator().manual_seed(int(trainer.config["seed"]))
 
     def start_epoch(self, epoch: int) -> None:
-        """Nothing is kept between epochs."""
+        """Nothing is prepared."""
+
+    def state(self) -> dict[str, Any]:
+        """See :meth:`LossTerm.state`."""
+        return {"generator": self.generator.get_state()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`LossTerm.load_state`."""
+        self.generator.set_state(state["generator"])
 
     def __call__(self) -> Tensor:
         """The weighted loss of this step's users; zero if they are all of one class."""
@@ -148,6 +156,7 @@ class U2UTrainer(_PairsIn):
     """U2U in training: the recommendation loss takes the place of the regularizer."""
 
     defense = "u2u"
+    resumable = True
     keys: ClassVar[Mapping[str, Key]] = _keys_in("u2u")
 
 
@@ -155,4 +164,5 @@ class D2DTrainer(_PairsIn):
     """D2D in training: the recommendation loss takes the place of the regularizer."""
 
     defense = "d2d"
+    resumable = True
     keys: ClassVar[Mapping[str, Key]] = _keys_in("d2d")

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from recbole_aia.config.keys import Choice, Count, Key, Number
 from recbole_aia.data import LabelTable, create_dataset, defense_labels
+from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.base import DEFENDED_KEYS, DefenseTrainer
+from recbole_aia.trainer.resuming import Descent, Plateau, Resumable
 from recbole_aia.trainer.targets import Target, intact_on_error, make_target, only_moving
 from recbole_aia.unlearning.requests import Request, UnlearningTask, make_task, specifications
 
@@ -141,7 +143,7 @@ class Unlearner(DefenseTrainer):
             The record, which is also appended to :attr:`history`.
 
         Raises:
-            AttributeDataError: none of ``users`` has a label.
+            AttributeDataError: none of ``users`` has a label, or the labels are of other users than the model's.
             ConfigValueError: the model does not have one of ``users``, or the defense needs ``train_data``.
         """
         if labels is None:
@@ -152,6 +154,7 @@ class Unlearner(DefenseTrainer):
 
     def serve(self, requests: Sequence[Request], labels: LabelTable, train_data: Any = None) -> list[dict[str, Any]]:
         """Serves several requests in one unlearning; see :meth:`unlearn`. The order of requests does not matter."""
+        refuse_other_users(labels.users, self.model)
         self.labels = labels
         task = make_task(requests, self.history, labels, self.device, self.can_hide, self.by_label)
         specs = specifications(self.config["attributes"], self.history)
@@ -199,6 +202,7 @@ class Unlearner(DefenseTrainer):
         callback_fn: Callable[[int, float], None] | None = None,
     ) -> tuple[float, dict[str, float] | None]:
         """Unlearns, validates and saves; see :meth:`DefenseTrainer.fit`."""
+        self.note_names(train_data.dataset)
         labels = self.load_labels(train_data.dataset)
         interactions = train_data if self.uses_interactions else None
         self.unlearn(interactions, labels=labels, attributes=list(self.config["attributes"]))
@@ -212,12 +216,14 @@ class Unlearner(DefenseTrainer):
         """What moves, by the key ``target``."""
         return make_target(self.view, task.users, self.config["target"])
 
-    def descend(self, target: Target, gradients: Gradients) -> dict[str, Any]:
+    def descend(self, target: Target, gradients: Gradients, parts: Sequence[Resumable] | None = None) -> dict[str, Any]:
         """Takes Adam steps until the monitored loss stops falling, nothing is left to do, or the steps run out.
 
         Args:
             target: what moves.
             gradients: returns the loss and the gradients of a step.
+            parts: all that ``gradients`` keeps from step to step, so that an interrupted unlearning goes on from its
+                last steps; ``None`` if that is not known, and it begins anew.
 
         Returns:
             The number of ``steps``, and whether the loss ``converged``.
@@ -231,8 +237,13 @@ class Unlearner(DefenseTrainer):
             for parameter, scale in zip(target.parameters, target.scales(), strict=True)
         )
         plateau, step, converged = Plateau(config["unlearn_tolerance"], config["unlearn_patience"]), 0, False
+        snapshots = None if parts is None else self.snapshots
+        here = Descent(target, optimizer, [plateau, *(parts or ())])
         # RecBole's fit leaves torch's anomaly detection on, which would raise torch's own error for a loss of NaN.
         with only_moving(self.model, target), torch.autograd.set_detect_anomaly(False):
+            if snapshots is not None and (kept := snapshots.last()) is not None:
+                step, converged = here.go_on(kept)
+                self.logger.info(f"{self.defense}: the interrupted unlearning goes on from step {step}")
             while step < config["unlearn_max_steps"] and not converged:
                 computed = self.checked(gradients)
                 if computed is None:
@@ -244,6 +255,8 @@ class Unlearner(DefenseTrainer):
                 step += 1
                 if step % _CHECK == 0:
                     converged = plateau.reached(float(loss))
+                    if snapshots is not None and snapshots.due:
+                        snapshots.save(here.state(step, converged))
             for parameter in target.parameters:
                 parameter.grad = None
             self._check_finite(torch.cat([parameter.detach().sum().view(1) for parameter in target.parameters]))
@@ -263,25 +276,6 @@ class Unlearner(DefenseTrainer):
         if not values.isfinite().all():
             lower = "Lower unlearn_learning_rate." if "unlearn_learning_rate" in self.keys else "Is the model trained?"
             raise ConfigValueError(f"{self.defense}: the users are no longer finite. {lower}")
-
-
-class Plateau:
-    """Says when a loss has stopped falling.
-
-    Args:
-        tolerance: the least fall that counts, relative to the lowest value so far.
-        patience: number of looks in a row without such a fall, after which the loss has stopped falling.
-    """
-
-    def __init__(self, tolerance: float, patience: int) -> None:
-        self.tolerance, self.patience = tolerance, patience
-        self.lowest, self.idle = float("inf"), 0
-
-    def reached(self, loss: float) -> bool:
-        """Looks at the next value of the loss; true if the loss has stopped falling."""
-        fallen = loss < self.lowest - self.tolerance * abs(self.lowest) if self.lowest < float("inf") else True
-        self.lowest, self.idle = (loss, 0) if fallen else (self.lowest, self.idle + 1)
-        return self.idle >= self.patience
 
 
 def _line(task: UnlearningTask, details: dict[str, Any]) -> str:

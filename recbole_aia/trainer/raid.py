@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar, cast
 
 import torch
@@ -34,6 +35,7 @@ class RAIDTrainer(DefenseTrainer):
     """
 
     defense = "raid"
+    resumable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "multi": Choice(
             "joint",
@@ -126,6 +128,7 @@ class RAIDPostTrainer(RAIDTrainer):
     """
 
     stage = "post"
+    resumable = True
 
     @staticmethod
     def schedule(config: Any, attributes: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
@@ -185,6 +188,8 @@ class RAIDTerm:
         self._shuffle()
         self._report(self.barycenter)
         if self.config["calibrate"]:
+            order = torch.randperm(len(self.users), generator=self.generator)
+            self.looked = order[:_LOOK_USERS].to(self.users.device)
             self.stop = self._stop()
 
     def __call__(self) -> Tensor:
@@ -215,14 +220,40 @@ class RAIDTerm:
 
     def _shuffle(self) -> None:
         # The shuffled tensors are gathered once in a pass, so that a step only takes slices.
-        order = torch.randperm(len(self.users), generator=self.generator).to(self.users.device)
-        self.shuffled = self.users[order], self.targets[order], self.classes[order]
+        self.order = torch.randperm(len(self.users), generator=self.generator).to(self.users.device)
+        self.shuffled = self.users[self.order], self.targets[self.order], self.classes[self.order]
         self.next_user = 0
 
-    def _stop(self) -> ChanceStop:
-        order = torch.randperm(len(self.users), generator=self.generator)[:_LOOK_USERS].to(self.users.device)
-        users, classes = self.users[order], self.classes[order]
-        return ChanceStop(lambda: self.view.served(users), classes.unsqueeze(1), seed=int(self.config["seed"]))
+    def _stop(self, start: Tensor | None = None) -> ChanceStop:
+        """A stop that looks at the users :attr:`looked`; for ``start`` see :class:`ChanceStop`."""
+        users, classes = self.users[self.looked], self.classes[self.looked].unsqueeze(1)
+        return ChanceStop(lambda: self.view.served(users), classes, start, seed=int(self.config["seed"]))
+
+    def state(self) -> dict[str, Any]:
+        """See :meth:`LossTerm.state`: the barycenter with its targets, the order of users, and the stop at chance."""
+        kept: dict[str, Any] = {"refreshes": self.refreshes, "generator": self.generator.get_state()}
+        if self.barycenter is not None:
+            kept |= {name: getattr(self, name) for name in ("targets", "order", "next_user")}
+            kept["barycenter"] = asdict(self.barycenter)
+        if self.stop is not None:
+            kept |= {"looked": self.looked, "stop": self.stop.state()}
+        return kept
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`LossTerm.load_state`."""
+        device = self.users.device
+        self.refreshes = state["refreshes"]
+        self.generator.set_state(state["generator"])
+        if "barycenter" in state:
+            values: dict[str, Any] = state["barycenter"]
+            moved = {name: values[name].to(device) for name in ("atoms", "weights", "potentials")}
+            self.barycenter, self.targets = Barycenter(**{**values, **moved}), state["targets"].to(device)
+            self.order, self.next_user = state["order"].to(device), state["next_user"]
+            self.shuffled = self.users[self.order], self.targets[self.order], self.classes[self.order]
+        if "stop" in state:
+            self.looked = state["looked"].to(device)
+            self.stop = self._stop(state["stop"]["start"].to(device))
+            self.stop.load_state(state["stop"])
 
     def _method(self) -> CouplingMethod:
         method: Any = self.config["raid_coupling"]

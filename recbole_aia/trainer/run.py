@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,12 +19,13 @@ from torch import Tensor
 
 from recbole_aia.config.registry import known_keys
 from recbole_aia.config.run_keys import RECBOLE_PRESENTATION
-from recbole_aia.data import interactions_digest, prepare_loaders
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.data import Numbering, interactions_digest, prepare_loaders
+from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.model import build_model, restore, scores_users
-from recbole_aia.storage.checkpoints import load_checkpoint
-from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
+from recbole_aia.storage.files import folder_aside, private_folder, sha256_of, sweep
 from recbole_aia.storage.plain import plain
+from recbole_aia.storage.snapshots import Snapshots
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.registry import trainer_class
 from recbole_aia.version import __version__
@@ -57,7 +58,12 @@ Watch = Callable[[DefenseTrainer], Callable[[int], None]]
 
 
 def train(
-    config: Any, dataset: Any, checkpoint: Path, watch: Watch | None = None, start: Path | None = None
+    config: Any,
+    dataset: Any,
+    checkpoint: Path,
+    watch: Watch | None = None,
+    start: Path | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Trained:
     """Trains the configured model under the configured defense, and evaluates the kept state.
 
@@ -69,7 +75,13 @@ def train(
         checkpoint: the file for the kept state.
         watch: makes the trainer's ``after_epoch``.
         start: the trained model from which a defense of the stage ``post`` starts; ``init_checkpoint`` goes before it.
+        snapshots: of an interrupted training of the same, which goes on from the last of them, or is over already.
     """
+    kept = None if snapshots is None else snapshots.last()
+    if kept is not None and "trained" in kept:
+        if checkpoint.is_file() and sha256_of(checkpoint) == kept["checkpoint"]:
+            return Trained(**kept["trained"])
+        kept = None
     trainer, (train_data, valid_data, test_data) = _prepared(config, dataset)
     if config["defense"] != "none" and (origin := config["init_checkpoint"] or start):
         restore(trainer.model, load_checkpoint(origin), origin)
@@ -78,15 +90,21 @@ def train(
             f"the users of '{config['init_checkpoint']}' are released, and training would not move them. "
             "Use a defense after training, or an earlier checkpoint."
         )
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.unlink(missing_ok=True)
-    trainer.saved_model_file = str(checkpoint)
+    private_folder(checkpoint.parent)
+    if kept is None:
+        checkpoint.unlink(missing_ok=True)
+        if snapshots is not None:
+            snapshots.clear()
+    trainer.saved_model_file, trainer.snapshots = str(checkpoint), snapshots
     trainer.after_epoch = None if watch is None else watch(trainer)
-    began = time.perf_counter()
+    began = time.perf_counter() - (kept or {}).get("seconds", 0.0)
     _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
     seconds = time.perf_counter() - began - getattr(trainer.after_epoch, "seconds", 0.0)
     test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
-    return snapshot(trainer, train_data, valid_result, test_result, seconds)
+    trained = snapshot(trainer, train_data, valid_result, test_result, seconds)
+    if snapshots is not None:
+        snapshots.save({"trained": asdict(trained), "checkpoint": sha256_of(checkpoint)})
+    return trained
 
 
 def starting_point(config: Any, dataset: Any, checkpoint: Path) -> Trained:
@@ -135,13 +153,16 @@ def snapshot(
     )
 
 
-def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tuple[Trained, Path]:
+def undefended_twin(
+    config: Any, dataset: Any, watch: Watch | None = None, snapshots: Snapshots | None = None
+) -> tuple[Trained, Path]:
     """The undefended twin of a run: the same seed, data and epochs without the defense. It is trained once.
 
     Args:
         config: the run's configuration, of any defense.
         dataset: the dataset as created.
         watch: see :func:`train`; not called if the twin is reused, because there are no epochs then.
+        snapshots: see :func:`train`.
 
     Returns:
         The trained twin, and its checkpoint.
@@ -149,27 +170,28 @@ def undefended_twin(config: Any, dataset: Any, watch: Watch | None = None) -> tu
     name = f"undefended-{config['model']}-{config['dataset']}-seed{config['seed']}"
     path = Path(config["checkpoint_dir"]) / f"{name}-{training_hash(config, dataset)}.pth"
     log = getLogger()
-    if config["reuse_undefended"] and (kept := _load_twin(path)) is not None:
+    if config["reuse_undefended"] and (kept := _load_twin(path, dataset)) is not None:
         log.info(set_color("Undefended twin", "pink") + f": reused from {path}")
         if watch is not None:
             log.warning("A twin that is reused has no epochs to attack after; set reuse_undefended: False for that.")
         return kept, path
     log.info(set_color("Undefended twin", "pink") + f": training, to be kept as {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    private_folder(path.parent)
+    sweep(path.parent)
+    with contextlib.ExitStack() as stack:
         # RecBole saves after every better epoch. Only the finished twin gets the name by which it is reused.
-        best = Path(folder) / "best.pth"
-        trained = train(_undefended(config), dataset, best, watch)
-        state = load_checkpoint(best)
-    write_whole(path, lambda aside: torch.save({**state, "aia": asdict(trained)}, aside))
+        place = snapshots.folder if snapshots is not None else stack.enter_context(folder_aside(path.parent))
+        trained = train(_undefended(config), dataset, place / "best.pth", watch, snapshots=snapshots)
+        state = load_checkpoint(place / "best.pth")
+    save_checkpoint({**state, "aia": asdict(trained)}, path)
     return trained, path
 
 
 def training_hash(config: Any, dataset: Any) -> str:
     """Eight hexadecimal digits of SHA-256 over all that decides the numbers of an undefended training.
 
-    These are the configuration's keys that decide the training, the size of the data, the name, size and time of the
-    ``.inter`` files, and the versions of torch and recbole-aia.
+    These are the configuration's keys that decide the training, the users, items and interactions in their order, and
+    the versions of torch and recbole-aia.
     """
     ours = known_keys()
     values = {
@@ -177,17 +199,21 @@ def training_hash(config: Any, dataset: Any) -> str:
         for key, value in plain(config.final_config_dict).items()
         if (ours[key].decides == "training" if key in ours else key not in RECBOLE_PRESENTATION)
     }
-    values["data"] = [dataset.inter_num, dataset.user_num, dataset.item_num]
-    files = sorted(Path(dataset.dataset_path).glob("*.inter"))
-    values["files"] = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    values["data"] = dataset.numbering.digest
     values["on"] = [torch.__version__, __version__, config["device"].type]
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _load_twin(path: Path) -> Trained | None:
+def _load_twin(path: Path, dataset: Any) -> Trained | None:
     try:
-        return Trained(**load_checkpoint(path)["aia"]) if path.exists() else None
+        if not path.exists():
+            return None
+        state = load_checkpoint(path)
+        numbering = Numbering.kept_in(state, path)
+        if numbering is None or numbering.digest != dataset.numbering.digest:
+            raise CheckpointError(f"'{path}' is the twin of other data.")
+        return Trained(**state["aia"])
     except Exception as error:
         getLogger().warning(f"{path} cannot be reused ({type(error).__name__}); the twin is trained again.")
         return None

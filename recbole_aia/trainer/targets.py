@@ -221,11 +221,16 @@ def target_name(view: UserEmbeddingView, name: str | None) -> str:
         can_release = hasattr(view.model, "released_users")
         offered = [target for target in view.targets if target != "released" or can_release]
         name = "released" if view.released is not None else offered[0]
-    if name not in view.targets:
-        raise ConfigValueError(f"{model} has no target '{name}'. Choose one of {', '.join(view.targets)}.")
+    check_target(type(view), model, name)
     if view.released is not None and name != "released":
         raise ConfigValueError(f"the users of this {model} are released: its {name} serves nobody. Leave target out.")
     return name
+
+
+def check_target(view: type[UserEmbeddingView], model: str, name: str) -> None:
+    """Raises :class:`ConfigValueError` if a model, called ``model`` and with this view, has no such target."""
+    if name not in view.targets:
+        raise ConfigValueError(f"{model} has no target '{name}'. Choose one of {', '.join(view.targets)}.")
 
 
 def make_target(view: UserEmbeddingView, users: Tensor, name: str | None) -> Target:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -85,8 +88,28 @@ class TowerPull:
             self.said = [readout(everyone[self.users - 1]) for readout in found]
         self._measure(trainer.view.served(self.users))
 
-    def _measure(self, embeddings: Tensor) -> None:
-        settings = {**discrepancy_settings(self.trainer.config), "seed": self.step}
+    def state(self) -> dict[str, Any]:
+        """What :meth:`load_state` brings back: the draw of users, and at which vectors it was measured."""
+        drawn = {name: getattr(self, name, None) for name in ("users", "said", "measured")}
+        return {"step": self.step, "generator": self.generator.get_state(), **drawn}
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Brings back a :meth:`state`."""
+        self.step = state["step"]
+        self.generator.set_state(state["generator"])
+        if state["measured"] is not None:
+            device, (embeddings, step) = self.trainer.device, state["measured"]
+            self.users = state["users"].to(device)
+            self.labels = self.trainer.labels.labels[state["users"]].to(device)
+            if state["said"] is not None:
+                self.said = [part.to(device) for part in state["said"]]
+            self._measure(embeddings.to(device), step)
+
+    def _measure(self, embeddings: Tensor, step: int | None = None) -> None:
+        """Estimates the statistics at the users' vectors ``[n, d]``, with the seed of a step (the present one)."""
+        self.measured = embeddings.detach(), self.step if step is None else step
+        settings = {**discrepancy_settings(self.trainer.config), "seed": self.measured[1]}
         self.discrepancy: Discrepancy | MixedDiscrepancy
         try:
             if self.by_label:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_aia.data.anonymous import form_of
 from recbole_aia.data.dataset import interactions_by_user
 from recbole_aia.errors import ConfigValueError
 
@@ -77,6 +78,6 @@ def find_users(who: str, dataset: Any, seed: int) -> list[str]:
             f"{len(unknown)} of its {len(names)} users are not in the data, '{unknown[0]}' first" if names else "nobody"
         )
         raise ConfigValueError(
-            f"--users={who}: {what}. Write users as {dataset.dataset_name} does, such as {tokens[1]}."
+            f"--users={who}: {what}. Write users as {dataset.dataset_name} does: ids like {form_of(str(tokens[1]))}."
         )
     return sorted(names, key=lambda name: int(ids[name]))

@@ -79,22 +79,26 @@ class Ledger:
             raise ConfigValueError(
                 f"there is no ledger in '{folder}'. Give the --output_dir of an unlearning, or begin with --checkpoint."
             ) from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ConfigValueError(f"'{path}' is not a ledger. Restore the file.") from error
         if ledger.schema != _SCHEMA:
             raise ConfigValueError(f"'{path}' has the schema {ledger.schema}, not {_SCHEMA}. Use another version.")
         return ledger
 
     def _is_well_formed(self) -> bool:
-        """Whether every value has its type; somebody may have edited the file."""
+        """Whether every value has its type, and requests have numbers of their own; somebody may have edited the file."""
         texts = [self.base, self.sha256, self.data, self.defense, *self.arguments]
         texts += [text for pair in self.versions.items() for text in pair]
         lists = True
         for request in self.requests:
             lists &= isinstance(request.attributes, dict) and isinstance(request.users, list | None)
+            lists &= all(isinstance(spec, dict | None) for spec in request.attributes.values())
             texts += [request.when, *request.attributes, *(request.users or ())]
-        numbers = [self.next_id, *(request.id for request in self.requests)]
-        return lists and all(isinstance(n, int) for n in numbers) and all(isinstance(text, str) for text in texts)
+        numbers = [*(request.id for request in self.requests), self.next_id]
+        counted = all(type(n) is int and n > 0 for n in numbers)
+        # A number that two requests have would withdraw the wrong one.
+        counted = counted and len({*numbers}) == len(numbers) and max(numbers) == self.next_id
+        return lists and counted and all(isinstance(text, str) for text in texts)
 
     def write(self, folder: Path) -> None:
         """Writes the ledger into a folder."""
@@ -169,5 +173,6 @@ def checkpoint_sha256(path: Path) -> str:
     """
     try:
         return sha256_of(path)
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint '{path}' cannot be read: {error.strerror}. Check the path.") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"the checkpoint '{path}' cannot be read: {reason}. Check the path.") from error

@@ -36,7 +36,7 @@ class UnlearningTask:
         names: the attributes, in column order.
         classes: class names by attribute.
         asked: which attributes each of ``users`` asked to hide, with a label or without, ``[n, A]``.
-        activity: number of interactions of each user of the model, ``[n_users - 1]``; ``None`` where not known.
+        activity: see :meth:`.LabelTable.activity`.
     """
 
     users: Tensor
@@ -47,7 +47,7 @@ class UnlearningTask:
     names: tuple[str, ...]
     classes: dict[str, list[str]]
     asked: Tensor
-    activity: Tensor | None = None
+    activity: Callable[[], Tensor | None]
 
 
 def make_task(
@@ -119,7 +119,7 @@ def make_task(
         names=names,
         classes={name: labels.classes[name] for name in names},
         asked=wishes[asked][:, kept].to(device),
-        activity=None if labels.activity is None else labels.activity[1:].to(device),
+        activity=labels.activity,
     )
 
 

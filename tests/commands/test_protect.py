@@ -89,6 +89,7 @@ def test_the_seed_decides(users):
 def test_later_users_are_protected_by_the_map_without_labels(users, capsys, tmp_path):
     assert protect("users.npz", *LEARN, "--map=map.npz") == 0
     assert capsys.readouterr().out.splitlines()[-2:] == ["written to safe.npz", "written to map.npz"]
+    assert [Path(name).stat().st_mode & 0o777 for name in ("safe.npz", "map.npz")] == [0o600, 0o600]
     rng = np.random.default_rng(1)
     gender = rng.choice(["F", "M"], 300)
     later = rng.normal(size=(300, 5))

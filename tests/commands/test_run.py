@@ -43,6 +43,8 @@ def test_a_run_from_the_command_line(tmp_path):
     arguments = [
         "-m", "BPR", "-d", "ml-100k", "--attributes=gender", "--epochs=1", "--attackers=[logistic]",
         "--attack_repeats=1", "--attack_jobs=1", "--show_progress=False", "--output_dir=out",
+        "--no_labels_out",
     ]  # fmt: skip
     assert main(["run", *arguments]) == 0
     assert (tmp_path / "out" / "results.json").is_file()
+    assert not (tmp_path / "out" / "users.csv").exists()

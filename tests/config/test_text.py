@@ -1,3 +1,4 @@
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,45 @@ def test_values_are_yaml(text, value):
 @example("2024-13-45")
 @example("0b_")
 @example("!!int foo")
+@example("{a, a}")
 def test_no_text_makes_the_parser_fail(text):
-    parse_value(text)
+    with suppress(ConfigValueError):  # a key given twice, say
+        parse_value(text)
+
+
+class TestYamlThatCannotBeMeant:
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("{a: 1, a: 2}", "gives the key 'a' twice"),
+            ("{a: {b: 1, b: 2}}", "gives the key 'b' twice"),
+            ("&a [*a]", "holds a value inside itself"),
+            ("&a {b: [*a]}", "holds a value inside itself"),
+            ("[" * 60 + "]" * 60, "is nested too deeply"),
+            (
+                "[&a [1,1,1,1,1,1,1,1,1,1]" + "".join(f", &b{k} [{','.join(['*a'] * 40)}]" for k in range(40)) + "]",
+                "aliases",
+            ),
+        ],
+    )
+    def test_it_is_refused_in_one_line(self, text, message):
+        with pytest.raises(ConfigValueError, match=message) as caught:
+            parse_value(text)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "{a: &x [1, 2], b: *x}",
+            "{a: &x {b: 1}, c: {<<: *x, d: 2}}",
+            "{a: &x {b: 1}, c: {<<: *x, b: 2}}",
+            "{1: a, '1': b}",
+            "[" * 40 + "]" * 40,
+            "[" + "a, " * 3_000 + "a]",
+        ],
+    )
+    def test_ordinary_yaml_is_read_as_before(self, text):
+        assert parse_value(text) == yaml.safe_load(text)
 
 
 def test_an_equals_sign_in_a_value_survives():

@@ -133,6 +133,14 @@ class TestLabels:
         table = read_labels(make_config(attributes=["gender"]), path, ids, 13)
         assert table.counts("gender") == {"F": 7, "M": 5}
         assert table.affected == {"gender": {"conflicting_users": 1}}
+        assert table.remarks() == ["gender: 1 users have lines that contradict each other; their last line counts"]
+        assert table.users.tolist() == [str(u) for u in range(12)]
+
+    def test_users_who_differ_in_blanks_only_are_refused(self, make_config, tmp_path):
+        path = tmp_path / "x.user"
+        path.write_text("user_id:token\tgender:token\n1\tF\n1 \tM\n2\tF\n2\tM\n")
+        with pytest.raises(AttributeDataError, match="1 users differ from others in blanks only"):
+            read_labels(make_config(attributes=["gender"]), path, {"1": 1, "2": 2}, 3)
 
     def test_bins_can_be_given_in_the_configuration(self, make_config, ml100k):
         table = load_labels(make_config(attributes={"age": {"bins": [30], "names": ["young", "old"]}}), ml100k)

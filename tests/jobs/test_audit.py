@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 import torch
 from audited import USERS, audit, gains, results
+from foreign import nameless
 
 from recbole_aia import AIAConfig, UserEmbeddingView, load_run
 from recbole_aia.cli import main
 from recbole_aia.errors import CheckpointError
+from recbole_aia.storage.checkpoints import save_checkpoint
 
 
 class TestRunFolder:
@@ -160,7 +162,8 @@ class TestCheckpoint:
     def test_one_of_another_dataset_or_without_a_configuration_is_refused(self, bpr, tmp_path):
         state = torch.load(bpr / "checkpoint.pth", weights_only=True)
         table = state["state_dict"]["user_embedding.weight"]
-        torch.save({**state, "state_dict": {**state["state_dict"], "user_embedding.weight": table[:-1]}}, "small.pth")
+        small = {**state, "state_dict": {**state["state_dict"], "user_embedding.weight": table[:-1]}}
+        save_checkpoint(small, Path("small.pth"))
         with pytest.raises(CheckpointError, match="does not fit this BPR"):
             load_run("small.pth")
         torch.save({"state_dict": state["state_dict"]}, "bare.pth")
@@ -186,10 +189,9 @@ def _pickled(run, folder):
     """The run's model as stock RecBole saves it: with a pickled Config."""
     from recbole.config import Config
 
-    state = torch.load(run / "checkpoint.pth", weights_only=True)
-    config = Config("BPR", "ml-100k", config_dict={"gpu_id": "", "show_progress": False})
-    torch.save({**state, "config": config}, folder / "stock.pth")
-    return folder / "stock.pth"
+    values = {"gpu_id": "", "show_progress": False, "topk": [10], "valid_metric": "NDCG@10", "metrics": ["NDCG"]}
+    values["eval_args"] = load_run(run).config["eval_args"]
+    return nameless(run / "checkpoint.pth", folder / "stock.pth", config=Config("BPR", "ml-100k", config_dict=values))
 
 
 class TestNothingIsLost:

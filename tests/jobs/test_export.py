@@ -12,7 +12,7 @@ from recbole.config import Config
 from recbole_aia import load_run, run_recbole_aia
 from recbole_aia.cli import main
 from recbole_aia.config.registry import known_keys
-from recbole_aia.storage.checkpoints import load_checkpoint, plain_state
+from recbole_aia.storage.checkpoints import load_checkpoint, plain_state, save_checkpoint
 
 FAST = ["--attackers=[logistic]", "--attack_repeats=1", "--attack_jobs=1", "--attack_permutations=20"]
 
@@ -80,8 +80,8 @@ def test_released_users_have_no_place_in_recboles_models(run, capsys, tmp_path):
     state = torch.load(run / "checkpoint.pth", weights_only=True)
     if state["config"]["model"] != "LightGCN":
         return
-    state["other_parameter"]["released_users"] = torch.zeros(944, 64)
-    torch.save(state, tmp_path / "checkpoint.pth")
+    state["other_parameter"] |= {"released_users": torch.zeros(944, 64), "released_items": torch.zeros(1683, 64)}
+    save_checkpoint(state, tmp_path / "checkpoint.pth")
     assert main(["export", str(tmp_path), "--out", str(tmp_path / "model.pth")]) == 2
     assert "are released" in capsys.readouterr().err
     assert not (tmp_path / "model.pth").exists()
@@ -106,7 +106,7 @@ def test_predictions_are_the_best_items_with_or_without_those_a_user_was_trained
 
 def test_the_base_of_an_unlearning_is_a_model_too(run):
     state = load_checkpoint(run / "checkpoint.pth")
-    torch.save(plain_state(state, run), "base.pth")
+    save_checkpoint(plain_state(state, run), Path("base.pth"))
     assert main(["export", "base.pth", "--out", "model.pth"]) == 0
     stock = torch.load("model.pth", weights_only=False)
     assert stock["epoch"] == stock["cur_step"] == 0

@@ -9,7 +9,7 @@ import yaml
 from runs import FAST
 
 from recbole_aia import run_recbole_aia
-from recbole_aia.errors import AttributeDataError, CheckpointError, ConfigValueError
+from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.report import results_schema
 
 
@@ -30,6 +30,12 @@ class TestOutput:
         assert names == {
             "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "results.json", "run.log", "users.csv"
         }  # fmt: skip
+
+    def test_only_the_owner_can_read_it(self, run):
+        made = [path for name in ("out", "saved") for path in (run[0] / name, *(run[0] / name).rglob("*"))]
+        assert len(made) > 8
+        for path in made:
+            assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
     def test_the_activity_of_users_is_in_the_owners_file_and_not_beside_the_vectors(self, run, ml100k):
         assert set(np.load(run[0] / "out" / "embeddings.npz")) == {"user_tokens", "embeddings", "table"}
@@ -179,7 +185,7 @@ def test_raid_can_start_from_a_trained_checkpoint(run, tmp_path):
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, atol=1e-6, rtol=0)
     other = {**FAST, "defense": "raid", "init_checkpoint": str(trained), "embedding_size": 8, "output_dir": "other"}
-    with pytest.raises(CheckpointError, match="another model or dataset"):
+    with pytest.raises(ConfigValueError, match=r"embedding_size is 8, and '.*' was trained with 64"):
         run_recbole_aia("BPR", config_dict=other)
 
 

@@ -12,6 +12,7 @@ from recbole_aia import AttrCloakUnlearner, load_run
 from recbole_aia.cli import main
 from recbole_aia.jobs.unlearn import RequestOptions, add, begin
 from recbole_aia.report import results_schema
+from recbole_aia.storage.checkpoints import save_checkpoint
 from recbole_aia.trainer import unlearners
 
 
@@ -29,6 +30,8 @@ def test_the_command_writes_a_checkpoint_vectors_results_and_a_ledger(base, caps
     assert {path.name for path in Path("safe").iterdir()} == {
         "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "ledger.json", "results.json", "run.log"
     }  # fmt: skip
+    assert {path.stat().st_mode & 0o777 for path in Path("safe").iterdir()} == {0o600}
+    assert Path("safe").stat().st_mode & 0o777 == 0o700
     assert "attrcloak: gender of 943 users" in Path("safe/run.log").read_text()
     printed = capsys.readouterr().out
     assert "undefended" in printed
@@ -69,6 +72,7 @@ def test_the_default_is_calibrated_and_every_defense_after_training_is_offered(b
     assert main(["unlearn", "--output_dir", "safe", *arguments]) == 0
     results = json.loads(Path("safe/results.json").read_text())
     assert (results["run"]["defense"], results["run"]["stage"]) == ("calibrated", "post")
+    assert results["informed"]["attributes"].keys() == {"gender"}
     with pytest.raises(SystemExit):
         main(["unlearn", "--help"])
     shown = capsys.readouterr().out
@@ -92,7 +96,7 @@ def test_the_bases_defense_leaves_no_settings_behind_and_arguments_win(small):
     state = torch.load(base, weights_only=True)
     old = {"defense": "u2u", "stage": "in", "preset": "paper", "target": "released", "output_dir": "run"}
     old |= {"unlearn_learning_rate": 0.0025, "unlearn_patience": 7, "init_checkpoint": "nowhere.pth"}
-    torch.save({**state, "config": {**state["config"], **old}}, "old.pth")
+    save_checkpoint({**state, "config": {**state["config"], **old}}, Path("old.pth"))
     begin(Path("old.pth"), "attrcloak", RequestOptions("[gender]"), Path("safe"), argv=[*QUICK, "--unlearn_patience=3"])
     config = load_run("safe").config
     found = {key: config[key] for key in ("unlearn_learning_rate", "unlearn_patience", "stage", "preset", "target")}
@@ -110,6 +114,8 @@ def test_those_who_asked_for_an_attribute_and_those_who_did_not_are_shown_apart(
     results = json.loads(Path("safe/results.json").read_text())
     assert [record["users"] for record in results["unlearned"]] == [472, 236]
     for name, asked in (("gender", 472), ("age", 236)):
+        # Old and new vectors are compared among those who have moved.
+        assert {row["n_users"] for row in results["informed"]["rows"] if row["attribute"] == name} == {asked}
         served = [row for row in results["attacks"] if row["view"] == "served"]
         everybody = {row["state"]: row for row in served if row["attribute"] == name}
         gains = [everybody[state]["metrics"]["advantage"] for state in ("undefended", "defended")]

@@ -8,7 +8,11 @@ from recbole_aia.errors import CheckpointError
 from recbole_aia.storage.checkpoints import checkpoint_file, load_checkpoint, plain_state, read_state, saved_values
 
 TABLE = torch.arange(6.0).view(3, 2)
-STATE = {"config": {"model": "BPR", "epochs": 3}, "state_dict": {"table": TABLE}, "other_parameter": None}
+STATE = {
+    "config": {"model": "BPR", "dataset": "mine", "epochs": 3},
+    "state_dict": {"table": TABLE},
+    "other_parameter": None,
+}
 
 
 class Bomb:
@@ -46,8 +50,8 @@ def test_objects_are_refused_in_one_line_and_never_run():
 
 
 def test_objects_are_read_where_the_file_is_trusted():
-    state = read_state(saved(config=Settings(model="BPR")), trust_checkpoint=True)
-    assert saved_values(state, Path("saved.pth")) == {"model": "BPR"}
+    state = read_state(saved(config=Settings(model="BPR", dataset="mine")), trust_checkpoint=True)
+    assert saved_values(state, Path("saved.pth")) == {"model": "BPR", "dataset": "mine"}
 
 
 @pytest.mark.parametrize("trust", [False, True])
@@ -88,12 +92,11 @@ def test_a_checkpoint_that_does_not_name_its_model_is_refused(config):
 
 
 def test_the_plain_state_of_a_trusted_checkpoint_can_be_loaded_without_trust():
-    path = saved(config=Settings(model="BPR", device=torch.device("cpu")), optimizer=Bomb(), other_parameter={
-        "released_users": TABLE, "cache": Settings(),
-    })  # fmt: skip
+    config = Settings(model="BPR", dataset="mine", device=torch.device("cpu"))
+    path = saved(config=config, optimizer=Bomb(), other_parameter={"released_users": TABLE, "cache": Settings()})
     torch.save(plain_state(read_state(path, trust_checkpoint=True), path), "plain.pth")
     state = load_checkpoint("plain.pth")
-    assert state["config"] == {"model": "BPR", "device": "cpu"}
+    assert state["config"] == {"model": "BPR", "dataset": "mine", "device": "cpu"}
     assert set(state["other_parameter"]) == {"released_users"}
     assert state["unlearned"] == []
     assert "optimizer" not in state

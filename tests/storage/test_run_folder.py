@@ -135,3 +135,14 @@ def test_a_config_file_that_cannot_be_read_is_another_runs(tmp_path, content):
     assert run_folder.written_digest(tmp_path) is None
     with pytest.raises(ConfigValueError, match=r"holds another run's config.yaml"):
         run_folder.check_free(tmp_path, ["config.yaml"])
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", b"[1]", b"3", b"day: 2020-01-01\n"])
+def test_a_configuration_of_unknown_origin_has_no_digest(tmp_path, content):
+    (tmp_path / "config.yaml").write_bytes(content)
+    assert run_folder.written_digest(tmp_path) is None
+
+
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path):
+    with pytest.raises(ConfigValueError, match="null byte"):
+        run_folder.make_folder(tmp_path / "a\0b")

@@ -156,8 +156,8 @@ def test_askers_of_one_class_have_nobody_to_be_brought_to(make_config, ml100k, d
 
 
 def test_an_edit_that_fails_leaves_the_model_as_it_was(make_config, ml100k):
-    values = {"n_layers": 1, "unlearn_learning_rate": 1e38}
-    trainer, _, labels = prepared(make_config, ml100k, "d2d", "LightGCN", **values)
+    trainer, _, labels = prepared(make_config, ml100k, "d2d", "LightGCN", n_layers=1)
+    trainer.config["unlearn_learning_rate"] = 1e38  # no configuration would take it
     with torch.no_grad():
         before, parameters = trainer.view.served().clone(), copy.deepcopy(trainer.model.state_dict())
     with pytest.raises(ConfigValueError, match="no longer finite"):

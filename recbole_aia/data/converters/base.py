@@ -77,6 +77,9 @@ class Converter:
         values = read_yaml(path)
         return values["attribute_specs"], values["attributes"]
 
+    def check_classes(self, attribute: str, sizes: np.ndarray) -> None:
+        """Raises an error if the classes of an attribute, of ``sizes`` users, cannot be meant; by default never."""
+
     def events(self, rows: Rows) -> Events:
         """The interactions in some rows of the table of interactions."""
         numbers = {name: rows.numbers[name] for name in self.merge}

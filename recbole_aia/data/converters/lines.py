@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from recbole_aia.config.text import refuse_special
 from recbole_aia.errors import RawDataError
 
 #: The longest record in bytes. A file with a longer one is not a table.
@@ -62,6 +63,7 @@ def blocks(path: Path, multiline: bool = False) -> Iterator[Block]:
         RawDataError: the file is empty, damaged or UTF-16, or has a record of more than :data:`LONGEST` bytes.
     """
     line, rest = 1, b""
+    refuse_special(path)
     try:
         with path.open("rb") as raw, _progress(path) as bar:
             packed = raw.read(2) == b"\x1f\x8b"

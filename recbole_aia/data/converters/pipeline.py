@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_aia.data.anonymous import form_of
 from recbole_aia.data.atomic import write_dataset
 from recbole_aia.data.converters.atomic_files import write_interactions, write_users
 from recbole_aia.data.converters.base import Converter, Labels
@@ -129,6 +130,7 @@ class _Preparation:
                 "affected": encoded.affected,
                 "conflicts": self.summary.conflicts.get(spec.field, {}),
             }
+            self.converter.check_classes(spec.name, sizes)
             self.summary.attributes[spec.name] = {what: count for what, count in entry.items() if count != {}}
         tokens = list(self.users)
         frame.insert(0, "user_id", [tokens[code] for code in codes.tolist()])
@@ -202,9 +204,9 @@ class _Preparation:
         if self.met or self.first_stranger is None:
             return
         line, code = self.first_stranger
-        user = list(self.users)[code][:40]
+        form = form_of(list(self.users)[code])
         raise RawDataError(
-            f"'{file.path}', line {line}: the user '{user}' is not in the table of users, nor is "
+            f"'{file.path}', line {line}: the user (an id like {form}) is not in the table of users, nor is "
             "any other. Are columns swapped, or do the files not belong together?"
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from texttable import Texttable
 
+from recbole_aia.config.small import shown_count
 from recbole_aia.data.converters.table import TableFile
 
 SCHEMA = "recbole-aia-prepare/1"
@@ -110,7 +111,8 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _classes(classes: Mapping[str, int]) -> str:
-    shown = [f"{name} {size:,}" for name, size in list(classes.items())[:12]]
+    sizes = [(name, shown_count(size)) for name, size in list(classes.items())[:12]]
+    shown = [f"{name} {size}" if isinstance(size, str) else f"{name} {size:,}" for name, size in sizes]
     return ", ".join(shown) + (f", and {len(classes) - 12} more" if len(classes) > 12 else "")
 
 

@@ -15,7 +15,7 @@ from recbole_aia.losses.shared.moments import Cells, class_moments
 
 CovarianceMethod = Literal["ledoit_wolf", "ridge", "full"]
 
-_RIDGE = 1e-2  # weight of the sphere under ``ridge``, in the covariances of classes and of all users
+_RIDGE = 1e-2  # weight of the sphere under ``ridge``, and of what a singular covariance is mixed with
 _BYSTANDERS = 1 << 62  # label of those who move for another attribute only: they count among all users
 _FEWEST = 2  # users that a class needs to have a covariance
 
@@ -32,7 +32,8 @@ class ClassDivergence:
     The covariance of few users is mostly noise, and a descent would remove the noise at the price of recommendations.
     So the covariance of every class is shrunk towards that of all users, and that of all users towards a sphere.
     Classes that are alike stay alike under both. The weights are estimated once, here: the loss stays the same function
-    while users move.
+    while users move. A class of equal users, say, whose covariance is singular all the same, is mixed with 0.01 of that
+    of all users.
 
     A step costs a product ``[d, N] x [N, d]`` for each attribute, and another of that size backward.
 
@@ -225,13 +226,39 @@ def _shrinkages(
     """Weights of the sphere for each attribute ``[A]``, and of all users for each class ``[C]``."""
     if method not in ("ledoit_wolf", "ridge", "full"):
         raise ValueError(f"covariance is {method!r}, expected ledoit_wolf, ridge or full")
+    estimated = method == "ledoit_wolf"
     spheres = torch.full((other_labels.shape[1],), _RIDGE if method == "ridge" else 0.0, dtype=torch.float64)
     pools = torch.zeros(len(classes), dtype=torch.float64)
-    if method == "ledoit_wolf":
-        for a, column in enumerate(other_labels.t()):
-            members = (own == a).nonzero().flatten().tolist()
-            everyone = torch.cat([embeddings[torch.cat([classes[k] for k in members])], others[column >= 0]])
-            spheres[a], target = ledoit_wolf_shrinkage(everyone), everyone.t().cov(correction=0).double()
-            for k in members:
-                pools[k] = ledoit_wolf_shrinkage(embeddings[classes[k]], target)
+    if method == "full":
+        return spheres, pools
+    for a, column in enumerate(other_labels.t()):
+        members = (own == a).nonzero().flatten().tolist()
+        everyone = torch.cat([embeddings[torch.cat([classes[k] for k in members])], others[column >= 0]])
+        target = _covariance(everyone)
+        if estimated:
+            spheres[a] = ledoit_wolf_shrinkage(everyone)
+        spheres[a] = _regular(target, _sphere(target), spheres[a], embeddings.dtype)
+        rounded = torch.lerp(target, _sphere(target), spheres[a].to(target))
+        for k in members:
+            users = embeddings[classes[k]]
+            own_covariance = _covariance(users)
+            own_rounded = torch.lerp(own_covariance, _sphere(own_covariance), spheres[a].to(target))
+            if estimated:
+                pools[k] = ledoit_wolf_shrinkage(users, target)
+            pools[k] = _regular(own_rounded, rounded, pools[k], embeddings.dtype)
     return spheres, pools
+
+
+def _covariance(users: Tensor) -> Tensor:
+    return users.t().cov(correction=0).double()
+
+
+def _sphere(covariance: Tensor) -> Tensor:
+    return torch.eye(len(covariance)).to(covariance) * covariance.diagonal().mean()
+
+
+def _regular(matrix: Tensor, towards: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """The weight of ``towards``, larger where the mixture is singular: equal users have no covariance to estimate."""
+    least = torch.linalg.eigvalsh(torch.lerp(matrix, towards, weight.to(matrix)))[0]
+    singular = least <= len(matrix) * torch.finfo(dtype).eps * towards.diagonal().mean()
+    return weight.clamp_min(_RIDGE) if singular else weight
