@@ -142,11 +142,11 @@ class AdversarialTerm(AttributeTerm):
     """
 
     def __init__(self, trainer: AdversarialTrainer, attribute: str, numbers: Tensor | None) -> None:
-        config, activity = trainer.config, trainer.labels.activity
+        config = trainer.config
         takes_part = None if numbers is None else numbers.isfinite()
         super().__init__(trainer, attribute, config["adversarial_batch_users"], takes_part)
-        by_interactions = config["adversarial_draw"] == "interactions" and activity is not None
-        self.shares = activity[self.users.cpu()].float() if by_interactions and activity is not None else None
+        activity = trainer.labels.activity() if config["adversarial_draw"] == "interactions" else None
+        self.shares = None if activity is None else activity[self.users.cpu() - 1].float()
         self.targets, class_weights = self._targets(numbers)
         self.networks = Adversaries(
             trainer.view.served(trainer.view.users[:1]).shape[1],

@@ -86,7 +86,7 @@ class Ledger:
         return ledger
 
     def _is_well_formed(self) -> bool:
-        """Whether every value has its type, and requests have numbers of their own; somebody may have edited the file."""
+        """Whether values have their types and requests their own numbers; somebody may have edited the file."""
         texts = [self.base, self.sha256, self.data, self.defense, *self.arguments]
         texts += [text for pair in self.versions.items() for text in pair]
         lists = True
