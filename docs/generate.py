@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_aia.config.keys import Key
-from recbole_aia.config.properties import first_line, presets, properties_dir, property_files
+from recbole_aia.config.properties import first_line, presets, presets_by_model, properties_dir, property_files
 from recbole_aia.config.registry import common_keys, defenses, is_ours, keys_of, models
 from recbole_aia.config.text import to_yaml_line
 from recbole_aia.evaluator import registered_attackers
@@ -37,6 +37,10 @@ def reference() -> str:
     return "\n".join(_lines())
 
 
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{to_yaml_line(key, value)}`" for key, value in values.items())
+
+
 def _lines() -> Iterator[str]:
     yield "# Reference of keys, defenses and attackers"
     yield ""
@@ -58,8 +62,10 @@ def _lines() -> Iterator[str]:
             if keys_of(each):
                 yield from _table(f"{_STAGES[stage]} (`--stage={stage}`):", keys_of(each))
         for preset, values in presets(name).items():
-            pairs = ", ".join(f"`{to_yaml_line(key, value)}`" for key, value in values.items())
-            yield from ("", f"`--preset={preset}`: {pairs}.")
+            particular = "".join(
+                f" With {model}: {_pairs(own)}." for model, own in presets_by_model(name, preset).items()
+            )
+            yield from ("", f"`--preset={preset}`: {_pairs(values)}.{particular}")
     yield from ("", "## Attackers", "", "| name | what it is |", "| --- | --- |")
     yield from (
         f"| `{name}` | {_cell(first_line(each))} |" for name, each in registered_attackers().items() if is_ours(each)

@@ -44,7 +44,7 @@ def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[
     for each in reversed(stages.values()):
         merged |= {name: key.default for name, key in keys_of(each).items()}
     if preset != "default":
-        merged |= presets(defense).get(preset, {})
+        merged |= presets(defense).get(preset, {}) | presets_by_model(defense, preset).get(model, {})
     return merged
 
 
@@ -54,6 +54,15 @@ def presets(defense: str) -> dict[str, dict[str, Any]]:
     for each in defenses().get(defense, {}).values():
         for name, values in each.presets.items():
             merged[name] = {**merged.get(name, {}), **values}
+    return merged
+
+
+def presets_by_model(defense: str, preset: str) -> dict[str, dict[str, Any]]:
+    """By model: the values of a preset that differ with that model; the values of all stages are merged."""
+    merged: dict[str, dict[str, Any]] = {}
+    for each in defenses().get(defense, {}).values():
+        for model, values in each.presets_by_model.get(preset, {}).items():
+            merged[model] = {**merged.get(model, {}), **values}
     return merged
 
 
@@ -74,7 +83,11 @@ def property_files() -> dict[str, str]:
         files[f"defense/{name}"] = _defense_file(stages)
         for preset, values in presets(name).items():
             heading = f"# The preset '{preset}' of {name}, over {name}.yaml.\n"
-            files[f"defense/{name}-{preset}"] = heading + _values_text(values)
+            particular = [
+                f"\n# With --model={model}:\n" + "".join(f"# {to_yaml_line(*pair)}\n" for pair in own.items())
+                for model, own in presets_by_model(name, preset).items()
+            ]
+            files[f"defense/{name}-{preset}"] = heading + _values_text(values) + "".join(particular)
     return files
 
 

@@ -33,6 +33,7 @@ class DefenseClass(Protocol):
     keys: ClassVar[Mapping[str, Key]]
     shared_keys: ClassVar[Mapping[str, Key]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+    presets_by_model: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]]
 
 
 _DEFENSES: dict[str, dict[str, type[Any]]] = {}

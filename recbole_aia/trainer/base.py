@@ -90,6 +90,8 @@ class DefenseTrainer(ResumingTrainer):
     repeatable: ClassVar[bool] = True
     #: For each name that ``--preset`` takes besides ``default``: values by key, RecBole's keys included.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: For some of these names and some models: values that differ from the preset's with that model.
+    presets_by_model: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     #: A function such as :class:`~recbole_aia.jobs.hook.AttackHook`, called with the number of each epoch at its end.
     after_epoch: Callable[[int], None] | None = None
 

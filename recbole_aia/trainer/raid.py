@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
-from recbole_aia.config.keys import Choice, Count, Key, Number
+from recbole_aia.config.keys import Key
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import Barycenter, CouplingMethod, defensive_loss, penalized_barycenter, solve_coupling
 from recbole_aia.trainer.base import DefenseTrainer, Phase
-from recbole_aia.trainer.chance import CALIBRATE, ChanceStop
+from recbole_aia.trainer.chance import ChanceStop
+from recbole_aia.trainer.raid_keys import KEYS, PRESETS, PRESETS_BY_MODEL
 
 _FEW_USERS = 10_000  # up to this many users an ascent step takes all of them, and the coupling "auto" is exact
 _ASCENT_USERS = 2048  # users of a class in a step of the barycenter's ascent, if there are more than _FEW_USERS
@@ -36,64 +37,26 @@ class RAIDTrainer(DefenseTrainer):
 
     defense = "raid"
     resumable = True
-    keys: ClassVar[Mapping[str, Key]] = {
-        "multi": Choice(
-            "joint",
-            "Several attributes: all at once (joint), or one after another (sequential).",
-            choices=("joint", "sequential"),
-        ),
-        "calibrate": CALIBRATE,
-        "raid_eta": Number(1.0, "Weight of the defensive loss against the recommendation loss (eq. 12).", low=0),
-        "raid_tau": Number(1.0, "Entropy penalty on the barycenter's weights; larger is flatter.", low=0),
-        "raid_atoms": Count(256, "Support points of the barycenter.", low=2),
-        "raid_phase1_epochs": Count(
-            None,
-            "Undefended epochs at the start (the paper's E1). ~: all but a fifth of epochs. Phase II teaches the "
-            "recommender little, so it should be trained by then.",
-        ),
-        "raid_refresh_epochs": Count(4, "Epochs between two barycenters (the paper's xi).", low=1),
-        "raid_coupling": Choice(
-            "auto",
-            "kl_projection (the paper's), semi_dual, exact, or auto: exact up to 10,000 users, semi_dual above.",
-            choices=("auto", "kl_projection", "semi_dual", "exact"),
-        ),
-        "raid_epsilon": Number(
-            0.05, "Entropy of kl_projection's coupling relative to the mean cost.", low=0, above=True
-        ),
-        "raid_batch_users": Count(
-            1024, "Most users in the defensive loss of a step; drawn at random if there are more.", low=2
-        ),
-    }
-    # The paper's values, from section 5.1 and appendix B.2; epochs is the paper's E1 + E2.
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {
-            "raid_eta": 1.0,
-            "raid_tau": 1.0,
-            "raid_phase1_epochs": 5,
-            "epochs": 20,
-            "raid_refresh_epochs": 4,
-            "raid_coupling": "kl_projection",
-            "rec_loss": "bce",
-            "init_std": 0.01,
-            "learner": "sgd",
-            "learning_rate": 1e-4,
-            "embedding_size": 32,
-            "mf_embedding_size": 32,
-            "mlp_embedding_size": 32,
-            "train_neg_sample_args": {
-                "distribution": "uniform", "sample_num": 4, "alpha": 1.0, "dynamic": False, "candidate_num": 0
-            },
-            "user_embedding_size": 32,
-            "item_embedding_size": 32,
-            "user_hidden_size_list": [64, 32],
-            "item_hidden_size_list": [64, 32],
-        }
-    }  # fmt: skip
+    keys: ClassVar[Mapping[str, Key]] = KEYS
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+    presets_by_model: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = PRESETS_BY_MODEL
 
     @classmethod
     def check(cls, config: Any, attributes: Sequence[str]) -> None:
         """See :meth:`DefenseTrainer.check`."""
-        cls.schedule(config, attributes)
+        if config["raid_couplings"] == "step" and config["raid_coupling"] == "semi_dual":
+            raise ConfigValueError(
+                "raid_coupling is semi_dual, whose potentials hold for users as they were at the refresh, and "
+                "raid_couplings is step. Write --raid_couplings=refresh, or --raid_coupling=kl_projection."
+            )
+        plan, interval = cls.schedule(config, attributes), config["raid_refresh_epochs"]
+        for epochs, group in plan if config["raid_first_refresh"] == "interval" else ():
+            if group and epochs < interval:
+                raise ConfigValueError(
+                    f"{', '.join(group)} would have {epochs} epochs in Phase II and no barycenter, because the first is "
+                    f"due in epoch {interval}. Raise epochs, lower raid_refresh_epochs, or write "
+                    "--raid_first_refresh=start."
+                )
 
     @staticmethod
     def schedule(config: Any, attributes: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
@@ -114,6 +77,11 @@ class RAIDTrainer(DefenseTrainer):
         share, rest = divmod(total - first, len(rounds))
         defended = [(share + (i < rest), group) for i, group in enumerate(rounds)]
         return [(first, []), *defended] if first else defended
+
+    def recommendation_loss(self, interaction: Any) -> Tensor:
+        """See :meth:`DefenseTrainer.recommendation_loss`; shown, and not trained on, where Phase II leaves it out."""
+        loss = super().recommendation_loss(interaction)
+        return loss if self.config["raid_recommendation"] or not self.terms else loss.detach() + 0.0 * loss
 
     def phases(self) -> list[Phase]:
         """Phase I, then one Phase II for all attributes, or one for each."""
@@ -155,11 +123,15 @@ class RAIDTerm:
         self.refreshes = 0
         self.generator = torch.Generator().manual_seed(int(config["seed"]))
         self.barycenter: Barycenter | None = None
+        self.targets: Tensor | None = None
         self.stop: ChanceStop | None = None
 
     def start_epoch(self, epoch: int) -> None:
-        """Refreshes the barycenter and the couplings in the first epoch and every ``raid_refresh_epochs``."""
-        if self.barycenter is None or epoch % self.config["raid_refresh_epochs"] == 0:
+        """Refreshes the barycenter every ``raid_refresh_epochs``; ``raid_first_refresh`` says when first."""
+        late, interval = self.config["raid_first_refresh"] == "interval", self.config["raid_refresh_epochs"]
+        number = epoch + 1 if late else epoch  # the paper counts from 1
+        missing = self.barycenter is None and (not late or number >= interval)
+        if missing or number % interval == 0:
             self.refresh()
 
     @torch.no_grad()
@@ -168,23 +140,19 @@ class RAIDTerm:
         embeddings = self.view.served(self.users)
         if not embeddings.isfinite().all():
             raise ConfigValueError(f"{self.name}: the user embeddings have diverged. Lower the learning_rate.")
-        samples = [embeddings[self.classes == k] for k in range(self.n_classes)]
+        fixed = self.config["raid_support"] == "fixed"
         self.barycenter = penalized_barycenter(
-            samples,
+            [embeddings[self.classes == k] for k in range(self.n_classes)],
             n_atoms=min(self.config["raid_atoms"], len(self.users)),
             tau=self.config["raid_tau"],
-            warm_start=self.barycenter,
+            warm_start=None if fixed else self.barycenter,
+            outer_rounds=0 if fixed else 3,
             batch_size=None if len(self.users) <= _FEW_USERS else _ASCENT_USERS,
             generator=self.generator,
         )
-        coupling = solve_coupling(self._method(), samples, self.barycenter, epsilon=self.config["raid_epsilon"])
         # Each user keeps the target found here until the next refresh. If the same potentials were looked up again for
         # users on their way to the atoms, they would send a whole class to the one atom of lowest price.
-        self.targets = torch.empty_like(embeddings)
-        for k, sample in enumerate(samples):
-            rows = torch.arange(len(sample), device=sample.device).split(_CHUNK)
-            parts = [coupling.targets(sample[part], k, part) for part in rows]
-            self.targets[self.classes == k] = torch.cat(parts)
+        self.targets = self._solve(embeddings, self.classes) if self.config["raid_couplings"] == "refresh" else None
         self._shuffle()
         self._report(self.barycenter)
         if self.config["calibrate"]:
@@ -192,36 +160,48 @@ class RAIDTerm:
             self.looked = order[:_LOOK_USERS].to(self.users.device)
             self.stop = self._stop()
 
+    @torch.no_grad()
+    def _solve(self, embeddings: Tensor, classes: Tensor) -> Tensor:
+        """The targets ``[n, d]`` of users at ``embeddings [n, d]`` by couplings of their classes ``[n]``."""
+        assert self.barycenter is not None
+        present, method = classes.unique(), self._method(len(classes))
+        samples = [embeddings[classes == k] for k in present]
+        barycenter = replace(self.barycenter, potentials=self.barycenter.potentials[present])
+        coupling = solve_coupling(method, samples, barycenter, epsilon=self.config["raid_epsilon"])
+        targets = torch.empty_like(embeddings)
+        for place, sample in enumerate(samples):
+            rows = torch.arange(len(sample), device=sample.device).split(_CHUNK)
+            parts = [coupling.targets(sample[part], place, part) for part in rows]
+            targets[classes == present[place]] = torch.cat(parts)
+        return targets
+
     def __call__(self) -> Tensor:
         """``eta * sum_k mean_p ||y_p - z_p||^2`` over users p of this step with targets z (eq. 12, Lemma 2).
 
-        With ``calibrate`` the loss is 0 while the attribute is at chance.
+        The loss is 0 before the first barycenter and, with ``calibrate``, while the attribute is at chance.
         """
-        if self.stop is not None and not self.stop.above():
+        if self.barycenter is None or (self.stop is not None and not self.stop.above()):
             return torch.zeros((), device=self.users.device)
-        users, targets, classes = self._draw()
-        loss = defensive_loss(self.view.served(users), targets, classes, self.n_classes)
-        return float(self.config["raid_eta"]) * loss
+        rows = self._draw()
+        classes, embeddings = self.classes[rows], self.view.served(self.users[rows])
+        targets = self._solve(embeddings.detach(), classes) if self.targets is None else self.targets[rows]
+        return float(self.config["raid_eta"]) * defensive_loss(embeddings, targets, classes, self.n_classes)
 
-    def _draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The users of this step, their targets and classes: all users, or the next part of a random order.
+    def _draw(self) -> Tensor | slice:
+        """The places of this step's users in :attr:`users`: all, or the next part of a random order.
 
         Every user counts alike, however many interactions the user has.
         """
         size = self.config["raid_batch_users"]
         if len(self.users) <= size:
-            return self.users, self.targets, self.classes
+            return slice(None)
         if self.next_user + size > len(self.users):
             self._shuffle()
-        part = slice(self.next_user, self.next_user + size)
         self.next_user += size
-        users, targets, classes = self.shuffled
-        return users[part], targets[part], classes[part]
+        return self.order[self.next_user - size : self.next_user]
 
     def _shuffle(self) -> None:
-        # The shuffled tensors are gathered once in a pass, so that a step only takes slices.
         self.order = torch.randperm(len(self.users), generator=self.generator).to(self.users.device)
-        self.shuffled = self.users[self.order], self.targets[self.order], self.classes[self.order]
         self.next_user = 0
 
     def _stop(self, start: Tensor | None = None) -> ChanceStop:
@@ -233,8 +213,10 @@ class RAIDTerm:
         """See :meth:`LossTerm.state`: the barycenter with its targets, the order of users, and the stop at chance."""
         kept: dict[str, Any] = {"refreshes": self.refreshes, "generator": self.generator.get_state()}
         if self.barycenter is not None:
-            kept |= {name: getattr(self, name) for name in ("targets", "order", "next_user")}
+            kept |= {name: getattr(self, name) for name in ("order", "next_user")}
             kept["barycenter"] = asdict(self.barycenter)
+            if self.targets is not None:
+                kept["targets"] = self.targets
         if self.stop is not None:
             kept |= {"looked": self.looked, "stop": self.stop.state()}
         return kept
@@ -247,18 +229,19 @@ class RAIDTerm:
         if "barycenter" in state:
             values: dict[str, Any] = state["barycenter"]
             moved = {name: values[name].to(device) for name in ("atoms", "weights", "potentials")}
-            self.barycenter, self.targets = Barycenter(**{**values, **moved}), state["targets"].to(device)
+            self.barycenter = Barycenter(**{**values, **moved})
+            self.targets = state["targets"].to(device) if "targets" in state else None
             self.order, self.next_user = state["order"].to(device), state["next_user"]
-            self.shuffled = self.users[self.order], self.targets[self.order], self.classes[self.order]
         if "stop" in state:
             self.looked = state["looked"].to(device)
             self.stop = self._stop(state["stop"]["start"].to(device))
             self.stop.load_state(state["stop"])
 
-    def _method(self) -> CouplingMethod:
+    def _method(self, n_users: int) -> CouplingMethod:
         method: Any = self.config["raid_coupling"]
         if method == "auto":
-            return "exact" if len(self.users) <= _FEW_USERS else "semi_dual"
+            few = n_users <= _FEW_USERS or self.config["raid_couplings"] == "step"
+            return "exact" if few else "semi_dual"
         return cast(CouplingMethod, method)
 
     def _report(self, barycenter: Barycenter) -> None:

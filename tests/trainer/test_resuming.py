@@ -77,6 +77,7 @@ TRAININGS = {
     "popular negatives": ("BPR", {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 2}}),
     "raid, parts of users": ("LightGCN", {**RAID, "raid_batch_users": 16}),
     "raid, stop at chance": ("BPR", {**RAID, "calibrate": True}),
+    "raid, to the letter": ("BPR", {**RAID, "preset": "paper", "learning_rate": 0.1}),
     "raid, best after phase 1": ("BPR", {**RAID, "select": "valid_after_phase1"}),
     "calibrated, averages": ("BPR", {**CALIBRATED, "calibrated_epochs": 3}),
     "calibrated, own labels": ("NeuMF", {**CALIBRATED, "calibrated_labels": "own"}),
