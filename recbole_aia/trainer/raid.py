@@ -53,8 +53,8 @@ class RAIDTrainer(DefenseTrainer):
         for epochs, group in plan if config["raid_first_refresh"] == "interval" else ():
             if group and epochs < interval:
                 raise ConfigValueError(
-                    f"{', '.join(group)} would have {epochs} epochs in Phase II and no barycenter, because the first is "
-                    f"due in epoch {interval}. Raise epochs, lower raid_refresh_epochs, or write "
+                    f"{', '.join(group)} would have {epochs} epochs in Phase II and no barycenter, because the first "
+                    f"is due in epoch {interval}. Raise epochs, lower raid_refresh_epochs, or write "
                     "--raid_first_refresh=start."
                 )
 

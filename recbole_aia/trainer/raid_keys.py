@@ -92,7 +92,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper-adam": {**_LETTER, "learner": "adam", "learning_rate": 1e-3},
 }
 
-# The paper gives 5 + 15 epochs, and 10 for DMF, 20 for NCF, 200 for LightGCN. We read: Phase I has 5, Phase II the rest.
+# The paper gives 5 + 15 epochs, and 10 for DMF, 20 for NCF, 200 for LightGCN. We read that Phase I has 5 of them.
 PRESETS_BY_MODEL: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     name: {"DMF": {"epochs": 10}, "LightGCN": {"epochs": 200}} for name in PRESETS
 }

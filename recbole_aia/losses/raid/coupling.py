@@ -12,6 +12,11 @@ from torch import Tensor
 from recbole_aia.losses.raid.barycenter import Barycenter
 from recbole_aia.losses.raid.costs import squared_cost
 
+_PROJECTIONS = 2000  # most pairs of KL projections
+_LOOK = 10  # of them between two looks at the marginals, each of which waits for the device
+_MARGINAL = 1e-6  # error of a class's marginals, a sum of absolute values, at which they end
+_UNDERFLOW = 600.0  # exp(-600) of a row's largest entry is nothing beside it, and still not zero
+
 CouplingMethod = Literal["semi_dual", "kl_projection", "exact"]
 
 
@@ -84,7 +89,7 @@ class SemiDualCoupling(Coupling):
 
 
 class KLProjectionCoupling(Coupling):
-    r"""Entropic coupling by iterative KL projections (Sinkhorn in the log domain).
+    r"""Entropic coupling by iterative KL projections (Sinkhorn, stabilized).
 
     Only the scaled dual potential v of the atoms is kept. Any user is mapped by
     :math:`z(y) = \sum_q \operatorname{softmax}_q(v_q - \lVert y - \bar y_q \rVert^2 / \epsilon)\, \bar y_q`, in
@@ -200,25 +205,20 @@ def _emd(users: Tensor, barycenter: Barycenter) -> Tensor:
 
 def _sinkhorn(users: Tensor, barycenter: Barycenter, potential: Tensor, epsilon: float) -> tuple[float, Tensor]:
     """The regularization, and the scaled dual ``[Q]``, which is minus infinity on atoms without weight."""
-    import ot
-
     mass, weights, cost = _problem(users, barycenter)
     regularization = epsilon * (float(cost.mean()) or 1.0)
-    dual = torch.full_like(weights, -torch.inf)
-    support = weights > 0
-    # The barycenter's own potentials are the solution for epsilon -> 0.
-    start = (potential.double() - cost).div_(regularization) + weights.log()
-    _, log = ot.sinkhorn(
-        mass,
-        weights[support] / weights[support].sum(),
-        cost[:, support],
-        regularization,
-        method="sinkhorn_log",
-        log=True,
-        warn=False,
-        numItermax=1000,
-        stopThr=1e-5,
-        warmstart=(mass.log() - torch.logsumexp(start, 1), torch.zeros_like(weights[support])),
-    )
-    dual[support] = log["log_v"]
-    return regularization, dual.to(barycenter.atoms)
+    # The barycenter's own potentials are the solution for epsilon -> 0. Relative to them all scalings stay near one, so
+    # that projections are products with a matrix instead of logarithms of sums.
+    start = potential.double() / regularization + weights.log()
+    level = start - cost.div_(regularization)
+    level = level.sub_(level.max(1, keepdim=True).values)
+    kernel = torch.where(weights > 0, level.clamp_min_(-_UNDERFLOW).exp_(), 0)
+    columns = torch.ones_like(weights)
+    rows = mass / (kernel @ columns)
+    for count in range(1, _PROJECTIONS + 1):
+        columns = weights / (kernel.t() @ rows).clamp_min_(torch.finfo(rows.dtype).tiny)
+        sums = kernel @ columns
+        if count % _LOOK == 0 and float((rows * sums - mass).abs().sum()) < _MARGINAL:
+            break
+        rows = mass / sums
+    return regularization, (start + columns.log()).to(barycenter.atoms)
