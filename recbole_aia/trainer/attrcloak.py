@@ -12,7 +12,8 @@ from recbole_aia.config.keys import Choice, Key, Number
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import ClassDivergence, gradient_length, min_norm_weight
 from recbole_aia.trainer.chance import CALIBRATE, ChanceStop
-from recbole_aia.trainer.post import Unlearner, descent_keys
+from recbole_aia.trainer.post import Unlearner
+from recbole_aia.trainer.post_keys import descent_keys
 from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import Target
 from recbole_aia.unlearning.requests import UnlearningTask
@@ -51,16 +52,19 @@ class AttrCloakUnlearner(Unlearner):
         "attrcloak_weighting": Choice(
             "auto",
             "Weight of unlearning: mgda (min-norm point of the gradients), mgda_normalised (min-norm point of the "
-            "gradients in units of their first length), fixed. auto: mgda for data_free; mgda_normalised for "
-            "data_dependent, where mgda would give the longer gradient of unlearning no weight.",
-            choices=("auto", "mgda", "mgda_normalised", "fixed"),
+            "gradients in units of their first length), fixed (in the same units), fixed_raw (the published figure 5). "
+            "auto: mgda for data_free; mgda_normalised for data_dependent, where mgda would give the longer gradient "
+            "of unlearning no weight. For data_free with relative distances, mgda's weight is its lower bound 0.1 from "
+            "first to last step: a constant.",
+            choices=("auto", "mgda", "mgda_normalised", "fixed", "fixed_raw"),
         ),
-        "attrcloak_alpha": Number(0.5, "The weight for fixed.", low=0, high=1),
+        "attrcloak_alpha": Number(0.5, "The weight for fixed and fixed_raw.", low=0, high=1),
         "attrcloak_covariance": Choice(
             "ledoit_wolf",
-            "Covariances of classes: ledoit_wolf (each shrunk by its own estimate), ridge (shrunk by 0.01), full "
-            "(not shrunk).",
-            choices=("ledoit_wolf", "ridge", "full"),
+            "Covariances of classes: ledoit_wolf (each shrunk towards all users' by its own estimate; with few users "
+            "mostly means are matched), ridge (shrunk by 0.01), full (not shrunk), full_or_ridge (as published: full, "
+            "and ridge where a class has too few users).",
+            choices=("ledoit_wolf", "ridge", "full", "full_or_ridge"),
         ),
         "attrcloak_displacement": Choice(
             "relative",
@@ -68,6 +72,20 @@ class AttrCloakUnlearner(Unlearner):
             choices=("relative", "sum"),
         ),
         **descent_keys(rate=0.005, steps=90),
+    }
+    # Algorithm 1. The slides give no rate and no number of steps: they descend until the loss no longer falls.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "attrcloak_covariance": "full_or_ridge",
+            "attrcloak_weighting": "mgda",
+            "attrcloak_displacement": "sum",
+            "unlearn_optimizer": "gd",
+            "unlearn_relative": False,
+            "unlearn_learning_rate": 0.1,
+            "unlearn_max_steps": 1000,
+            "unlearn_tolerance": 0.0,
+            "target": "own",
+        }
     }
 
     @property
@@ -153,10 +171,11 @@ class Weighting:
     and later the weight follows how much each has shrunk. If one has no length at the first step, as retention without
     data has none, neither is divided.
 
-    ``fixed`` divides in the same way and takes :math:`\alpha` from the key ``attrcloak_alpha``.
+    ``fixed`` divides in the same way and takes :math:`\alpha` from the key ``attrcloak_alpha``; ``fixed_raw`` takes it
+    and does not divide.
 
     Source:
-        AttrCloak, slide "Dual-objective optimization", for ``mgda``; ``mgda_normalised`` is ours.
+        AttrCloak, slide "Dual-objective optimization", for ``mgda``, figure 5 for ``fixed_raw``; the units are ours.
     """
 
     # The smallest weight. Without data the retention gradient is zero at the start: the min-norm point would be that
@@ -182,7 +201,7 @@ class Weighting:
         if self.units != (1.0, 1.0):
             privacy = [part / self.units[0] for part in privacy]
             utility = [part / self.units[1] for part in utility]
-        if self.name == "fixed":
+        if self.name.startswith("fixed"):
             weight = privacy[0].new_tensor(self.fixed)
         else:
             weight = min_norm_weight(privacy, utility, self.lowest)
@@ -191,7 +210,7 @@ class Weighting:
 
     def _units(self, privacy: list[Tensor], utility: list[Tensor]) -> tuple[float, float]:
         lengths = float(gradient_length(privacy)), float(gradient_length(utility))
-        return (1.0, 1.0) if self.name == "mgda" or 0.0 in lengths else lengths
+        return (1.0, 1.0) if self.name in ("mgda", "fixed_raw") or 0.0 in lengths else lengths
 
     def state(self) -> dict[str, Any]:
         """See :meth:`~recbole_aia.trainer.resuming.Resumable.state`."""

@@ -12,7 +12,8 @@ from recbole_aia.config.keys import Choice, Count, Key
 from recbole_aia.losses import Alignment, Discrepancy, MixedDiscrepancy, Posterior, UserMap, learn_map, steps_for
 from recbole_aia.trainer.calibrated import ALIGNMENT_KEYS, exact_users, move
 from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings, warn_if_farther
-from recbole_aia.trainer.post import Unlearner, descent_keys
+from recbole_aia.trainer.post import Unlearner
+from recbole_aia.trainer.post_keys import descent_keys
 from recbole_aia.trainer.posteriors import OWN_LABELS, learn_posteriors, reliability
 from recbole_aia.trainer.retention import Recommendation
 from recbole_aia.trainer.targets import Target, make_target, only_moving
@@ -179,7 +180,8 @@ class CalibratedUnlearner(Unlearner):
     def _moves_tower(self, task: UnlearningTask) -> bool:
         everybody = len(task.users) == len(self.view.users)
         free = self.config["target"] is None and self.view.released is None and everybody
-        return self.config["target"] == "tower" or (free and bool(self.view.tower()))
+        has_tower = bool(self.view.tower())
+        return self.config["target"] == "tower" or (has_tower and (free or self.config["target"] == "own"))
 
     def _recommend(self, target: Target, train_data: Any) -> None:
         """Trains an epoch of recommendation in which only the target moves."""

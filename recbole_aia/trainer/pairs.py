@@ -12,7 +12,8 @@ from recbole_aia.config.keys import Key, Number
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.losses import distribution_to_distribution, rank_margin, user_to_user
 from recbole_aia.trainer.base import DefenseTrainer, Phase
-from recbole_aia.trainer.post import Unlearner, descent_keys
+from recbole_aia.trainer.post import Unlearner
+from recbole_aia.trainer.post_keys import descent_keys
 from recbole_aia.unlearning.requests import UnlearningTask
 
 _RANKS = 20  # best items of each user whose order the regularizer keeps
@@ -94,6 +95,22 @@ def _keys_after(name: str) -> dict[str, Key]:
     return {f"{name}_regularization": margin, **descent_keys(rate=0.0025, steps=500)}
 
 
+def _presets(name: str) -> Mapping[str, Mapping[str, Any]]:
+    """The authors' settings: Adam at 1e-3, and 500 steps without an earlier end."""
+    return {
+        "paper": {
+            f"{name}_regularization": 1e-6,
+            "unlearn_optimizer": "adam",
+            "unlearn_relative": False,
+            "unlearn_learning_rate": 1e-3,
+            "unlearn_max_steps": 500,
+            "unlearn_tolerance": 0.0,
+            "unlearn_patience": 50,  # looks, each after ten steps: as many as there are
+            "target": "own",
+        }
+    }
+
+
 def _keys_in(name: str) -> dict[str, Key]:
     return {f"{name}_weight": Number(1.0, "Weight against the recommendation loss.", low=0)}
 
@@ -103,6 +120,7 @@ class U2UUnlearner(_PairsAfter):
 
     defense = "u2u"
     keys: ClassVar[Mapping[str, Key]] = _keys_after("u2u")
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = _presets("u2u")
 
 
 class D2DUnlearner(_PairsAfter):
@@ -110,6 +128,7 @@ class D2DUnlearner(_PairsAfter):
 
     defense = "d2d"
     keys: ClassVar[Mapping[str, Key]] = _keys_after("d2d")
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = _presets("d2d")
 
 
 class PairTerm:

@@ -11,11 +11,12 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from recbole_aia.config.keys import Choice, Count, Key, Number
+from recbole_aia.config.keys import Key
 from recbole_aia.data import LabelTable, create_dataset, defense_labels
 from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.base import DEFENDED_KEYS, DefenseTrainer
+from recbole_aia.trainer.post_keys import TARGET
 from recbole_aia.trainer.resuming import Descent, Plateau, Resumable
 from recbole_aia.trainer.targets import Target, intact_on_error, make_target, only_moving
 from recbole_aia.unlearning.requests import Request, UnlearningTask, make_task, specifications
@@ -24,39 +25,6 @@ __all__ = ["Gradients", "Plateau", "Unlearner", "UnlearningTask"]
 
 Result = TypeVar("Result")
 _CHECK = 10  # steps between two looks at the loss; a look waits for the device
-
-TARGET = Choice(
-    None,
-    "What moves: table, tower (DMF) or released (DMF, LightGCN, NGCF). ~: the model's own.",
-    choices=("table", "tower", "released"),
-)
-
-
-def descent_keys(rate: float, steps: int) -> dict[str, Key]:
-    """The keys that :meth:`Unlearner.descend` reads.
-
-    Args:
-        rate: the default of ``unlearn_learning_rate``.
-        steps: the default of ``unlearn_max_steps``.
-    """
-    return {
-        "unlearn_learning_rate": Number(
-            rate,
-            "Adam's step relative to the standard deviation of each table that moves.",
-            low=0,
-            above=True,
-        ),
-        "unlearn_max_steps": Count(
-            steps,
-            "Most steps. With too many, classes become so alike that attackers answer in reverse, which leaks too.",
-            low=1,
-        ),
-        "unlearn_tolerance": Number(
-            0.001, "Least relative fall of the loss between two looks (ten steps) that counts as a fall.", low=0
-        ),
-        "unlearn_patience": Count(5, "Looks without a fall after which unlearning has converged.", low=1),
-    }
-
 
 #: Returns the monitored loss and the gradients of a target's parameters, or ``None`` if nothing is left to do.
 Gradients = Callable[[], tuple[Tensor, list[Tensor]] | None]
@@ -217,7 +185,7 @@ class Unlearner(DefenseTrainer):
         return make_target(self.view, task.users, self.config["target"])
 
     def descend(self, target: Target, gradients: Gradients, parts: Sequence[Resumable] | None = None) -> dict[str, Any]:
-        """Takes Adam steps until the monitored loss stops falling, nothing is left to do, or the steps run out.
+        """Takes steps until the monitored loss stops falling, nothing is left to do, or the steps run out.
 
         Args:
             target: what moves.
@@ -232,10 +200,7 @@ class Unlearner(DefenseTrainer):
             ConfigValueError: the loss is no longer finite.
         """
         config = self.config
-        optimizer = torch.optim.Adam(
-            {"params": [parameter], "lr": config["unlearn_learning_rate"] * scale}
-            for parameter, scale in zip(target.parameters, target.scales(), strict=True)
-        )
+        optimizer = self._optimizer(target)
         plateau, step, converged = Plateau(config["unlearn_tolerance"], config["unlearn_patience"]), 0, False
         snapshots = None if parts is None else self.snapshots
         here = Descent(target, optimizer, [plateau, *(parts or ())])
@@ -262,6 +227,15 @@ class Unlearner(DefenseTrainer):
             self._check_finite(torch.cat([parameter.detach().sum().view(1) for parameter in target.parameters]))
             target.finish()
         return {"steps": step, "converged": converged}
+
+    def _optimizer(self, target: Target) -> torch.optim.Optimizer:
+        rate, relative = self.config["unlearn_learning_rate"], self.config["unlearn_relative"]
+        groups = [
+            {"params": [parameter], "lr": rate * scale if relative else rate}
+            for parameter, scale in zip(target.parameters, target.scales(), strict=True)
+        ]
+        plain = self.config["unlearn_optimizer"] == "gd"
+        return torch.optim.SGD(groups) if plain else torch.optim.Adam(groups)
 
     def checked(self, compute: Callable[[], Result]) -> Result:
         """Returns ``compute()``; raises :class:`ConfigValueError` if it finds a singular covariance."""

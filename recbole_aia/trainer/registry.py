@@ -20,7 +20,8 @@ from recbole_aia.trainer.ldp import LDPTrainer
 from recbole_aia.trainer.leace import LEACEUnlearner
 from recbole_aia.trainer.noise import DPPerturbation, NoisePerturbation
 from recbole_aia.trainer.pairs import D2DTrainer, D2DUnlearner, U2UTrainer, U2UUnlearner
-from recbole_aia.trainer.post import Unlearner, descent_keys
+from recbole_aia.trainer.post import Unlearner
+from recbole_aia.trainer.post_keys import descent_keys
 from recbole_aia.trainer.raid import RAIDPostTrainer, RAIDTrainer
 from recbole_aia.trainer.rap import RAPTrainer
 from recbole_aia.trainer.swd import SWDTrainer

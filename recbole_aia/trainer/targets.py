@@ -209,8 +209,9 @@ def target_name(view: UserEmbeddingView, name: str | None) -> str:
 
     Args:
         view: the model's view.
-        name: ``table``, ``tower`` or ``released``. ``None`` takes ``released`` if users have been released before, and
-            otherwise the first of the view's targets that the model supports.
+        name: ``table``, ``tower`` or ``released``; ``own`` for the first two, whichever the model has. ``None`` takes
+            ``released`` if users have been released before, and otherwise the first of the view's targets that the
+            model supports.
 
     Raises:
         ConfigValueError: the model has no such target, or its users are released and it serves nobody.
@@ -222,6 +223,8 @@ def target_name(view: UserEmbeddingView, name: str | None) -> str:
         offered = [target for target in view.targets if target != "released" or can_release]
         name = "released" if view.released is not None else offered[0]
     check_target(type(view), model, name)
+    if name == "own":
+        name = _own(type(view))[0]
     if view.released is not None and name != "released":
         raise ConfigValueError(f"the users of this {model} are released: its {name} serves nobody. Leave target out.")
     return name
@@ -229,8 +232,13 @@ def target_name(view: UserEmbeddingView, name: str | None) -> str:
 
 def check_target(view: type[UserEmbeddingView], model: str, name: str) -> None:
     """Raises :class:`ConfigValueError` if a model, called ``model`` and with this view, has no such target."""
-    if name not in view.targets:
+    if name not in view.targets and not (name == "own" and _own(view)):
         raise ConfigValueError(f"{model} has no target '{name}'. Choose one of {', '.join(view.targets)}.")
+
+
+def _own(view: type[UserEmbeddingView]) -> list[str]:
+    """The view's targets that are parameters of the model."""
+    return [target for target in view.targets if target != "released"]
 
 
 def make_target(view: UserEmbeddingView, users: Tensor, name: str | None) -> Target:
@@ -239,7 +247,7 @@ def make_target(view: UserEmbeddingView, users: Tensor, name: str | None) -> Tar
     Args:
         view: the model's view.
         users: ids of the users who ask, ``[n]``.
-        name: ``table``, ``tower``, ``released`` or ``None``.
+        name: ``table``, ``tower``, ``released``, ``own`` or ``None``.
 
     Raises:
         ConfigValueError: the model has no such target, or a tower would have to move for some users only.

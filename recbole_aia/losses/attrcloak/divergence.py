@@ -13,7 +13,7 @@ from recbole_aia.losses.attrcloak.gaussian import ledoit_wolf_shrinkage, log_det
 from recbole_aia.losses.shared.inputs import check_movers
 from recbole_aia.losses.shared.moments import Cells, class_moments
 
-CovarianceMethod = Literal["ledoit_wolf", "ridge", "full"]
+CovarianceMethod = Literal["ledoit_wolf", "ridge", "full", "full_or_ridge"]
 
 _RIDGE = 1e-2  # weight of the sphere under ``ridge``, and of what a singular covariance is mixed with
 _BYSTANDERS = 1 << 62  # label of those who move for another attribute only: they count among all users
@@ -41,7 +41,9 @@ class ClassDivergence:
         embeddings: where the users are now, ``[n, d]``.
         labels: what is to be hidden, ``[n, A]``, integers; negative where there is nothing.
         covariance: ``ledoit_wolf`` estimates the weights; ``ridge`` mixes 0.01 of a sphere into every covariance and
-            does not shrink classes towards all users; ``full`` shrinks nothing.
+            does not shrink classes towards all users; ``full`` shrinks nothing; ``full_or_ridge`` does as ``ridge``
+            with covariances that are singular at the start, as those of no more users than dimensions are, and shrinks
+            nothing else.
         others: embeddings of users who stay, ``[m, d]``.
         other_labels: their labels, ``[m, A]``.
         known: the labels of those who move whether they are to be hidden or not, ``[n, A]``; ``labels`` where ``None``.
@@ -94,7 +96,7 @@ class ClassDivergence:
             weights=weights,
             global_weights=counts / totals,
             staying=_staying_moments(others - self._cells.center, other_labels, totals),
-            spheres=torch.cat([spheres[own.cpu()], spheres]).to(counts).view(-1, 1, 1),
+            spheres=spheres.to(counts).view(-1, 1, 1),
             pools=pools.to(counts).view(-1, 1, 1),
         )
 
@@ -223,12 +225,13 @@ def _staying_moments(others: Tensor, labels: Tensor, totals: Tensor) -> tuple[Te
 def _shrinkages(
     method: str, embeddings: Tensor, classes: list[Tensor], own: Tensor, others: Tensor, other_labels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Weights of the sphere for each attribute ``[A]``, and of all users for each class ``[C]``."""
-    if method not in ("ledoit_wolf", "ridge", "full"):
-        raise ValueError(f"covariance is {method!r}, expected ledoit_wolf, ridge or full")
-    estimated = method == "ledoit_wolf"
-    spheres = torch.full((other_labels.shape[1],), _RIDGE if method == "ridge" else 0.0, dtype=torch.float64)
-    pools = torch.zeros(len(classes), dtype=torch.float64)
+    """Weights of the sphere, for classes and then attributes ``[C + A]``, and of all users for each class ``[C]``."""
+    if method not in ("ledoit_wolf", "ridge", "full", "full_or_ridge"):
+        raise ValueError(f"covariance is {method!r}, expected ledoit_wolf, ridge, full or full_or_ridge")
+    estimated, n = method == "ledoit_wolf", len(classes)
+    weight = _RIDGE if method == "ridge" else 0.0
+    spheres = torch.full((n + other_labels.shape[1],), weight, dtype=torch.float64)
+    pools = torch.zeros(n, dtype=torch.float64)
     if method == "full":
         return spheres, pools
     for a, column in enumerate(other_labels.t()):
@@ -236,13 +239,17 @@ def _shrinkages(
         everyone = torch.cat([embeddings[torch.cat([classes[k] for k in members])], others[column >= 0]])
         target = _covariance(everyone)
         if estimated:
-            spheres[a] = ledoit_wolf_shrinkage(everyone)
-        spheres[a] = _regular(target, _sphere(target), spheres[a], embeddings.dtype)
-        rounded = torch.lerp(target, _sphere(target), spheres[a].to(target))
+            spheres[n + a] = ledoit_wolf_shrinkage(everyone)
+        spheres[n + a] = _regular(target, _sphere(target), spheres[n + a], embeddings.dtype)
+        rounded = torch.lerp(target, _sphere(target), spheres[n + a].to(target))
         for k in members:
             users = embeddings[classes[k]]
             own_covariance = _covariance(users)
-            own_rounded = torch.lerp(own_covariance, _sphere(own_covariance), spheres[a].to(target))
+            if method == "full_or_ridge":
+                spheres[k] = _regular(own_covariance, _sphere(own_covariance), spheres[k], embeddings.dtype)
+                continue
+            spheres[k] = spheres[n + a]
+            own_rounded = torch.lerp(own_covariance, _sphere(own_covariance), spheres[k].to(target))
             if estimated:
                 pools[k] = ledoit_wolf_shrinkage(users, target)
             pools[k] = _regular(own_rounded, rounded, pools[k], embeddings.dtype)

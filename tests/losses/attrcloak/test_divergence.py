@@ -37,7 +37,7 @@ class TestClassDivergence:
         )
         torch.testing.assert_close(ours, theirs)
 
-    @pytest.mark.parametrize("covariance", ["ledoit_wolf", "ridge", "full"])
+    @pytest.mark.parametrize("covariance", ["ledoit_wolf", "ridge", "full", "full_or_ridge"])
     @pytest.mark.parametrize("staying", [0, 9])
     def test_gradients_check_numerically(self, covariance, staying):
         embeddings, known = users(40, 3), labels(40, 2, 3)
@@ -116,7 +116,7 @@ class TestClassDivergence:
         [
             ((users(4, 2), labels(5, 2)), "disagree"),
             ((users(4, 2), labels(4, 2), "ridge", users(3, 3), labels(3, 2)), "widths"),
-            ((users(4, 2), labels(4, 2), "oas"), "expected ledoit_wolf, ridge or full"),
+            ((users(4, 2), labels(4, 2), "oas"), "expected ledoit_wolf, ridge, full or full_or_ridge"),
             ((users(2, 2), torch.tensor([[0], [1]])), "no class with 2 users"),
         ],
     )
