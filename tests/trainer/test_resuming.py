@@ -130,6 +130,7 @@ def test_a_defense_that_does_not_say_so_begins_anew(prepare, tmp_path):
 UNLEARNINGS = {
     "data_dependent, part of the users": {"attrcloak_mode": "data_dependent"},
     "data_free": {"attrcloak_mode": "data_free"},
+    "to the letter": {"preset": "paper"},
     "stop at chance": {"calibrate": True},
     "stock loader": {"fast": False},
 }
