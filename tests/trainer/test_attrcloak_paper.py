@@ -8,6 +8,7 @@ from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.properties import our_properties
 from recbole_aia.data import LabelTable, create_dataset, load_labels, prepare_loaders
 from recbole_aia.data.synthetic import generate, write
+from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView, build_model
 from recbole_aia.testing import split_once
 from recbole_aia.trainer import trainer_class
@@ -130,6 +131,25 @@ def test_the_preset_is_algorithm_1_step_by_step(unlearned, with_data, rate, fixe
     for ours, transcribed in zip(states, expected, strict=True):
         torch.testing.assert_close(ours.double(), transcribed, rtol=0, atol=1e-5)
     assert record["weights"] == pytest.approx([weights[0], sum(weights) / STEPS, weights[-1]], abs=1e-4)
+
+
+def test_data_free_steps_that_would_diverge_are_refused(unlearned, make_config):
+    with pytest.raises(ConfigValueError, match="preset=paper-data-free"):
+        unlearned(False, unlearn_learning_rate=1.0)
+    mixed = make_config(defense="attrcloak", preset="paper", attrcloak_mode="data_free")
+    with pytest.raises(ConfigValueError, match="preset=paper-data-free"):
+        trainer_class(mixed).check(mixed, ["gender"])
+    data_free = make_config(defense="attrcloak", preset="paper-data-free")
+    trainer_class(data_free).check(data_free, ["gender"])
+
+
+def test_data_free_the_weight_is_a_constant_and_users_stop_at_an_eighteenth_of_the_gradient(unlearned):
+    labels, _, states, start, _, record = unlearned(False, preset="paper-data-free", unlearn_max_steps=500)
+    assert record["weights"] == pytest.approx([0.1, 0.1, 0.1], abs=1e-3)
+    assert record["converged"]
+    end = states[-1].double().requires_grad_()
+    (slope,) = torch.autograd.grad(unlearning_loss(end, labels), end)
+    torch.testing.assert_close(end.detach() - start[1:], -slope / 18, rtol=0.01, atol=1e-5)
 
 
 @pytest.mark.parametrize(
