@@ -64,8 +64,10 @@ class TestAfterTraining:
         assert record["mode"] == "data_free"
         assert record["statistics"][1] < record["statistics"][0]
 
-    def test_a_tower_moves_and_not_its_users_one_by_one(self, make_config, ml100k):
-        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, "DMF", calibrated_steps=1, **TOWER)
+    @pytest.mark.parametrize("target", [None, "tower", "own"])
+    def test_a_tower_moves_and_not_its_users_one_by_one(self, make_config, ml100k, target):
+        values = {**TOWER, "calibrated_steps": 1, "target": target}
+        trainer, _, labels = prepared(CalibratedUnlearner, make_config, ml100k, "DMF", **values)
         before = [parameter.detach().clone() for parameter in trainer.view.tower()]
         trainer.unlearn(labels=labels)
         assert any(not torch.equal(a, b) for a, b in zip(before, trainer.view.tower(), strict=True))
