@@ -26,7 +26,7 @@ _LETTER: Mapping[str, Any] = {
     "attrcloak_displacement": "sum",
     "unlearn_optimizer": "gd",
     "unlearn_relative": False,
-    "unlearn_max_steps": 1000,
+    "unlearn_max_steps": 5000,
     "unlearn_tolerance": 0.0,
     "target": "own",
 }

@@ -157,7 +157,7 @@ class TestKeysThatAreNotRead:
         assert re.search(message, said)
         assert said in caplog.text
 
-    @pytest.mark.parametrize("defense", ["none", "attrcloak", "u2u", "calibrated"])
+    @pytest.mark.parametrize("defense", ["none", "dp", "noise", "calibrated"])
     def test_a_preset_that_a_defense_does_not_have_is_refused_wherever_it_stands(self, defense):
         with pytest.raises(ConfigValueError, match=f"the defense '{defense}' has no preset 'paper'"):
             config(defense=defense, preset="paper")
