@@ -88,7 +88,7 @@ _LETTER: Mapping[str, Any] = {
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {**_LETTER, "learner": "sgd", "learning_rate": 1e-4},
-    # SGD at 1e-4 leaves a model about where its random start was.
+    # SGD at 1e-4 barely trains with mini-batches.
     "paper-adam": {**_LETTER, "learner": "adam", "learning_rate": 1e-3},
 }
 
