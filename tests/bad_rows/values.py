@@ -92,6 +92,7 @@ ROWS = [
         run(f"--{key}=1", f"{key} is 1. It must be true or false")
         for key in ("show_progress", "reproducibility", "enable_amp")
     ),
+    run("--learner=sparse_adam", "It must be one of adam"),  # it takes sparse gradients only, and no model has any
     run("--learner=lion", "learner is 'lion'. It must be one of adam"),
     run("--state=loud", "state is 'loud'"),
     run("--transform=upside_down", "transform is 'upside_down'"),
