@@ -55,12 +55,13 @@ _VIEWS = ("old", "difference", "new")
 
 
 def _run(twin: Twin, weights: float, seed: int) -> dict[str, Any]:
-    old, usual = twin.users.numpy(), mapping._A_USER
-    mapping._A_USER = weights
+    old, usual = twin.users.numpy(), (mapping.WEIGHTS_A_USER, mapping.FREQUENCIES)
+    # A rich map has more waves; 32 of them and all axes make 129 weights at most.
+    mapping.WEIGHTS_A_USER, mapping.FREQUENCIES = weights, max(usual[1], int(weights * len(old) / 4))
     try:
         new = learn_protection(old, twin.labels, activity=twin.activity, seed=seed)[0]
     finally:
-        mapping._A_USER = usual
+        mapping.WEIGHTS_A_USER, mapping.FREQUENCIES = usual
     evaluator = AttributeInferenceEvaluator(attackers=_ATTACKERS, attack_repeats=1, show_progress=False)
     found: dict[str, dict[str, float]] = {name: {} for name in twin.labels}
     for view, vectors in zip(_VIEWS, (old, new - old, new), strict=True):

@@ -11,6 +11,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["LOKY_MAX_CPU_COUNT"] = "1"
 
 import pytest
 import torch
+from hypothesis import settings
 
 import recbole_aia  # noqa: F401 - the shims come first
 from recbole_aia.config.aia_config import AIAConfig
@@ -18,6 +19,8 @@ from recbole_aia.data import create_dataset
 from recbole_aia.testing import ml_100k, short_config
 
 torch.set_num_threads(1)
+settings.register_profile("shared", deadline=None)  # two cores may be busy
+settings.load_profile("shared")
 
 
 @pytest.fixture(autouse=True)

@@ -146,7 +146,8 @@ def test_files_with_bits_flipped_cut_copied_or_words_put_in(name, number):
 @pytest.mark.parametrize("name", TARGETS)
 def test_every_whole_file_is_accepted(name):
     refused = [content for content in TARGETS[name].seeds() if not run(TARGETS[name], content)]
-    assert len(refused) <= (name == "activity") + (name == "config")  # a user who is not there; a key without its model
+    # A user who is not there; a key without its model; weights without names that were hardly trained.
+    assert len(refused) <= (name in ("activity", "config", "checkpoint"))
 
 
 class TestTheFuzzerItself:

@@ -130,7 +130,7 @@ def ledgers() -> list[bytes]:
 
 @functools.cache
 def checkpoints() -> list[bytes]:
-    """A checkpoint of a small model, as a run writes it, and the same content written by somebody else."""
+    """A checkpoint of a small model, as a run writes it, and the same weights written by somebody else."""
     import torch
 
     from recbole_aia import AIAConfig
@@ -138,6 +138,7 @@ def checkpoints() -> list[bytes]:
     from recbole_aia.data import create_dataset
     from recbole_aia.jobs.loading import training_split
     from recbole_aia.model import build_model
+    from recbole_aia.storage.checkpoints import NUMBERING
     from recbole_aia.trainer import UndefendedTrainer
 
     with tempfile.TemporaryDirectory() as place:
@@ -150,7 +151,7 @@ def checkpoints() -> list[bytes]:
         file = Path(place) / "checkpoint.pth"
         save_plain_checkpoint(trainer, 0, verbose=False, saved_model_file=str(file))
         other = io.BytesIO()
-        torch.save(checkpoint_state(trainer, 0), other)
+        torch.save({key: value for key, value in checkpoint_state(trainer, 0).items() if key != NUMBERING}, other)
         return [file.read_bytes(), other.getvalue()]
 
 

@@ -26,6 +26,13 @@ class Parser(argparse.ArgumentParser):
             fill()
         return super().parse_known_args(args, namespace)
 
+    def _parse_optional(self, arg_string: str) -> Any:
+        """Reads ``--key=value`` as a key where the value has spaces too; argparse takes it for a file's name then."""
+        found = super()._parse_optional(arg_string)
+        if found is None and "=" in arg_string:
+            return super()._parse_optional(arg_string.split(" ", maxsplit=1)[0])
+        return found
+
     def error(self, message: str) -> NoReturn:
         """One line, like every other error."""
         print(f"recbole-aia: {one_line(message)}. See '{self.prog} --help'.", file=sys.stderr)

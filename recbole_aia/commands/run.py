@@ -59,12 +59,20 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: argparse.Ar
 
 
 def _interrupted_config(rest: Sequence[str]) -> list[str]:
-    """The configuration of the interrupted run in the ``--output_dir`` among arguments, if there is one."""
-    from recbole_aia.config.text import parse_arguments
-    from recbole_aia.storage.progress import CONFIG
+    """The configuration of the interrupted run in the ``--output_dir`` among arguments; without one none.
 
-    file = Path(str(parse_arguments(rest).get("output_dir") or "")) / CONFIG
-    return [str(file)] if file.is_file() else []
+    Raises:
+        ConfigValueError: no run was interrupted in that folder.
+    """
+    from recbole_aia.config.text import parse_arguments
+    from recbole_aia.storage.progress import CONFIG, nothing_interrupted
+
+    folder = parse_arguments(rest).get("output_dir")
+    if not folder:
+        return []
+    if not (Path(str(folder)) / CONFIG).is_file():
+        raise nothing_interrupted(folder)
+    return [str(Path(str(folder)) / CONFIG)]
 
 
 def _keys_help() -> str:

@@ -17,7 +17,9 @@ Reads a trained checkpoint and writes another, which hides the requested attribu
 is. Attackers measure both.
 
 With calibrated, attackers who see only the new vectors are at chance or close to it in our measurements
-(docs/results.md). Whoever also has the old vectors reads the labels. Users without a label are not protected.
+(docs/results.md). One map moves all who ask, with a label or without. Old vectors still tell what they told, and the
+new ones add a little. attrcloak, u2u, d2d, --calibrated_labels=own and --leace_labels=own move users by their own
+labels, and users without a label are not protected: whoever also has the old vectors reads the labels.
 
   recbole-aia unlearn --checkpoint runs/BPR-.../checkpoint.pth --attributes=[gender] --output_dir safe
   recbole-aia unlearn --checkpoint model.pth --attributes=[gender] --users ids.txt --mode data_free --output_dir safe
@@ -30,7 +32,7 @@ A ledger keeps the requests. The protected model is made from the first checkpoi
 
 Withdrawing a request gives bit for bit the model that never had it, on a CPU with the same versions of recbole-aia and
 torch (the ledger names them). Otherwise, and always on CUDA, it matches up to rounding. Whoever received an earlier
-release still has it: together with a later one it shows who moved and, with calibrated, gives away labels.
+release still has it: together with a later one it shows who moved, and the labels of those who moved by their own.
 
 After unlearning, LightGCN, NGCF and DMF serve released vectors, for which RecBole itself has no place. To get a model
 that 'recbole-aia export' can write, begin with --target=table (LightGCN, NGCF) or --target=tower (DMF).
@@ -102,7 +104,7 @@ def _list_defenses(parser: argparse.ArgumentParser) -> None:
 
 def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from recbole_aia.jobs import unlearn
-    from recbole_aia.storage.progress import interrupted_job
+    from recbole_aia.storage.progress import interrupted_job, nothing_interrupted
 
     rest = with_flags(rest)
     refuse_misspelt_options(parse_arguments(rest), list(vars(arguments)))
@@ -123,7 +125,7 @@ def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if given[0] != "--checkpoint" and (rest or arguments.defense or arguments.mode or arguments.trust_checkpoint):
         raise ConfigValueError(f"{given[0]} keeps the settings that the ledger began with. Leave the others out.")
     if arguments.resume and interrupted_job(arguments.output_dir) is None:
-        raise ConfigValueError(f"'{arguments.output_dir}' holds nothing to go on with. Leave --resume out to begin.")
+        raise nothing_interrupted(arguments.output_dir)
     if given == ["--list"]:
         print(unlearn.standing(arguments.output_dir))
     elif given == ["--withdraw"]:

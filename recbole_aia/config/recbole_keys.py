@@ -122,7 +122,7 @@ RECBOLE: dict[str, Key] = {
     "shuffle": _flag(),
     "epochs": Count(1, "", low=1),
     "train_batch_size": Count(1, "", low=1),
-    "learner": Choice("adam", "", choices=("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")),
+    "learner": Choice("adam", "", choices=("adam", "adamw", "sgd", "adagrad", "rmsprop")),
     "learning_rate": Number(0.1, "", low=0, above=True, high=1000),
     "train_neg_sample_args": _NEGATIVES,
     "eval_step": Count(1, "", low=1),

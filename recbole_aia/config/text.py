@@ -108,6 +108,8 @@ def parse_value(text: str) -> Any:
     Raises:
         ConfigValueError: the text is YAML that cannot be meant; see :class:`SafeLoader`.
     """
+    if text.isspace():
+        return text  # a separator
     if text.strip() in ("None", ""):
         return None
     try:

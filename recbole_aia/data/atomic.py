@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.storage.files import folder_aside, private_folder
+from recbole_aia.storage.files import folder_aside, private_files, private_folder
 
 
 def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
-    """Writes the files of a dataset into the folder ``out/name``, all or none.
+    """Writes the files of a dataset into the folder ``out/name``, all or none, for their owner only.
 
     Args:
         out: the folder of datasets; made if it is missing.
@@ -32,6 +32,7 @@ def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
             aside = around / name
             private_folder(aside)
             fill(aside)
+            private_files(aside)
             files = sorted(path.name for path in aside.iterdir())
             if not place.exists():
                 os.replace(aside, place)

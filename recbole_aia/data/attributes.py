@@ -7,7 +7,6 @@ Reading the file apart keeps every run, defended or not, on exactly the interact
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,10 +21,9 @@ from torch import Tensor
 
 from recbole_aia.config.hints import closest
 from recbole_aia.config.small import shown_count
-from recbole_aia.data.atomic_text import atomic_header, check_lines
 from recbole_aia.data.dataset import interactions_by_user
-from recbole_aia.data.delimited import text_encoding
 from recbole_aia.data.specs import MISSING, AttributeSpec
+from recbole_aia.data.user_files import conflicts, prepared_counts, read_user_file
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 
 _MOST_CLASSES = 500  # classes of an attribute; attackers learn one column of weights a class
@@ -169,41 +167,15 @@ def read_labels(config: Any, path: Path, ids: Mapping[str, int], n_users: int) -
     """
     frame = read_user_file(path, config)
     specs = attribute_specs(config, list(frame.columns))
-    prepared, raw = _prepared_counts(path)
-    conflicts = _conflicts(frame, config["USER_ID_FIELD"]) | prepared
+    prepared, raw = prepared_counts(path)
+    different = conflicts(frame, config["USER_ID_FIELD"]) | prepared
     frame = frame.drop_duplicates(config["USER_ID_FIELD"], keep="last")
     rows = frame[config["USER_ID_FIELD"]].map(ids).fillna(0).to_numpy(np.int64)
     table = label_table(frame, rows, n_users, specs, config["dataset"], list(config["attribute_specs"] or {}))
-    before = {spec.name: conflicts.get(spec.field, {}) | raw.get(spec.name, {}) for spec in specs}
+    before = {spec.name: different.get(spec.field, {}) | raw.get(spec.name, {}) for spec in specs}
     tokens = sorted((token for token in ids if ids[token]), key=lambda token: ids[token])
     affected = {name: {**table.affected[name], **before[name]} for name in before}
     return replace(table, affected=affected, users=np.array(tokens, dtype=np.str_))
-
-
-def _conflicts(frame: pd.DataFrame, user: str) -> dict[str, dict[str, int]]:
-    """For each column, the number of users whose lines have different values."""
-    repeated = frame[frame.duplicated(user, keep=False)]
-    counts = {}
-    for column in frame.columns.drop(user):
-        different = repeated[[user, column]].drop_duplicates()
-        counts[column] = {"conflicting_users": len(set(different.loc[different.duplicated(user), user]))}
-    return {column: count for column, count in counts.items() if any(count.values())}
-
-
-def _prepared_counts(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
-    """The counts that ``recbole-aia prepare`` wrote beside the data: conflicts by column, raw counts by attribute."""
-    account = path.with_suffix(".prepared.json")
-    try:
-        counted = json.loads(account.read_text("utf-8")) if account.is_file() else {"conflicts": {}, "raw": {}}
-        conflicts, raw = (
-            {name: {prefix + what: int(n) for what, n in counts.items() if n} for name, counts in counted[key].items()}
-            for key, prefix in (("conflicts", "conflicting_"), ("raw", "raw_"))
-        )
-        return conflicts, raw
-    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
-        raise AttributeDataError(
-            f"'{account}' is not what 'recbole-aia prepare' wrote. Prepare the data again."
-        ) from error
 
 
 def label_table(
@@ -238,41 +210,6 @@ def label_table(
         _check_column(frame, spec, table, source)
         _check_usable(table, spec, source, defined)
     return table
-
-
-def read_user_file(path: Path, config: Any) -> pd.DataFrame:
-    """The columns of a ``.user`` file, as texts, under their names without types."""
-    if not path.is_file():
-        raise AttributeDataError(
-            f"there is no file '{path}' with user attributes. Put one there, in RecBole's atomic format."
-        )
-    columns = atomic_header(path, config, typed=False)
-    check_lines(path, config)
-    try:
-        frame = pd.read_csv(
-            path,
-            sep=config["field_separator"] or "\t",
-            dtype=str,
-            keep_default_na=False,
-            encoding=text_encoding(path, config["encoding"]),
-        )
-    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise AttributeDataError(f"'{path}' cannot be read: {reason}. Mend the file, or set encoding.") from error
-    frame.columns = pd.Index(list(columns))
-    if config["USER_ID_FIELD"] not in frame.columns:
-        raise AttributeDataError(
-            f"'{path}' has no column '{config['USER_ID_FIELD']}'. "
-            "Name the user column in USER_ID_FIELD, or mend the header."
-        )
-    _refuse_blanks(path, frame[config["USER_ID_FIELD"]])
-    return frame
-
-
-def _refuse_blanks(path: Path, names: pd.Series) -> None:
-    repeated = int(pd.Series(names.unique()).str.strip().duplicated().sum())
-    if repeated:
-        raise AttributeDataError(f"in '{path}', {repeated} users differ from others in blanks only. Mend the file.")
 
 
 def _check_column(frame: pd.DataFrame, spec: AttributeSpec, table: LabelTable, dataset: str) -> None:

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recbole_aia.data.attributes import attribute_specs, read_user_file
+from recbole_aia.data.attributes import attribute_specs
+from recbole_aia.data.user_files import read_user_file
 from recbole_aia.errors import AttributeDataError
 
 

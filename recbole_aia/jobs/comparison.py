@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from recbole.utils import init_seed
 
+from recbole_aia.config.small import shown_count
 from recbole_aia.data import LabelTable, interactions_by_user, prepare_loaders
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.informed import informed_run
@@ -124,7 +125,7 @@ def _few(asked: Mapping[str, np.ndarray], labels: LabelTable) -> list[str]:
     for name, column in labels.columns().items():
         own, names = column[asked[name] & (column >= 0)], labels.classes[name]
         counts = zip(names, np.bincount(own, minlength=len(names)), strict=True)
-        few = [f"{label} {count}" for label, count in counts if count < _FEW]
+        few = [f"{label} {shown_count(int(count))}" for label, count in counts if count < _FEW]
         if few and asked[name].any() and not asked[name].all():
             notes.append(f"few who asked, {name} {', '.join(few)}: what is hidden of them is uncertain")
     return notes

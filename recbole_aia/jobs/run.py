@@ -37,7 +37,7 @@ from recbole_aia.report import holdout_findings, write_results, write_users
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.files import sha256_of, write_whole
 from recbole_aia.storage.plain import plain
-from recbole_aia.storage.progress import Progress, check_interrupted, job_digest, progress
+from recbole_aia.storage.progress import Progress, check_interrupted, job_digest, nothing_interrupted, progress
 from recbole_aia.storage.run_folder import (
     ACTIVITY,
     check_free,
@@ -214,7 +214,7 @@ def _output_dir(config: AIAConfig) -> tuple[Path, str]:
     folder = Path(config["output_dir"] or Path("runs") / name)
     interrupted = check_interrupted(folder, digest)
     if config["resume"] and not interrupted:
-        raise ConfigValueError(f"'{folder}' holds no interrupted run to go on with. Leave --resume out to begin one.")
+        raise nothing_interrupted(folder)
     if written_digest(folder) != digest and not interrupted:
         check_free(folder, _FILES)
     checkpoints = Path(config["checkpoint_dir"])

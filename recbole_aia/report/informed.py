@@ -13,6 +13,8 @@ _PARTS = {
     "component": "without labels",
 }
 
+_BLIND = 0.5  # a floor above which even a large leak stays within it
+
 
 def informed_verdict(results: Mapping[str, Any]) -> str:
     """What earlier releases add to the old vectors, and what activity adds to itself, a few lines for each attribute.
@@ -41,6 +43,8 @@ def _with_old(cases: Mapping[str, Any]) -> str:
     if cases["verdict"] == "above":
         aucs = f"AUC {best['auc']:.3f} where the old vectors alone give {old['auc']:.3f}"
         return f"the movement gives it away, {aucs} ({gain})"
+    if cases["floor"] > _BLIND:
+        return f"too few users to tell, {best['advantage']:.3f} where they alone give {old['advantage']:.3f} ({gain})"
     return f"nothing beyond them, {best['advantage']:.3f} where they alone give {old['advantage']:.3f} ({gain})"
 
 

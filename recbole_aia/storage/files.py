@@ -61,9 +61,15 @@ def written_together(folder: Path, last: str) -> Iterator[Path]:
     """
     with folder_aside(folder) as aside:
         yield aside
+        private_files(aside)
         for file in sorted(aside.iterdir(), key=lambda file: file.name == last):
-            file.chmod(_FILE)
             os.replace(file, folder / file.name)
+
+
+def private_files(folder: Path) -> None:
+    """Lets only the owner read and write the files in a folder."""
+    for file in folder.iterdir():
+        file.chmod(_FILE)
 
 
 def sweep(folder: Path) -> None:

@@ -53,6 +53,11 @@ def interrupted_job(folder: Path) -> str | None:
         return None
 
 
+def nothing_interrupted(folder: Path | str) -> ConfigValueError:
+    """The error of ``--resume`` in a folder without an interrupted job."""
+    return ConfigValueError(f"'{folder}' holds no interrupted job to go on with. Leave --resume out to begin one.")
+
+
 def check_interrupted(folder: Path, settings: str) -> bool:
     """Whether a job with these settings was interrupted in a folder.
 

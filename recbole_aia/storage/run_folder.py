@@ -222,3 +222,5 @@ def run_log(config: Any, folder: Path) -> Iterator[None]:
         logging.raiseExceptions = complain
         with suppress(OSError):
             os.replace(aside, folder / name)
+            if name == "run.log":  # an earlier try has failed or was interrupted, and this one has not
+                (folder / "failed.log").unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Trainers, one per defense, and the run of one training."""
 
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
-from recbole_aia.trainer.base import DefenseTrainer, LossTerm, Phase, UndefendedTrainer
+from recbole_aia.trainer.base import DefenseTrainer, LossTerm, Phase
 from recbole_aia.trainer.calibrated import CalibratedTrainer
 from recbole_aia.trainer.calibrated_post import CalibratedUnlearner
 from recbole_aia.trainer.post import Unlearner, UnlearningTask
@@ -9,6 +9,7 @@ from recbole_aia.trainer.raid import RAIDTrainer
 from recbole_aia.trainer.registry import register_defense, stage_of, trainer_class, unlearners
 from recbole_aia.trainer.run import Trained, starting_point, train, undefended_twin
 from recbole_aia.trainer.targets import Target, check_target
+from recbole_aia.trainer.undefended import UndefendedTrainer
 
 __all__ = [
     "AttrCloakUnlearner",

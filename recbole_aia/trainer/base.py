@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
-from recbole.trainer import Trainer
 from recbole.utils import InputType, set_color
 from torch import Tensor
 
@@ -298,20 +297,3 @@ def _check_device(device: Any, model: Any) -> None:
         raise ConfigValueError(
             f"the model is on {found} and config['device'] is {wanted}. Write model.to(config['device']) first."
         )
-
-
-class UndefendedTrainer(DefenseTrainer):
-    """No defense: RecBole's own training, attacked as it is."""
-
-    defense = "none"
-    resumable = True
-    shared_keys: ClassVar[Mapping[str, Key]] = {}
-
-    def fit(
-        self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any
-    ) -> tuple[float, dict[str, float] | None]:
-        """See ``recbole.trainer.Trainer.fit``."""
-        self.note_names(train_data.dataset)
-        self.go_on(self.last_snapshot(train_data, valid_data))
-        result: tuple[float, dict[str, float] | None] = Trainer.fit(self, train_data, valid_data, *args, **kwargs)
-        return result

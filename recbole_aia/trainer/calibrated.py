@@ -41,8 +41,8 @@ ALIGNMENT_KEYS: dict[str, Key] = {
     "calibrated_steps": Count(
         100,
         "Most steps of an alignment, which ends sooner at chance. Beyond 64 dimensions they grow in proportion. After "
-        "training, a tower with own labels takes five times as many. Between epochs there are 20, or 3 for more than "
-        "2,048 users.",
+        "training, a tower takes twice as many, with own labels five times. Between epochs there are 20, or 3 for more "
+        "than 2,048 users.",
         low=1,
     ),
     "calibrated_exact_users": Count(

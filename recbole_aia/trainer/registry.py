@@ -12,7 +12,7 @@ from recbole_aia.config.keys import Key
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.trainer.adversarial import AdversarialPostTrainer, AdversarialTrainer
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
-from recbole_aia.trainer.base import DefenseTrainer, UndefendedTrainer
+from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer
 from recbole_aia.trainer.calibrated_post import CalibratedUnlearner
 from recbole_aia.trainer.editing import BlurMeTrainer, RecordTrainer
@@ -25,6 +25,7 @@ from recbole_aia.trainer.post_keys import descent_keys
 from recbole_aia.trainer.raid import RAIDPostTrainer, RAIDTrainer
 from recbole_aia.trainer.rap import RAPTrainer
 from recbole_aia.trainer.swd import SWDTrainer
+from recbole_aia.trainer.undefended import UndefendedTrainer
 
 Defense = TypeVar("Defense", bound=type[DefenseTrainer])
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -127,9 +127,9 @@ ROWS = [
     audit("texts or whole numbers", make=npz(user_tokens=tokens().astype(float)), case="tokens floats"),
     audit("texts or whole numbers", make=npz(user_tokens=tokens().astype("M8[Y]")), case="tokens dates"),
     audit("user_tokens (60, 1)", make=npz(user_tokens=tokens()[:, None]), case="tokens of two dimensions"),
-    audit("more than once", make=npz(user_tokens=np.where(tokens() == "2", "1", tokens())), case="tokens twice"),
+    audit("name the same user", make=npz(user_tokens=np.where(tokens() == "2", "1", tokens())), case="tokens twice"),
     audit(
-        "more than once",
+        "name the same user",
         make=npz(user_tokens=np.where(tokens() == "2", "1 ", tokens())),
         case="users collide after strip",
     ),
@@ -166,7 +166,7 @@ ROWS = [
         make=lambda: (labels(), put("e.csv", "user,d0\né,1\n".encode("latin-1"))),
         case="csv latin-1",
     ),
-    audit("e.csv", "more than once", make=changed("\n2,", "\n1,"), case="csv a user twice"),
+    audit("e.csv", "name the same user", make=changed("\n2,", "\n1,"), case="csv a user twice"),
     audit(
         "e.csv", "has a quote in row 1 that is not closed", make=changed("\n1,", '\n"1,'), case="csv quote not closed"
     ),
@@ -187,7 +187,7 @@ ROWS = [
     audit("cannot be read", make=labelled(""), case="labels empty"),
     audit("no user of e.npz", make=labelled("user,g\n"), case="labels header only"),
     audit("no user of e.npz", make=labelled(LABELS.replace("\n", "\nu")), case="labels of other users"),
-    audit("more than once", make=labelled(LABELS.replace("\n2,", "\n1,")), case="labels a user twice"),
+    audit("name the same user", make=labelled(LABELS.replace("\n2,", "\n1,")), case="labels a user twice"),
     audit("more values than its header", make=labelled(LABELS.replace("1,b", "1,b,c,d", 1)), case="labels a long line"),
     audit("of the same name", make=labelled(LABELS.replace("user,g", "user,user")), case="labels same names"),
     audit("it is not utf-8 text", make=labelled(LABELS.replace("a", "é").encode("latin-1")), case="labels latin-1"),

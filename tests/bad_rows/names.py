@@ -52,7 +52,7 @@ ROWS = [
     run(
         "--init_checkpoint=c.pth",
         "--defense=attrcloak",
-        "is a pipe or a device",
+        "is no file but a pipe or a device",
         make=pipe("c.pth"),
         case="init_checkpoint that is a pipe",
     ),

@@ -13,7 +13,7 @@ ROWS = [
     run("--clip_grad_norm=foo", "a mapping of max_norm, norm_type, error_if_nonfinite, with max_norm"),
     run("--clip_grad_norm={max_norm: -1}", "clip_grad_norm.max_norm is -1"),
     run("--defense=attrcloak", "--holdout_users=0.9999", "holdout_users"),
-    run("--defense=attrcloak", "--init_checkpoint=/dev/null", "'/dev/null' is a pipe or a device"),
+    run("--defense=attrcloak", "--init_checkpoint=/dev/null", "'/dev/null' is no file but a pipe or a device"),
     run("--defense=attrcloak", "--init_checkpoint=dataset", "'dataset' cannot be read"),
     run("--defense=attrcloak", "--init_checkpoint=dataset/synthetic/synthetic.inter", "is damaged"),
     run("--defense=attrcloak", "--init_checkpoint=missing", "'missing' cannot be read: No such file"),
@@ -92,6 +92,7 @@ ROWS = [
         run(f"--{key}=1", f"{key} is 1. It must be true or false")
         for key in ("show_progress", "reproducibility", "enable_amp")
     ),
+    run("--learner=sparse_adam", "It must be one of adam"),  # it takes sparse gradients only, and no model has any
     run("--learner=lion", "learner is 'lion'. It must be one of adam"),
     run("--state=loud", "state is 'loud'"),
     run("--transform=upside_down", "transform is 'upside_down'"),

@@ -16,6 +16,8 @@ def test_synthetic_data_are_prepared_and_run_with_the_command_that_is_printed(ca
     printed = capsys.readouterr().out
     assert "users 300, items 120, interactions 4,000" in printed
     assert "a 210, b 90" in printed
+    made = tmp_path / "my data" / "synthetic"
+    assert {path.stat().st_mode & 0o777 for path in made.iterdir()} == {0o600}
     command = shlex.split(printed.splitlines()[-1])
     assert command[:2] == ["recbole-aia", "run"]
     assert command[2:] == ["--model=BPR", "--dataset=synthetic", "--data_path=my data", "--defense=calibrated"]

@@ -77,6 +77,7 @@ def broken(arrays, bpr):
         (["--embeddings=E", "--labels=L", "--attributes={age: {bin: [3]}}"], "unknown entry 'bin'"),
         (["--embeddings=E", "--labels=L", "--attribute_specs=3"], "attribute_specs is 3"),
         (["--embeddings=E", "--labels=L", "--attackrs=[mlp]"], "unknown attack setting 'attackrs'"),
+        (["RUN", "--attackrs=[mlp, svm]"], "Did you mean 'attackers'"),
         (["--embeddings=E", "--labels=L", "--atributes", "[gender]"], "cannot read the argument '--atributes'"),
         (["--embeddings=E", "--labels=L", "--attributes=[gender]", "--fail_above=10"], "--fail_above is 10"),
         (["--embeddings=E", "--labels=L", "--fail_above=much"], "invalid float value"),

@@ -119,6 +119,11 @@ class TestResume:
         assert "Leave --resume out" in capsys.readouterr().err
         assert not Path("new").exists()
 
+    def test_a_folder_says_all_that_is_needed_and_its_absence_is_said(self, capsys):
+        assert cli.main(["run", "--resume", "--output_dir=new"]) == 2
+        assert capsys.readouterr().err.startswith("recbole-aia: 'new' holds no interrupted job to go on with. Leave")
+        assert not Path("new").exists()
+
     def test_other_settings_do_not_go_on(self, alone, stop_at, capsys):
         stop_at("answers", 1)
         assert cli.main(RUN) == 143

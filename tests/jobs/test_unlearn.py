@@ -1,6 +1,7 @@
 """Unlearning on a trained checkpoint: what it writes, prints and takes over."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,14 @@ def test_few_who_ask_are_told_so(base, capsys):
     assert "note: few who asked, gender F" in capsys.readouterr().out
     assert results["run"]["notes"][0].startswith("few who asked, gender F")
     assert {row["n_users"] for row in results["groups"] if row["users"] == "asked"} == {19}
+
+
+def test_a_class_of_fewer_than_five_who_ask_is_shown_without_its_count(base, capsys):
+    results = begin(base, "attrcloak", RequestOptions("[gender]", "random:0.01"), Path("safe"), argv=QUICK)
+    (note,) = [note for note in results["run"]["notes"] if note.startswith("few who asked")]
+    assert "<5" in note
+    assert not re.search(r"gender F [0-4]\b|M [0-4]\b", note)
+    assert note in capsys.readouterr().out
 
 
 def test_the_guarantee_of_dp_is_printed_and_its_noise_is_drawn_once(base, capsys):

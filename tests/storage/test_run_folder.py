@@ -128,6 +128,12 @@ class TestLog:
         assert (tmp_path / "failed.log").exists()
         assert not (tmp_path / "run.log").exists()
 
+    def test_a_run_that_succeeds_leaves_no_log_of_an_earlier_failure(self, make_config, tmp_path):
+        (tmp_path / "failed.log").touch()
+        with run_folder.run_log(make_config(), tmp_path):
+            pass
+        assert [path.name for path in tmp_path.glob("*.log")] == ["run.log"]
+
 
 @pytest.mark.parametrize("content", [b"", b"only text", b"\xff\xfe", b"- a list"])
 def test_a_config_file_that_cannot_be_read_is_another_runs(tmp_path, content):

@@ -9,7 +9,7 @@ from recbole_aia.model import build_model
 from recbole_aia.testing import split_once
 from recbole_aia.trainer import calibrated, calibrated_post
 from recbole_aia.trainer.averaging import WeightAverage
-from recbole_aia.trainer.base import UndefendedTrainer
+from recbole_aia.trainer.undefended import UndefendedTrainer
 from recbole_aia.unlearning.requests import Request
 
 SMALL = {"n_layers": 1, "hidden_size_list": [16], "mf_embedding_size": 8, "mlp_embedding_size": 8}

@@ -14,11 +14,11 @@ from recbole_aia.losses.calibrated.estimation import MOST, Features, Posterior
 from recbole_aia.losses.calibrated.posterior import MixedDiscrepancy
 from recbole_aia.losses.calibrated.statistics import read_axes
 
-_RANDOM = 32  # random frequencies along the axes that attackers read; there a linear map leaves a curve
+FREQUENCIES = 32  # random frequencies along the axes that attackers read; there a linear map leaves a curve
 _BANDWIDTH = 1.0  # of their Gaussian kernel
 _FLOOR = 1e-4  # an axis is stretched no further than if its eigenvalue were this share of the largest
 _DEPENDENT = 1e-6  # a combination of columns is left out where its variance is below this share of the largest
-_A_USER = 0.03  # weights of a dimension's movement for each user at most: more would write single labels down
+WEIGHTS_A_USER = 0.03  # weights of a dimension's movement for each user at most: more would write single labels down
 _CHUNK = 8192  # users mapped at a time
 
 
@@ -198,9 +198,9 @@ def _basis(users: Tensor, residuals: Tensor, generator: torch.Generator) -> Basi
     values, vectors = torch.linalg.eigh(points.t().double().cov().view(points.shape[1], -1))
     values, vectors = values.flip(0), vectors.flip(1)
     axes = (vectors * values.clamp_min(_FLOOR * float(values[0])).rsqrt()).to(users)
-    room = max(1, int(_A_USER * len(users) / residuals.shape[1]) - 1)
-    n_random = min(_RANDOM, room // 4)
+    room = max(1, int(WEIGHTS_A_USER * len(users) / residuals.shape[1]) - 1)
+    n_random = min(FREQUENCIES, room // 4)
     axes = axes[:, : room - 2 * n_random]
     space = read_axes(points, residuals.t(), generator)
-    draws = torch.randn(space.width, _RANDOM, generator=generator).to(users) / (_BANDWIDTH * space.width) ** 0.5
+    draws = torch.randn(space.width, FREQUENCIES, generator=generator).to(users) / (_BANDWIDTH * space.width) ** 0.5
     return Basis(center, axes, space.basis @ draws[:, :n_random])
