@@ -89,6 +89,7 @@ def read_table(path: Path, *, header: bool = True) -> pd.DataFrame:
         raise AttributeDataError(f"'{path}' cannot be read: it is empty, or begins with an empty line.")
     if len(names) == 1 and "|" in names[0]:
         raise AttributeDataError(f"'{path}' separates its columns by bars (|). Write commas, semicolons or tabs.")
+    _refuse_nul(path)
     with check_decodes(path):
         try:
             frame = pd.read_csv(
@@ -114,6 +115,14 @@ def read_table(path: Path, *, header: bool = True) -> pd.DataFrame:
                 "line. Is a quote not closed, or the file damaged?"
             )
     return frame
+
+
+def _refuse_nul(path: Path) -> None:
+    """Raises :class:`AttributeDataError` if a line holds a NUL, where some versions of pandas end a value."""
+    with path.open(encoding=text_encoding(path)) as file, check_decodes(path):
+        for number, line in enumerate(file, start=1):
+            if "\0" in line:
+                raise AttributeDataError(f"line {number} of '{path}' holds a NUL character. Is the file damaged?")
 
 
 def user_column(names: list[str]) -> str | None:
