@@ -10,6 +10,7 @@ def shown_count(count: int) -> int | str:
     """The number of users in a class, or ``"<5"`` for fewer than five.
 
     Example:
+        >>> from recbole_aia.config.small import shown_count
         >>> shown_count(12), shown_count(4)
         (12, '<5')
     """
