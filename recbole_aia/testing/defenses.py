@@ -115,8 +115,8 @@ class _AnyStage(Contract):
         own = [name for name in subject.keys if name.startswith(f"{subject.defense}_")]
         assert own or is_ours(subject) or not subject.keys
         for name in own:
-            with pytest.raises(ConfigValueError, match=rf"there is no key '{name}s'\. Did you mean '"):
-                AIAConfig("BPR", "ml-100k", argv=[f"--defense={subject.defense}", f"--{name}s=1"])
+            with pytest.raises(ConfigValueError, match=rf"there is no key '{name}x'\. Did you mean '"):
+                AIAConfig("BPR", "ml-100k", argv=[f"--defense={subject.defense}", f"--{name}x=1"])
 
     def test_its_property_text_gives_its_keys_and_defaults(self, subject: Any) -> None:
         written = parse_value(property_files()[f"defense/{subject.defense}"]) or {}
