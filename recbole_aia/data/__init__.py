@@ -10,7 +10,7 @@ from recbole_aia.data.dataset import (
     prepare_loaders,
 )
 from recbole_aia.data.numbering import Numbering, renumber, shuffle_users
-from recbole_aia.data.numbers import load_numbers
+from recbole_aia.data.numeric_attributes import load_numbers
 from recbole_aia.data.specs import AttributeSpec
 from recbole_aia.data.unseen import defense_labels, unseen_users
 
