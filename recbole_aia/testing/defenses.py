@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,7 +22,7 @@ from recbole_aia.config.properties import property_files
 from recbole_aia.config.registry import defense_class, defense_keys, defenses, is_ours, keys_of
 from recbole_aia.config.text import parse_value
 from recbole_aia.data import LabelTable, load_labels, prepare_loaders
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.model import build_model
 from recbole_aia.quick_start import run_recbole_aia
 from recbole_aia.report import results_schema
@@ -148,6 +149,13 @@ class _AnyStage(Contract):
             undefended.trainer.fit(undefended.train_data, saved=False)
         assert defended.served().isfinite().all()
         assert not torch.equal(defended.served(), undefended.served())
+
+    def test_data_of_other_users_than_the_models_are_refused(self, subject: Any, tmp_path: Path) -> None:
+        trainer, train_data, valid_data, _ = self.prepare(subject, tmp_path)
+        known: Any = trainer.model.numbering
+        trainer.model.numbering = replace(known, users=known.users[::-1])
+        with pytest.raises(AttributeDataError):
+            trainer.fit(train_data, valid_data, saved=False)
 
     def test_results_of_a_short_run_fit_the_schema_and_name_it(self, subject: Any, tmp_path: Path) -> None:
         quick = {"attackers": ["logistic"], "attack_folds": 2, "attack_repeats": 1, "attack_jobs": 1, "gpu_id": ""}

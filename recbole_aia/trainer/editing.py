@@ -75,6 +75,7 @@ class EditingTrainer(DefenseTrainer):
         """Edits the interactions and trains on them; see ``recbole.trainer.Trainer.fit``."""
         _refuse_computed_users(self.defense, type(self.model))
         self.labels = defense_labels(self.config, train_data.dataset)
+        self.note_names(train_data.dataset)
         profiles = profiles_of(train_data.dataset)
         edits = self.edits(profiles, self.labels.labels.numpy())
         touched = np.unique(np.concatenate([edits.added[:, 0], edits.removed[:, 0]]))

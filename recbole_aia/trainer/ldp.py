@@ -77,6 +77,7 @@ class LDPTrainer(DefenseTrainer):
         """Runs all rounds, validates and saves; see :meth:`DefenseTrainer.fit`."""
         _refuse_other_models(type(self.model))
         self.labels = defense_labels(self.config, train_data.dataset)
+        self.note_names(train_data.dataset)
         self.logger.info(
             f"guarantee: what a user sends is {self.config['ldp_epsilon']:g}-locally differentially private; the "
             "user's own vector is never sent, and is not covered."
