@@ -70,9 +70,11 @@ def _lines() -> Iterator[str]:
     yield from (
         f"| `{name}` | {_cell(first_line(each))} |" for name, each in registered_attackers().items() if is_ours(each)
     )
-    yield from ("", "## Protocols", "", "| `protocol` | folds | repeats | attackers |", "| --- | --- | --- | --- |")
+    yield from ("", "## Protocols", "", "| `protocol` | folds | repeats | users | attackers |", "| --- | --- | --- | --- | --- |")
     for name, preset in PRESETS.items():
-        yield f"| `{name}` | {preset.attack_folds} | {preset.attack_repeats} | {', '.join(preset.attackers)} |"
+        users = "all" if preset.attack_balance == "none" else "equally many of each class"
+        names = ", ".join(preset.attackers)
+        yield f"| `{name}` | {preset.attack_folds} | {preset.attack_repeats} | {users} | {names} |"
     yield from ("", "## Models with a view", "", ", ".join(_models()) + ".", "")
 
 

@@ -116,7 +116,8 @@ class AIAConfig(Config):  # type: ignore[misc]
         defense, preset = external.get("defense", "none"), external.get("preset", "default")
         registry.defense_class(defense)
         check_preset(defense, preset)
-        self.internal_config_dict |= our_properties(model, dataset, defense, preset)
+        protocol = str(external.get("protocol", "default"))
+        self.internal_config_dict |= our_properties(model, dataset, defense, preset, protocol)
         self._refuse_misspelt_keys()
         if takes_no_negatives(external.get("train_neg_sample_args")):
             external["train_neg_sample_args"] = None  # RecBole writes "none", and does not read it

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_aia.config.keys import Key
 from recbole_aia.config.registry import common_keys, defenses, keys_of
-from recbole_aia.config.run_keys import RECBOLE_DEFAULTS
+from recbole_aia.config.run_keys import RECBOLE_DEFAULTS, RECBOLE_DEFAULTS_OF_PROTOCOL
 from recbole_aia.config.text import read_yaml, to_yaml_line
 from recbole_aia.errors import ConfigValueError
 
@@ -25,7 +25,9 @@ def properties_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "properties"
 
 
-def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[str, Any]:
+def our_properties(
+    model: str, dataset: str, defense: str, preset: str, protocol: str = "default"
+) -> dict[str, Any]:
     """The defaults of a run; a more particular source goes over a more general one.
 
     The property files of models and datasets are read. Those of all runs and of defenses are written from the same
@@ -36,8 +38,10 @@ def our_properties(model: str, dataset: str, defense: str, preset: str) -> dict[
         dataset: a dataset's name.
         defense: a defense's name; a defense that is not registered has no keys.
         preset: the name of one of the defense's presets, or ``default``.
+        protocol: the attack's protocol.
     """
     merged = {name: key.default for keys in common_keys().values() for name, key in keys.items()} | RECBOLE_DEFAULTS
+    merged |= RECBOLE_DEFAULTS_OF_PROTOCOL.get(protocol, {})
     for name in (f"model/{model}", f"dataset/{dataset}"):
         merged |= _read(name)
     stages = defenses().get(defense, {})

@@ -72,6 +72,13 @@ RECBOLE_DEFAULTS: dict[str, Any] = {
     "save_dataset": False,
 }
 
+#: The same with a protocol that follows a paper: the metrics of recommendation that the paper prints.
+RECBOLE_DEFAULTS_OF_PROTOCOL: dict[str, dict[str, Any]] = {
+    "raid": {"topk": [5, 10, 15, 20]},
+    # Its HR falls from @5 to @10, as precision does and a hit ratio cannot.
+    "attrcloak": {"topk": [5, 10], "metrics": ["Hit", "NDCG", "Recall", "MRR", "Precision"]},
+}
+
 #: RecBole's keys that decide how a run is shown or stored, and none of its numbers.
 RECBOLE_PRESENTATION = frozenset(
     {

@@ -1,4 +1,4 @@
-"""Which of the known users an attacker learns from."""
+"""Which users are attacked, and which of the known ones an attacker learns from."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ def draw_users(classes: IntArray, limit: int | None, seed: int) -> IntArray:
     quotas[counts.argmax()] -= max(0, int(quotas.sum()) - limit)
     rng = np.random.default_rng(seed)
     drawn = [rng.choice(np.flatnonzero(classes == k), quota, replace=False) for k, quota in enumerate(quotas)]
+    return np.sort(np.concatenate(drawn))
+
+
+def equal_classes(classes: IntArray, seed: int) -> IntArray:
+    """Draws as many users of each class as the smallest class has.
+
+    Args:
+        classes: in ``0..K-1``, each with a member, ``[n]``.
+        seed: >= 0.
+
+    Returns:
+        Their positions, ascending.
+    """
+    rng, counts = np.random.default_rng(seed), np.bincount(classes)
+    drawn = [rng.choice(np.flatnonzero(classes == k), counts.min(), replace=False) for k in range(len(counts))]
     return np.sort(np.concatenate(drawn))
 
 

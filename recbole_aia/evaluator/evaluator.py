@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -12,6 +13,7 @@ from recbole_aia.config.small import shown_count
 from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator.attackers import registered_attackers
+from recbole_aia.evaluator.draws import equal_classes
 from recbole_aia.evaluator.evidence import Evidence
 from recbole_aia.evaluator.labels import AttackedAttribute, TooFewUsersError, encode_labels, label_columns
 from recbole_aia.evaluator.metrics import (
@@ -19,6 +21,7 @@ from recbole_aia.evaluator.metrics import (
     advantage,
     balanced_accuracy,
     confusion_counts,
+    f1_binary,
     f1_macro,
     one_vs_rest_auc,
 )
@@ -81,14 +84,23 @@ class AttributeInferenceEvaluator:
         attributes, skipped, names = [], {}, class_names or {}
         for name, column in label_columns(labels).items():
             try:
-                attributes.append(encode_labels(name, column, n_users, self.settings.attack_folds, names.get(name)))
+                found = encode_labels(name, column, n_users, self.settings.attack_folds, names.get(name))
             except TooFewUsersError as error:
                 skipped[name] = str(error)
+            else:
+                attributes.append(self._balanced(found))
         if not attributes:
             nothing = "there are no labels. Give at least one attribute to attack."
             raise AttributeDataError(next(iter(skipped.values()), nothing))
         self._check_shares(attributes)
         return attributes, skipped
+
+    def _balanced(self, attribute: AttackedAttribute) -> AttackedAttribute:
+        """The attribute with the users that are attacked; see ``attack_balance``."""
+        if self.settings.attack_balance == "none":
+            return attribute
+        rows = equal_classes(attribute.codes, task_seed(self.settings.seed, attribute.name, "balance"))
+        return replace(attribute, users=attribute.users[rows], codes=attribute.codes[rows])
 
     def _check_shares(self, attributes: Sequence[AttackedAttribute]) -> None:
         """Raises if a leak ratio leaves fewer users to learn from than an attribute has classes."""
@@ -230,6 +242,9 @@ def _metrics(counts: IntArray, auc: FloatArray, gains: FloatArray, ratio: float)
     for name, metric in _COUNT_METRICS.items():
         pooled = float(metric(counts.sum(axis=1)).mean())
         metrics[name] = _estimate(metric(counts), ratio, pooled)
+    if counts.shape[-1] == 2:  # noqa: PLR2004 - classes
+        fold_wise = f1_binary(counts)
+        metrics["f1_binary"] = _estimate(fold_wise, ratio, float(fold_wise.mean()))
     metrics["advantage"] = _estimate(gains, ratio, float(advantage(means)))
     return metrics
 

@@ -45,9 +45,18 @@ def f1_macro(counts: IntArray) -> FloatArray:
 
     A class that is neither present nor predicted counts as 0, as in scikit-learn.
     """
-    either = counts.sum(axis=-1) + counts.sum(axis=-2)
-    mean: FloatArray = (2 * _diagonal(counts) / np.maximum(either, 1)).mean(axis=-1)
+    mean: FloatArray = _f1_of_classes(counts).mean(axis=-1)
     return mean
+
+
+def f1_binary(counts: IntArray) -> FloatArray:
+    r"""F1 of the last class, :math:`2 C_{11} / (\sum_l C_{1l} + \sum_l C_{l1})`, ``[..., 2, 2]`` to ``[...]``.
+
+    An attacker who answers one class for all users gets 2/3 or 0 of balanced users, so the mean over folds says in how
+    many of them it answered this class. RAID's F1 of a binary attribute is this mean.
+    """
+    last: FloatArray = _f1_of_classes(counts)[..., 1]
+    return last
 
 
 def one_vs_rest_auc(true: IntArray, scores: FloatArray) -> FloatArray:
@@ -98,3 +107,8 @@ def advantage(auc_per_class: FloatArray) -> FloatArray:
 
 def _diagonal(counts: IntArray) -> IntArray:
     return np.diagonal(counts, axis1=-2, axis2=-1)
+
+
+def _f1_of_classes(counts: IntArray) -> FloatArray:
+    either = counts.sum(axis=-1) + counts.sum(axis=-2)
+    return 2 * _diagonal(counts) / np.maximum(either, 1)

@@ -16,6 +16,8 @@ from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator.attackers import registered_attackers
 from recbole_aia.evaluator.presets import PRESETS
 
+BALANCES = ("none", "undersample")
+
 #: The keys of the attack.
 KEYS: dict[str, Key] = {
     "protocol": Choice(
@@ -39,6 +41,12 @@ KEYS: dict[str, Key] = {
     "attack_repeats": Count(
         None, "Repetitions of the cross-validation. ~: the protocol's, 2 in default and strict.", low=1
     ),
+    "attack_balance": Choice(
+        None,
+        "Users that are attacked. none: all with a label; undersample: equally many of each class, drawn by the seed. "
+        "~: the protocol's, undersample in raid.",
+        choices=BALANCES,
+    ),
     "attack_leak_ratios": Shares(
         None, "Shares of all users that attackers learn from, such as [0.2, 0.4, 0.6, 0.8]. ~: (folds - 1) / folds."
     ),
@@ -60,12 +68,13 @@ class AttackSettings:
 
     Attributes:
         protocol: a name in :data:`~recbole_aia.evaluator.presets.PRESETS`. :meth:`from_config` takes the next three
-            settings from it where they are not given; the constructor does not.
+            settings and ``attack_balance`` from it where they are not given; the constructor does not.
         attackers: names of registered attackers.
         attack_folds: cross-validation folds, >= 2.
         attack_repeats: repetitions of the cross-validation, >= 1.
         attack_leak_ratios: shares of all users that attackers learn from, each in
             ``(0, (attack_folds - 1) / attack_folds]``; None for all users outside the fold.
+        attack_balance: ``none``, or ``undersample`` to attack equally many users of each class.
         attack_permutations: label permutations behind the advantage's floor, >= 20.
         attack_jobs: processes, >= 1; None for one per core.
         seed: >= 0.
@@ -78,6 +87,7 @@ class AttackSettings:
     attack_folds: int = PRESETS["default"].attack_folds
     attack_repeats: int = PRESETS["default"].attack_repeats
     attack_leak_ratios: tuple[float, ...] | None = None
+    attack_balance: str = "none"
     attack_permutations: int = 200
     attack_jobs: int | None = None
     seed: int = 2020
@@ -94,6 +104,10 @@ class AttackSettings:
             ("seed", 0),
         ):
             _check_count(key, getattr(self, key), least)
+        if self.attack_balance not in BALANCES:
+            raise ConfigValueError(
+                f"attack_balance is {self.attack_balance!r}.{_hint(str(self.attack_balance), list(BALANCES))}"
+            )
         if self.attack_jobs is not None:
             _check_count("attack_jobs", self.attack_jobs, 1, " (or null, for one per core)")
         if self.attack_leak_ratios is not None:

@@ -88,8 +88,46 @@ class TestWhatIsFound:
             del base._REGISTRY["inverse"]
         assert row["auc_per_class"] == {"0": 0.0, "1": 0.0}
         metrics = {name: value["mean"] for name, value in row["metrics"].items()}
-        assert metrics == {"auc": 0, "balanced_accuracy": 0, "f1_macro": 0, "f1_micro": 0, "advantage": 1}
+        assert metrics.pop("advantage") == 1
+        assert metrics == dict.fromkeys(("auc", "balanced_accuracy", "f1_macro", "f1_micro", "f1_binary"), 0)
         assert all(low == high for low, high in (value["ci95"] for value in row["metrics"].values()))
+
+
+class TestBalance:
+    def test_equally_many_of_each_class_are_attacked(self):
+        embeddings, classes = np.zeros((60, 2)), np.repeat([0, 1, 2], [10, 20, 30])
+        evaluator = AttributeInferenceEvaluator(attackers=["logistic"], attack_balance="undersample")
+        first = evaluator.attacked_attributes(classes, 60)[0][0]
+        assert np.bincount(first.codes).tolist() == [10, 10, 10]
+        np.testing.assert_array_equal(classes[first.users], first.codes)
+        again = evaluator.attacked_attributes(classes, 60)[0][0]
+        np.testing.assert_array_equal(first.users, again.users)
+        assert len(set(first.users) - set(range(30))) == 10  # of the largest class
+
+    def test_f1_of_an_attacker_who_answers_one_class_is_as_raid_prints_it(self):
+        """Users are balanced, so such an attacker gets 2/3 or 0 in each of 15 folds."""
+
+        class Constant(Attacker):
+            name = "constant"
+
+            def fit(self, embeddings, classes, seed):
+                self.answer = seed % 2
+                return self
+
+            def predict_proba(self, embeddings):
+                return np.tile(np.eye(2)[self.answer], (len(embeddings), 1))
+
+        register_attacker(Constant)
+        try:
+            evaluator = AttributeInferenceEvaluator(protocol="raid", attackers=["constant"], show_progress=False)
+            row = evaluator.evaluate(np.zeros((200, 2)), np.arange(200) % 10 == 0).rows[0]
+        finally:
+            del base._REGISTRY["constant"]
+        folds = row["metrics"]["f1_binary"]["mean"] / (2 / 3) * 15
+        assert folds == pytest.approx(round(folds))
+        assert 0 < folds < 15
+        assert row["metrics"]["balanced_accuracy"]["mean"] == row["metrics"]["f1_micro"]["mean"] == 0.5
+        assert row["n_users"] == 40
 
 
 class TestTheRow:
@@ -105,7 +143,9 @@ class TestTheRow:
             "leak_ratio": 0.8,
             "n_users": 100,
         }
-        assert set(row["metrics"]) == {"auc", "balanced_accuracy", "f1_macro", "f1_micro", "advantage"}
+        assert set(row["metrics"]) == {
+            "auc", "balanced_accuracy", "f1_macro", "f1_micro", "f1_binary", "advantage",
+        }  # fmt: skip
         for value in row["metrics"].values():
             assert 0 <= value["ci95"][0] <= value["mean"] <= value["ci95"][1] <= 1
         assert list(row["auc_per_class"]) == ["F", "M"]
@@ -220,7 +260,7 @@ class TestReport:
 
     def test_the_frame_has_one_line_per_row_and_metric(self, report):
         frame = report.to_frame()
-        assert len(frame) == 4 * 5
+        assert len(frame) == 4 * 6
         line = frame.query("state == 'undefended' and attacker == 'xgboost' and metric == 'auc'").iloc[0]
         assert [line["ci95_low"], line["ci95_high"]] == report.rows[1]["metrics"]["auc"]["ci95"]
         assert line["permuted_advantage95"] == report.rows[1]["floor"]["permuted_advantage95"]

@@ -9,6 +9,7 @@ from recbole_aia.evaluator.metrics import (
     advantage,
     balanced_accuracy,
     confusion_counts,
+    f1_binary,
     f1_macro,
     one_vs_rest_auc,
 )
@@ -95,3 +96,10 @@ def test_the_order_of_users_does_not_matter(seed):
     np.testing.assert_array_equal(
         confusion_counts(true[order], scores[order].argmax(1), 4), confusion_counts(true, scores.argmax(1), 4)
     )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_f1_of_two_classes_is_scikit_learns_of_the_last_one(seed):
+    true, scores = answers(seed, n_classes=2)
+    predicted = scores.argmax(axis=1)
+    assert f1_binary(confusion_counts(true, predicted, 2)) == pytest.approx(f1_score(true, predicted))

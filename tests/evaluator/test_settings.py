@@ -41,6 +41,7 @@ class TestSettings:
             ({"attack_folds": 1}, "attack_folds is 1. It must be a whole number >= 2"),
             ({"attack_folds": 2.0}, "attack_folds is 2.0"),
             ({"attack_repeats": True}, "attack_repeats is True"),
+            ({"attack_balance": "oversample"}, "attack_balance is 'oversample'.* There are none, undersample"),
             ({"attack_permutations": 19}, "attack_permutations is 19. It must be a whole number >= 20"),
             ({"attack_leak_ratios": [0.2, 0.9]}, r"attack_leak_ratios is \[0.2, 0.9\].* > 0 and <= 0.8, what 5 folds"),
             ({"attack_leak_ratios": 0.0}, r"attack_leak_ratios is \[0.0\]"),
@@ -72,7 +73,8 @@ class TestProtocols:
     @pytest.mark.parametrize("name", PRESETS)
     def test_a_protocol_names_its_attackers_folds_and_repeats(self, name):
         settings = AttributeInferenceEvaluator(protocol=name).settings
-        assert (settings.attackers, settings.attack_folds, settings.attack_repeats) == PRESETS[name]
+        given = (settings.attackers, settings.attack_folds, settings.attack_repeats, settings.attack_balance)
+        assert given == PRESETS[name]
         assert set(settings.attackers) <= set(registered_attackers())
 
     def test_keys_that_are_given_win_over_the_protocol_wherever_they_come_from(self):
@@ -82,12 +84,12 @@ class TestProtocols:
 
     def test_the_published_ones_repeat_as_often_as_published(self):
         assert {name: preset[1:] for name, preset in PRESETS.items()} == {
-            "default": (5, 2),
-            "raid": (5, 5),
-            "attrcloak": (5, 5),
-            "oktton": (5, 3),
-            "strict": (5, 2),
-            "informed": (5, 2),
+            "default": (5, 2, "none"),
+            "raid": (5, 3, "undersample"),
+            "attrcloak": (5, 5, "none"),
+            "oktton": (5, 3, "none"),
+            "strict": (5, 2, "none"),
+            "informed": (5, 2, "none"),
         }
 
     def test_the_strict_one_has_every_kind_of_attacker_of_ours(self):
