@@ -70,7 +70,8 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
             before = [u["undefended"][metric] for u in utility]
             after = [u.get("defended", u["undefended"])[metric] for u in utility]
             ratio = [a / b for a, b in zip(after, before, strict=True)]
-            print(f"| {model} | {protected} | {metric} | {_mean(before, 4)} | {_mean(after, 4)} | {_mean(ratio)} |")
+            cells = interval(before, 4), interval(after, 4), interval(ratio)
+            print(f"| {model} | {protected} | {metric} | {' | '.join(cells)} |")
 
 
 def _attack_lines(results: list[dict[str, Any]]) -> Iterator[str]:
@@ -82,18 +83,18 @@ def _attack_lines(results: list[dict[str, Any]]) -> Iterator[str]:
             pair.setdefault(attack["state"], []).append(attack)
     for (attribute, attacker), states in cells.items():
         columns = [
-            " → ".join(_mean([a["metrics"][metric]["mean"] for a in attacks]) for attacks in states.values())
+            " → ".join(interval([a["metrics"][metric]["mean"] for a in attacks]) for attacks in states.values())
             for metric in ("auc", "balanced_accuracy", "advantage")
         ]
         floor = mean(a["floor"]["permuted_advantage95"] for attacks in states.values() for a in attacks)
         yield " | ".join([attribute, attacker, *columns, f"{floor:.3f}"])
     for attribute in results[0]["worst_case"]:
         worst = [result["worst_case"][attribute] for result in results]
-        gains = [_mean([w[state]["advantage"] for w in worst]) for state in worst[0]]
+        gains = [interval([w[state]["advantage"] for w in worst]) for state in worst[0]]
         yield f"{attribute} | **worst case** | | | **{' → '.join(gains)}** | "
 
 
-def _mean(values: list[float], places: int = 3) -> str:
+def interval(values: list[float], places: int = 3) -> str:
     """The mean over seeds, and the half-width of its 95 % interval by Student's t distribution."""
     if len(values) < 2:
         return f"{values[0]:.{places}f}"

@@ -70,7 +70,13 @@ def _lines() -> Iterator[str]:
     yield from (
         f"| `{name}` | {_cell(first_line(each))} |" for name, each in registered_attackers().items() if is_ours(each)
     )
-    yield from ("", "## Protocols", "", "| `protocol` | folds | repeats | users | attackers |", "| --- | --- | --- | --- | --- |")
+    yield from (
+        "",
+        "## Protocols",
+        "",
+        "| `protocol` | folds | repeats | users | attackers |",
+        "| --- | --- | --- | --- | --- |",
+    )
     for name, preset in PRESETS.items():
         users = "all" if preset.attack_balance == "none" else "equally many of each class"
         names = ", ".join(preset.attackers)

@@ -25,9 +25,7 @@ def properties_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "properties"
 
 
-def our_properties(
-    model: str, dataset: str, defense: str, preset: str, protocol: str = "default"
-) -> dict[str, Any]:
+def our_properties(model: str, dataset: str, defense: str, preset: str, protocol: str = "default") -> dict[str, Any]:
     """The defaults of a run; a more particular source goes over a more general one.
 
     The property files of models and datasets are read. Those of all runs and of defenses are written from the same

@@ -242,7 +242,7 @@ def _metrics(counts: IntArray, auc: FloatArray, gains: FloatArray, ratio: float)
     for name, metric in _COUNT_METRICS.items():
         pooled = float(metric(counts.sum(axis=1)).mean())
         metrics[name] = _estimate(metric(counts), ratio, pooled)
-    if counts.shape[-1] == 2:  # noqa: PLR2004 - classes
+    if counts.shape[-1] == 2:
         fold_wise = f1_binary(counts)
         metrics["f1_binary"] = _estimate(fold_wise, ratio, float(fold_wise.mean()))
     metrics["advantage"] = _estimate(gains, ratio, float(advantage(means)))

@@ -111,4 +111,5 @@ def _diagonal(counts: IntArray) -> IntArray:
 
 def _f1_of_classes(counts: IntArray) -> FloatArray:
     either = counts.sum(axis=-1) + counts.sum(axis=-2)
-    return 2 * _diagonal(counts) / np.maximum(either, 1)
+    scores: FloatArray = 2 * _diagonal(counts) / np.maximum(either, 1)
+    return scores

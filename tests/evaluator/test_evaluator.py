@@ -95,7 +95,7 @@ class TestWhatIsFound:
 
 class TestBalance:
     def test_equally_many_of_each_class_are_attacked(self):
-        embeddings, classes = np.zeros((60, 2)), np.repeat([0, 1, 2], [10, 20, 30])
+        classes = np.repeat([0, 1, 2], [10, 20, 30])
         evaluator = AttributeInferenceEvaluator(attackers=["logistic"], attack_balance="undersample")
         first = evaluator.attacked_attributes(classes, 60)[0][0]
         assert np.bincount(first.codes).tolist() == [10, 10, 10]
