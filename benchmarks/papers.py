@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[2020, 2021, 2022])
     parser.add_argument("--print", action="store_true", help="run nothing")
     parser.add_argument("rest", nargs="*", help="after --: arguments of every run")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     table = TABLES[arguments.table]
     keys = [
         {
