@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.adversary import FreshAdversary
-from benchmarks.published import Published
 from benchmarks.quality import interval
 from recbole_aia import AIAConfig, AttributeInferenceEvaluator, register_attacker, run_recbole_aia
 from recbole_aia.data import create_dataset, load_labels
 from recbole_aia.errors import AIAError
+from recbole_aia.report.published import Published
 
 Arguments = tuple[str, ...]
 

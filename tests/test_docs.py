@@ -84,9 +84,9 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < MOST_LINES
 
 
-def test_the_reference_is_what_the_declarations_say():
+@pytest.mark.parametrize("page", ["reference", "published"])
+def test_a_page_is_what_the_declarations_and_data_say(page):
     """In a process of its own: other tests register guests in this one."""
-    code = "import generate; print(generate.reference(), end='')"
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", f"import generate; print(generate.{page}(), end='')"]
     made = subprocess.run(command, cwd=DOCS, capture_output=True, text=True, check=True).stdout
-    assert (DOCS / "reference.md").read_text(encoding="utf-8") == made, "run python docs/generate.py"
+    assert (DOCS / f"{page}.md").read_text(encoding="utf-8") == made, "run python docs/generate.py"
