@@ -37,9 +37,19 @@ POINTS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "u2u": ((),),
     "d2d": ((),),
+    "adversarial": (
+        ("--stage=in",),
+        ("--stage=post", "--adversarial_weight=0.01"),
+        ("--stage=post",),
+        ("--stage=post", "--adversarial_weight=0.05"),
+    ),
+    "leace": ((), ("--leace_covariances=12",), ("--leace_covariances=24",)),
+    "swd": (("--calibrate=True",), ("--swd_weight=10", "--calibrate=True")),
+    "rap": ((),),
     "noise": (("--noise_scale=0.5",), ("--noise_scale=1",), ("--noise_scale=2",)),
     "dp": (("--dp_epsilon=50",),),
 }
+_NOT_ON_GRAPHS = ("dp",)  # DP's guarantee does not hold where vectors are propagated
 _RUN = ("--attackers=[logistic,svm,random_forest,quadratic]", "--attack_repeats=1", "--attack_views=served")
 
 
@@ -59,6 +69,7 @@ def main() -> None:
         (defense, extra): [*_named(defense, extra), *_RUN, *arguments.rest]
         for defense, points in POINTS.items()
         for extra in points
+        if not (arguments.model in ("LightGCN", "NGCF") and defense in _NOT_ON_GRAPHS)
     }
     keys = [{**shared, "seed": seed, "arguments": way} for way in ways.values() for seed in arguments.seeds]
     rows = collect(keys, arguments.out)
@@ -93,6 +104,8 @@ def draw(points: list[tuple[str, tuple[str, ...], float, float]], path: Path) ->
     panel = figure.subplots()
     for defense in POINTS:
         own = sorted((worst, kept) for name, _, kept, worst in points if name == defense)
+        if not own:
+            continue
         panel.plot(*zip(*own, strict=True), "D-" if defense.startswith("calibrated") else "o-", label=defense)
     panel.set_xlabel("worst-case advantage, mean over attributes")
     panel.set_ylabel("NDCG@10 kept")
