@@ -56,15 +56,17 @@ class Method:
         arguments: of its run.
         published: its name in the paper, if the paper has it.
         models: models that it works on; empty: all.
+        own_epochs: whether its preset says how many epochs there are.
     """
 
     arguments: Arguments
     published: str = ""
     models: Arguments = ()
+    own_epochs: bool = False
 
 
-def _defense(name: str, *more: str, published: str = "", models: Arguments = ()) -> Method:
-    return Method((f"--defense={name}", *more), published, models)
+def _defense(name: str, *more: str, published: str = "", models: Arguments = (), own_epochs: bool = False) -> Method:
+    return Method((f"--defense={name}", *more), published, models, own_epochs)
 
 
 _POST = "--stage=post"
@@ -72,8 +74,8 @@ _UNDEFENDED = Method(("--defense=none",), "Original")
 _CALIBRATED = _defense("calibrated", _POST)
 _RAID: dict[str, Method] = {
     "undefended": _UNDEFENDED,
-    "RAID, literal": _defense("raid", "--preset=paper", published="RAID"),
-    "RAID, literal with Adam": _defense("raid", "--preset=paper-adam", published="RAID"),
+    "RAID, literal": _defense("raid", "--preset=paper", published="RAID", own_epochs=True),
+    "RAID, literal with Adam": _defense("raid", "--preset=paper-adam", published="RAID", own_epochs=True),
     "RAID, ours": _defense("raid"),
     "noise of DP (epsilon 50)": _defense("dp", "--dp_epsilon=50", published="DP-PoT", models=("DMF", "NeuMF")),
     "noise on the table": _defense("noise", "--target=table", published="DP-PoT", models=_GRAPH),
@@ -200,7 +202,9 @@ def main() -> None:
     keys = [
         {
             "table": arguments.table, "dataset": arguments.dataset, "model": model, "method": name, "seed": seed,
-            "arguments": [*_RUN, *_MODELS[model], *table.run, *method.arguments, *arguments.rest],
+            "arguments": [
+                *_RUN, *(() if method.own_epochs else _MODELS[model]), *table.run, *method.arguments, *arguments.rest,
+            ],
         }
         for seed in arguments.seeds
         for model in arguments.models or table.models

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from recbole_aia.errors import StorageError
 
@@ -94,6 +94,34 @@ def _lives(process: int) -> bool:
     except OSError:  # it lives and is somebody else's
         return True
     return True
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Inside, no other process of this machine is inside for the same path; others wait."""
+    with path.with_name(f".{path.name}.lock").open("w", encoding="utf-8") as lock:
+        lock_file(lock)
+        yield
+
+
+def lock_file(file: IO[str], *, wait: bool = True) -> None:
+    """Locks a file as long as it is open; the system lets go of it when the process dies.
+
+    A file system without locks, and Windows, let all in.
+
+    Raises:
+        BlockingIOError: another process holds the lock, and ``wait`` is false.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from recbole_aia.errors import ConfigValueError, StorageError, interruption_in
-from recbole_aia.storage.files import disk_errors, private_folder, sweep, write_whole
+from recbole_aia.storage.files import disk_errors, lock_file, private_folder, sweep, write_whole
 from recbole_aia.storage.snapshots import Answers, Snapshots
 
 _FOLDER, _JOB = ".progress", "job.json"
@@ -136,16 +136,10 @@ def _begin(folder: Path, job: Mapping[str, str], config: str | None) -> None:
 
 
 def _hold(lock: IO[str], folder: Path) -> None:
-    """Locks a file as long as it is open. The system lets go of it when the process dies."""
+    """Locks a job's file; raises :class:`ConfigValueError` if another process holds it."""
     try:
-        import fcntl
-    except ImportError:  # Windows has none
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(lock, wait=False)
     except BlockingIOError as error:
         raise ConfigValueError(
             f"another process works in '{folder}'. Wait for its end, or give another --output_dir."
         ) from error
-    except OSError:  # a file system without locks
-        return

@@ -23,7 +23,7 @@ from recbole_aia.data import Numbering, interactions_digest, prepare_loaders
 from recbole_aia.errors import CheckpointError, ConfigValueError
 from recbole_aia.model import build_model, restore, scores_users
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
-from recbole_aia.storage.files import folder_aside, private_folder, sha256_of, sweep
+from recbole_aia.storage.files import folder_aside, one_at_a_time, private_folder, sha256_of, sweep
 from recbole_aia.storage.plain import plain
 from recbole_aia.storage.snapshots import Snapshots
 from recbole_aia.trainer.base import DefenseTrainer
@@ -169,14 +169,20 @@ def undefended_twin(
     """
     name = f"undefended-{config['model']}-{config['dataset']}-seed{config['seed']}"
     path = Path(config["checkpoint_dir"]) / f"{name}-{training_hash(config, dataset)}.pth"
+    private_folder(path.parent)
+    with one_at_a_time(path):  # runs side by side train it once
+        return _twin(config, dataset, path, watch, snapshots), path
+
+
+def _twin(config: Any, dataset: Any, path: Path, watch: Watch | None, snapshots: Snapshots | None) -> Trained:
+    """The twin that ``path`` keeps, or a new one, kept there."""
     log = getLogger()
     if config["reuse_undefended"] and (kept := _load_twin(path, dataset)) is not None:
         log.info(set_color("Undefended twin", "pink") + f": reused from {path}")
         if watch is not None:
             log.warning("A twin that is reused has no epochs to attack after; set reuse_undefended: False for that.")
-        return kept, path
+        return kept
     log.info(set_color("Undefended twin", "pink") + f": training, to be kept as {path}")
-    private_folder(path.parent)
     sweep(path.parent)
     with contextlib.ExitStack() as stack:
         # RecBole saves after every better epoch. Only the finished twin gets the name by which it is reused.
@@ -184,7 +190,7 @@ def undefended_twin(
         trained = train(_undefended(config), dataset, place / "best.pth", watch, snapshots=snapshots)
         state = load_checkpoint(place / "best.pth")
     save_checkpoint({**state, "aia": asdict(trained)}, path)
-    return trained, path
+    return trained
 
 
 def training_hash(config: Any, dataset: Any) -> str:

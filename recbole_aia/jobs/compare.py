@@ -1,0 +1,129 @@
+"""The job ``compare``: a grid of runs, and the table that is made of their results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.grid import Cell, Grid
+from recbole_aia.config.text import to_yaml
+from recbole_aia.errors import AIAError
+from recbole_aia.jobs.executors import Task, run_local
+from recbole_aia.report.compared import Compared
+from recbole_aia.report.comparison_tables import write_tables
+from recbole_aia.storage.files import write_whole
+from recbole_aia.storage.run_folder import config_digest, config_text, make_folder, versions, written_digest
+
+_DECIDING = ("recbole-aia", "torch")  # packages whose other version makes a run again
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A cell, and where its results are, or why it cannot run."""
+
+    cell: Cell
+    folder: Path | None
+    digest: str
+    refused: str | None = None
+
+
+def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("runs")) -> dict[str, Any]:
+    """Makes the runs of a grid that are missing, and the tables of all.
+
+    A run is found again by its folder, whose name holds the hash of the keys that decide its numbers. So an interrupted
+    grid goes on where it stopped, and grids share their runs. A run that fails is kept with its line, and does not stop
+    the others; the next call tries it again.
+
+    Args:
+        grid: the runs, and the table.
+        output_dir: the folder for the tables and the runs' logs.
+        jobs: runs at a time, >= 1; they share the cores.
+        runs: the folder of the runs.
+
+    Returns:
+        ``made``, ``reused`` and ``failed``, numbers of runs, and ``files``, the tables' paths by their kind.
+
+    Raises:
+        ConfigValueError: a folder cannot be written to.
+    """
+    make_folder(output_dir)
+    make_folder(output_dir / "cells")
+    planned = [_plan(cell, runs) for cell in grid.cells()]
+    failed = {_key(each): each.refused for each in planned if each.refused is not None}
+    ready = {_key(each): each for each in planned if each.folder is not None}
+    missing = {key: each for key, each in ready.items() if not _is_there(each)}
+    tasks = [_task(key, each, output_dir) for key, each in missing.items()]
+    with tqdm(total=len(ready), initial=len(ready) - len(tasks), desc="Runs", unit="run") as bar:
+
+        def done(task: Task, reason: str | None) -> None:
+            if reason is not None:
+                failed[task.name] = reason
+            bar.update()
+
+        run_local(tasks, jobs, done)
+    compared = [
+        Compared(each.cell, _results(each)) for each in planned if each.folder is not None and _key(each) not in failed
+    ]
+    lines = [(each.cell, failed[_key(each)]) for each in planned if _key(each) in failed]
+    files = write_tables(grid, compared, [(cell, reason or "") for cell, reason in lines], output_dir)
+    return {
+        "made": len(missing) - sum(key in missing for key in failed),
+        "reused": len(ready) - len(missing),
+        "failed": len(failed),
+        "files": files,
+    }
+
+
+def _plan(cell: Cell, runs: Path) -> _Planned:
+    """Where a cell's run is. The configuration is built for its hash, which finds most mistakes before any run."""
+    try:
+        config = AIAConfig(config_dict={**_QUIET, **cell.settings}, argv=[])
+    except AIAError as error:
+        return _Planned(cell, None, "", str(error))
+    digest = config_digest(config_text(config))
+    name = f"{cell.model}-{cell.dataset}-{config['defense']}-seed{cell.seed}-{digest}"
+    return _Planned(cell, runs / name, digest)
+
+
+_QUIET = {"show_progress": False, "state": "warning"}
+
+
+def _key(planned: _Planned) -> str:
+    """What tells a run from others; a refused one has no folder."""
+    cell = planned.cell
+    if planned.folder is not None:
+        return planned.folder.name
+    return "-".join([cell.model, cell.dataset, cell.method, str(cell.seed), *cell.attributes])
+
+
+def _is_there(planned: _Planned) -> bool:
+    """Whether the run is finished, with these settings and with the packages that are installed now."""
+    folder = planned.folder
+    if folder is None or written_digest(folder) != planned.digest or not (folder / "results.json").is_file():
+        return False
+    try:
+        found: Mapping[str, str] = _results(planned)["run"]["versions"]
+    except (ValueError, KeyError):
+        return False
+    now = versions()
+    return all(found.get(name) == now[name] for name in _DECIDING)
+
+
+def _results(planned: _Planned) -> dict[str, Any]:
+    assert planned.folder is not None
+    results: dict[str, Any] = json.loads((planned.folder / "results.json").read_text(encoding="utf-8"))
+    return results
+
+
+def _task(key: str, planned: _Planned, output_dir: Path) -> Task:
+    place = output_dir / "cells" / f"{key}.yaml"
+    text = to_yaml({**_QUIET, **planned.cell.settings})
+    write_whole(place, lambda aside: aside.write_text(text, encoding="utf-8"))
+    arguments: Sequence[str] = ("--config_files", str(place), f"--output_dir={planned.folder}")
+    return Task(key, tuple(arguments), place.with_suffix(".log"))

@@ -1,0 +1,109 @@
+"""Runs commands side by side in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+
+_WAIT = 10.0  # seconds for a run to end after it was asked to
+# A run ends with the process that has started it, however that ends; else it would go on alone. Linux can do this.
+_WITH_PARENT = "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
+_RUN = "from recbole_aia.cli import main; raise SystemExit(main())"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run to make.
+
+    Attributes:
+        name: of its log.
+        arguments: of ``recbole-aia run``.
+        log: the file for all that it prints.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    log: Path
+
+
+def run_local(tasks: Sequence[Task], jobs: int, done: Callable[[Task, str | None], None]) -> None:
+    """Runs tasks on this machine.
+
+    Args:
+        tasks: in the order in which they start.
+        jobs: processes at a time, >= 1. They share the cores.
+        done: called for each task with ``None``, or with the line that says why it failed.
+    """
+    threads = max(1, int(joblib.cpu_count()) // jobs)
+    with _processes() as start, ThreadPoolExecutor(jobs) as pool:
+        running = {pool.submit(start, task, threads): task for task in tasks}
+        try:
+            for future in as_completed(running):
+                done(running[future], future.result())
+        except BaseException:
+            for future in running:
+                future.cancel()
+            start.stop()
+            raise
+
+
+class _Processes:
+    """Starts runs and knows those that are alive."""
+
+    def __init__(self) -> None:
+        self._alive: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def __call__(self, task: Task, threads: int) -> str | None:
+        """Runs a task to its end; ``None``, or why it failed."""
+        if self._stopped:
+            return "interrupted"
+        code = (_WITH_PARENT if sys.platform == "linux" else "") + _RUN
+        command = [sys.executable, "-c", code, "run", *task.arguments, f"--attack_jobs={threads}"]
+        with task.log.open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=_environment(threads))
+            self._alive.add(process)
+            try:
+                status = process.wait()
+            finally:
+                self._alive.discard(process)
+        return None if status == 0 else _reason(task.log, status)
+
+    def stop(self) -> None:
+        """Ends all that are alive."""
+        self._stopped = True
+        for process in list(self._alive):
+            process.terminate()
+        for process in list(self._alive):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_WAIT)
+            process.kill()
+
+
+@contextmanager
+def _processes() -> Iterator[_Processes]:
+    processes = _Processes()
+    try:
+        yield processes
+    finally:
+        processes.stop()
+
+
+def _environment(threads: int) -> Mapping[str, str]:
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    return {**os.environ, **limits}
+
+
+def _reason(log: Path, status: int) -> str:
+    """Our line among the last that a run has printed."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    ours = [line for line in lines if line.startswith("recbole-aia: ")]
+    return ours[-1].removeprefix("recbole-aia: ") if ours else f"ended with exit code {status}; see {log}"

@@ -1,0 +1,94 @@
+"""The columns of a comparison's table, read from results.json files.
+
+A measure of a table is a mapping of one of these forms:
+
+- ``{attacker: mlp_raid, metric: f1_binary, otherwise: f1_micro, name: F1}``: an attacker's metric on the last state;
+  ``otherwise`` where the attribute does not have it. ``published: {table: "2", attacker: MLP, metric: F1}`` puts the
+  paper's number beside it; ``table`` may be a mapping by model.
+- ``{worst_case: true}``: the advantage of the strongest attacker, with its floor.
+- ``{utility: ndcg@10}``: a metric of recommendation; ``{kept: ndcg@10}``: divided by the undefended model's.
+- ``{seconds: true}``: of the training that the line adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+LOWER, HIGHER = "lower", "higher"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column.
+
+    Attributes:
+        name: its heading.
+        value: of a run and an attribute; ``None`` where there is none.
+        better: ``lower`` or ``higher`` for what is set in bold; empty for none.
+        places: digits after the point.
+        beside: a further number of a run and an attribute, whose mean stands in brackets.
+        printed: the paper's number for a line.
+    """
+
+    name: str
+    value: Callable[[Mapping[str, Any], str], float | None]
+    better: str = ""
+    places: int = 3
+    beside: Callable[[Mapping[str, Any], str], float | None] | None = None
+    printed: Mapping[str, Any] | None = None
+
+
+def measure(given: Mapping[str, Any]) -> Measure:
+    """The column that a grid's entry of ``measures`` describes."""
+    name = str(given.get("name", ""))
+    if given.get("worst_case"):
+        return Measure(name or "worst case (floor)", partial(_worst, "advantage"), LOWER, 3, partial(_worst, "floor"))
+    if "utility" in given:
+        return Measure(
+            name or given["utility"].upper(), partial(_utility, given["utility"]), HIGHER, 4, None,
+            given.get("published"),
+        )  # fmt: skip
+    if "kept" in given:
+        return Measure(name or f"{given['kept'].upper()} kept", partial(_kept, given["kept"]), HIGHER)
+    if given.get("seconds"):
+        return Measure(name or "seconds", _seconds, places=0)
+    metrics = [given["metric"], given.get("otherwise", given["metric"])]
+    heading = name or f"{given['attacker']} {given['metric']}"
+    return Measure(heading, partial(_attack, given["attacker"], metrics), LOWER, printed=given.get("published"))
+
+
+def state_of(results: Mapping[str, Any]) -> str:
+    """The last state of a run: ``defended``, or ``undefended`` without a defense."""
+    return "defended" if "defended" in results["utility"] else "undefended"
+
+
+def _attack(attacker: str, metrics: Sequence[str], results: Mapping[str, Any], attribute: str) -> float | None:
+    wanted = (state_of(results), "served", attribute, attacker)
+    for row in results["attacks"]:
+        if (row["state"], row["view"], row["attribute"], row["attacker"]) == wanted:
+            return next((row["metrics"][name]["mean"] for name in metrics if name in row["metrics"]), None)
+    return None
+
+
+def _worst(number: str, results: Mapping[str, Any], attribute: str) -> float | None:
+    found: float | None = results["worst_case"].get(attribute, {}).get(state_of(results), {}).get(number)
+    return found
+
+
+def _utility(metric: str, results: Mapping[str, Any], attribute: str) -> float | None:
+    found: float | None = results["utility"][state_of(results)].get(metric)
+    return found
+
+
+def _kept(metric: str, results: Mapping[str, Any], attribute: str) -> float | None:
+    before = results["utility"]["undefended"].get(metric)
+    after = results["utility"][state_of(results)].get(metric)
+    return after / before if before and after is not None else None
+
+
+def _seconds(results: Mapping[str, Any], attribute: str) -> float | None:
+    found: float | None = results["run"]["seconds"].get(f"train_{state_of(results)}")
+    return found
