@@ -18,7 +18,7 @@ from recbole_aia.jobs.executors import Task, run_local
 from recbole_aia.report.compared import Compared
 from recbole_aia.report.comparison_tables import write_tables
 from recbole_aia.storage.files import write_whole
-from recbole_aia.storage.run_folder import config_digest, config_text, make_folder, versions, written_digest
+from recbole_aia.storage.run_folder import config_digest, config_text, make_folder, versions
 
 _DECIDING = ("recbole-aia", "torch")  # packages whose other version makes a run again
 
@@ -29,7 +29,6 @@ class _Planned:
 
     cell: Cell
     folder: Path | None
-    digest: str
     refused: str | None = None
 
 
@@ -85,10 +84,10 @@ def _plan(cell: Cell, runs: Path) -> _Planned:
     try:
         config = AIAConfig(config_dict={**_QUIET, **cell.settings}, argv=[])
     except AIAError as error:
-        return _Planned(cell, None, "", str(error))
+        return _Planned(cell, None, str(error))
     digest = config_digest(config_text(config))
     name = f"{cell.model}-{cell.dataset}-{config['defense']}-seed{cell.seed}-{digest}"
-    return _Planned(cell, runs / name, digest)
+    return _Planned(cell, runs / name)
 
 
 _QUIET = {"show_progress": False, "state": "warning"}
@@ -103,9 +102,8 @@ def _key(planned: _Planned) -> str:
 
 
 def _is_there(planned: _Planned) -> bool:
-    """Whether the run is finished, with these settings and with the packages that are installed now."""
-    folder = planned.folder
-    if folder is None or written_digest(folder) != planned.digest or not (folder / "results.json").is_file():
+    """Whether the run is finished, with the packages that are installed now. Its folder's name says its settings."""
+    if planned.folder is None or not (planned.folder / "results.json").is_file():
         return False
     try:
         found: Mapping[str, str] = _results(planned)["run"]["versions"]

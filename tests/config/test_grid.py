@@ -1,0 +1,88 @@
+import pytest
+
+from recbole_aia.config.grid import Grid
+from recbole_aia.config.recipes import recipe, recipes, recipes_text
+from recbole_aia.errors import ConfigValueError
+
+SMALL = {"models": ["BPR", "NeuMF"], "methods": {"a": {"defense": "none"}, "b": {"defense": "raid"}}, "seeds": [1, 2]}
+
+
+def grid(**values):
+    return Grid.of({**SMALL, **values}, "small.yaml")
+
+
+class TestCells:
+    def test_there_is_one_for_each_seed_model_and_method_seed_by_seed(self):
+        cells = grid().cells()
+        assert len(cells) == 8
+        assert [cell.seed for cell in cells] == [1] * 4 + [2] * 4
+        assert {cell.settings["defense"] for cell in cells} == {"none", "raid"}
+
+    def test_attributes_are_protected_apart_or_together(self):
+        apart = grid(attributes=["gender", "age"]).cells()
+        together = grid(attributes=[["gender", "age"]]).cells()
+        assert {cell.attributes for cell in apart} == {("gender",), ("age",)}
+        assert {tuple(cell.settings["attributes"]) for cell in together} == {("gender", "age")}
+        assert len(apart) == 2 * len(together)
+
+    def test_the_more_particular_setting_wins(self):
+        found = grid(
+            settings={"epochs": 1, "learning_rate": 1},
+            dataset_settings={"ml-100k": {"epochs": 2}},
+            model_settings={"NeuMF": {"epochs": 3}},
+            methods={"a": {"defense": "none"}, "b": {"defense": "none", "epochs": 4}},
+        ).cells()
+        epochs = {(cell.model, cell.method): cell.settings["epochs"] for cell in found}
+        assert epochs == {("BPR", "a"): 2, ("BPR", "b"): 4, ("NeuMF", "a"): 3, ("NeuMF", "b"): 4}
+        assert all(cell.settings["learning_rate"] == 1 for cell in found)
+
+    def test_what_a_defense_does_not_read_is_not_varied_for_it(self):
+        lines = grid(vary={"raid_eta": [0.4, 0.8], "embedding_size": [8]}).lines()
+        assert lines == ["a embedding_size=8", "b raid_eta=0.4 embedding_size=8", "b raid_eta=0.8 embedding_size=8"]
+
+    def test_a_method_may_work_on_some_models_only(self):
+        methods = {"a": {"defense": "dp", "only_models": ["BPR"], "published": "DP-PoT"}}
+        found = grid(methods=methods)
+        assert {cell.model for cell in found.cells()} == {"BPR"}
+        assert "only_models" not in found.cells()[0].settings
+        assert found.published("a") == "DP-PoT"
+
+    def test_further_keys_win_and_methods_can_be_picked(self):
+        narrowed = grid().narrowed(["b"], {"epochs": 7})
+        assert narrowed.lines() == ["b"]
+        assert narrowed.cells()[0].settings["epochs"] == 7
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model": ["BPR"]}, "has the key 'model', which a grid does not have. Did you mean models"),
+        ({"models": []}, "names no models"),
+        ({"methods": {"a": "raid"}}, "has 'raid' as methods.a. It must be a mapping"),
+        ({"seeds": [1.5]}, "as seeds. It must be a list of whole numbers"),
+        ({"vary": {"raid_eta": []}}, "as vary.raid_eta. It must be a list of at least one value"),
+        ({"model_settings": {"BPR": 3}}, "as model_settings.BPR"),
+    ],
+)
+def test_a_wrong_grid_is_refused_with_the_place(values, message):
+    with pytest.raises(ConfigValueError, match=message):
+        grid(**values)
+
+
+def test_a_method_that_the_grid_lacks_is_refused():
+    with pytest.raises(ConfigValueError, match="no method 'c'"):
+        grid().narrowed(["c"], {})
+
+
+class TestRecipes:
+    @pytest.mark.parametrize("name", recipes())
+    def test_each_says_what_it_needs_and_names_methods_that_exist(self, name):
+        found = Grid.read(recipe(name))
+        assert found.title
+        assert found.note
+        assert found.cells()
+        assert f"{name}: " in recipes_text()
+
+    def test_an_unknown_one_is_refused_with_a_hint(self):
+        with pytest.raises(ConfigValueError, match=r"no recipe 'raid-table3'\. Did you mean raid-table2"):
+            recipe("raid-table3")

@@ -1,0 +1,102 @@
+import pytest
+
+from recbole_aia.config.grid import Cell, Grid
+from recbole_aia.report.compared import Compared, lines, tidy
+from recbole_aia.report.compared import tests as paired_tests
+from recbole_aia.report.comparison_tables import interval, latex, markdown
+
+GRID = Grid.of(
+    {
+        "models": ["NeuMF"],
+        "datasets": ["ml-1m"],
+        "methods": {
+            "undefended": {"defense": "none", "published": "Original"},
+            "RAID_1": {"defense": "raid", "published": "RAID"},
+            "worse | <b>": {"defense": "noise"},
+        },
+        "seeds": [1, 2, 3],
+        "paper": "raid",
+        "measures": [
+            {
+                "name": "F1", "attacker": "mlp", "metric": "f1_binary", "otherwise": "f1_micro",
+                "published": {"table": "2", "attacker": "MLP", "metric": "F1"},
+            },
+            {"worst_case": True},
+            {"kept": "ndcg@10"},
+        ],
+    },
+    "test",
+)  # fmt: skip
+FOUND = {"undefended": (0.7, 0.5, 0.1), "RAID_1": (0.2, 0.1, 0.09), "worse | <b>": (0.6, 0.4, 0.05)}
+
+
+def run(method, seed):
+    f1, worst, ndcg = (value + seed * 1e-3 for value in FOUND[method])
+    state = "undefended" if method == "undefended" else "defended"
+    row = {
+        "state": state, "view": "served", "attribute": "gender", "attacker": "mlp",
+        "metrics": {"f1_micro": {"mean": f1, "ci95": [0, 1]}},
+    }  # fmt: skip
+    results = {
+        "run": {"attributes": ["gender"], "seconds": {f"train_{state}": 2.0}},
+        "attacks": [row],
+        "utility": {"undefended": {"ndcg@10": 0.1 + seed * 1e-3}, state: {"ndcg@10": ndcg}},
+        "worst_case": {"gender": {state: {"attacker": "mlp", "view": "served", "advantage": worst, "floor": 0.05}}},
+    }
+    return Compared(Cell("NeuMF", "ml-1m", method, seed, ("gender",), {}), results)
+
+
+RUNS = [run(method, seed) for method in FOUND for seed in (1, 2, 3)]
+
+
+def test_an_interval_is_students_over_seeds():
+    assert interval([0.1, 0.2, 0.3]) == "0.200 ± 0.248"
+    assert interval([0.1]) == "0.100"
+    assert interval([]) == "-"
+
+
+def test_a_line_has_every_seed_of_a_method():
+    table = lines(GRID, RUNS)
+    assert [line.method for line in table] == list(FOUND)
+    assert table[1].seeds("F1") == pytest.approx([0.201, 0.202, 0.203])
+    assert table[1].beside["worst case (floor)"] == pytest.approx(0.05)
+
+
+def test_the_best_defended_line_is_bold_and_published_numbers_stand_beside():
+    text = markdown(GRID, lines(GRID, RUNS))
+    raid = next(line for line in text.splitlines() if "RAID_1" in line)
+    assert "**0.202 ± 0.002 (0.2665)**" in raid
+    assert "**0.102 ± 0.002 (0.050)**" in raid
+    undefended = next(line for line in text.splitlines() if "undefended" in line)
+    assert "0.702 ± 0.002 (0.7545)" in undefended
+    assert "**" not in undefended
+
+
+def test_names_break_neither_markdown_nor_latex():
+    table = lines(GRID, RUNS)
+    widths = {line.replace("\\|", "").count("|") for line in markdown(GRID, table).splitlines()}
+    assert len(widths) == 1
+    assert "&lt;b>" in markdown(GRID, table)
+    assert r"RAID\_1" in latex(GRID, table)
+    assert latex(GRID, table).count(r"\toprule") == 1
+
+
+def test_differences_are_tested_against_the_best_and_adjusted():
+    found = paired_tests(GRID, lines(GRID, RUNS))
+    worst = found[found.measure == "worst case (floor)"].set_index("method")
+    assert set(worst.best) == {"RAID_1"}
+    assert worst.loc["worse | <b>", "difference"] == pytest.approx(0.3)
+    assert (worst.p_holm >= worst.p).all()
+
+
+def test_all_numbers_are_tidy():
+    frame = tidy(RUNS)
+    assert set(frame.metric) >= {
+        "f1_micro",
+        "worst_case_advantage",
+        "worst_case_floor",
+        "ndcg@10",
+        "seconds_train_defended",
+    }
+    assert len(frame[(frame.method == "RAID_1") & (frame.metric == "f1_micro")]) == 3
+    assert not frame.drop(columns=["low", "high"]).isna().any().any()
