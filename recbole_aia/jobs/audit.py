@@ -18,13 +18,13 @@ from recbole_aia.evaluator import AttackReport
 from recbole_aia.jobs.informed import informed_audit
 from recbole_aia.jobs.results import findings
 from recbole_aia.jobs.subjects import Subject
-from recbole_aia.report import SCHEMA, informed_verdict, verdict, worst_cases, write_results, write_users
+from recbole_aia.report import PAGE, SCHEMA, informed_verdict, verdict, worst_cases, write_results, write_users
 from recbole_aia.report.worst import list_cases
 from recbole_aia.storage.files import sha256_of
 from recbole_aia.storage.progress import check_interrupted, job_digest, progress
 from recbole_aia.storage.run_folder import check_free, make_folder, versions
 
-_FILES = ("results.json", "users.csv")
+_FILES = ("results.json", PAGE, "users.csv")
 
 
 def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: float | None = None) -> dict[str, Any]:

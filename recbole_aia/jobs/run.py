@@ -33,7 +33,7 @@ from recbole_aia.jobs.matching import starting_data
 from recbole_aia.jobs.results import counted, findings, run_results, tables
 from recbole_aia.model import view_class
 from recbole_aia.model.exposures import exposure_names
-from recbole_aia.report import holdout_findings, write_results, write_users
+from recbole_aia.report import PAGE, holdout_findings, write_results, write_users
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.files import sha256_of, write_whole
 from recbole_aia.storage.plain import plain
@@ -63,7 +63,7 @@ from recbole_aia.trainer import (
 )
 
 _HOW = "Reproduces the run: recbole-aia run --config_files config.yaml"
-_FILES = ("results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", ACTIVITY, "users.csv", "run.log")
+_FILES = ("results.json", PAGE, "config.yaml", "checkpoint.pth", "embeddings.npz", ACTIVITY, "users.csv", "run.log")
 
 
 def run(config: AIAConfig) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from recbole_aia.jobs.ledger_base import base_model, base_state, present_version
 from recbole_aia.jobs.loading import LoadedRun
 from recbole_aia.jobs.results import tables
 from recbole_aia.model.exposures import exposure_names
-from recbole_aia.report import write_results
+from recbole_aia.report import PAGE, write_results
 from recbole_aia.storage.checkpoints import (
     NUMBERING,
     checkpoint_file,
@@ -51,7 +51,7 @@ from recbole_aia.unlearning.ledger import FILE, Ledger, checkpoint_sha256
 from recbole_aia.unlearning.requests import Request
 
 _BASE = "base.pth"
-_FILES = (FILE, "checkpoint.pth", "results.json", "embeddings.npz", ACTIVITY, "config.yaml", "run.log", _BASE)
+_FILES = (FILE, "checkpoint.pth", "results.json", PAGE, "embeddings.npz", ACTIVITY, "config.yaml", "run.log", _BASE)
 _TRAINING = (
     "epochs", "attack_every", "reuse_undefended", "learner", "learning_rate", "weight_decay", "eval_step",
     "stopping_step", "clip_grad_norm", "loss_decimal_place",

@@ -10,10 +10,14 @@ from typing import Any
 import jsonschema
 import pandas as pd  # type: ignore[import-untyped]
 
+from recbole_aia.errors import AttributeDataError
+from recbole_aia.report.page import write_page
 from recbole_aia.storage.cells import escaped
 from recbole_aia.storage.files import write_whole
 
 SCHEMA = "recbole-aia/1"
+#: The page of a results.json, in the same folder.
+PAGE = "report.html"
 
 
 def results_schema() -> dict[str, Any]:
@@ -23,13 +27,32 @@ def results_schema() -> dict[str, Any]:
     return schema
 
 
+def read_results(path: Path) -> dict[str, Any]:
+    """The content of a results.json.
+
+    Raises:
+        AttributeDataError: the file cannot be read, or holds something else.
+    """
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        jsonschema.validate(results, results_schema())
+    except OSError as error:
+        raise AttributeDataError(
+            f"cannot read '{path}': {error.strerror}. Give a results.json or the folder of a run."
+        ) from error
+    except (ValueError, jsonschema.ValidationError) as error:
+        raise AttributeDataError(f"'{path}' does not hold results of recbole-aia. Give a results.json.") from error
+    return results
+
+
 def write_results(results: Mapping[str, Any], path: Path) -> None:
-    """Validates results and writes them.
+    """Validates results and writes them, and beside them the page to show, :data:`PAGE`.
 
     Raises:
         jsonschema.ValidationError: they do not fit the schema; nothing is written.
     """
     jsonschema.validate(results, results_schema())
+    write_page(results, path.with_name(PAGE))
     text = json.dumps(results, indent=2, allow_nan=False)
     write_whole(path, lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
 

@@ -47,7 +47,7 @@ class TestRunFolder:
         assert audit(bpr) == 0
         (folder,) = (tmp_path / "runs").iterdir()
         assert folder.name.startswith("audit-run-")
-        assert sorted(file.name for file in folder.iterdir()) == ["results.json", "users.csv"]
+        assert sorted(file.name for file in folder.iterdir()) == ["report.html", "results.json", "users.csv"]
 
     def test_who_leaks_is_told_by_user_and_by_activity_as_the_run_told_it(self, bpr):
         assert audit(bpr, "--output_dir=out") == 0

@@ -50,7 +50,7 @@ def test_users_csv_holds_no_cell_that_a_spreadsheet_runs(users):
 def test_only_the_owner_can_read_what_an_audit_leaves(users):
     assert audit(*FILES) == 0
     modes = {file.name: file.stat().st_mode & 0o777 for file in [Path("out"), *Path("out").iterdir()]}
-    assert modes == {"out": 0o700, "results.json": 0o600, "users.csv": 0o600}
+    assert modes == {"out": 0o700, "report.html": 0o600, "results.json": 0o600, "users.csv": 0o600}
 
 
 @pytest.mark.parametrize("flag", ["--no_labels_out", "--no_labels_out=True"])

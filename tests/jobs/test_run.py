@@ -28,7 +28,8 @@ class TestOutput:
     def test_everything_promised_is_there_and_nothing_half_written(self, run):
         names = {path.name for path in (run[0] / "out").iterdir()}
         assert names == {
-            "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "results.json", "run.log", "users.csv"
+            "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "report.html", "results.json", "run.log",
+            "users.csv",
         }  # fmt: skip
 
     def test_only_the_owner_can_read_it(self, run):

@@ -1,0 +1,107 @@
+"""Fills the template of the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from recbole_aia.evaluator.report import interval_text
+from recbole_aia.report.page import sentences
+from recbole_aia.report.page.figures import figures
+from recbole_aia.storage.files import write_whole
+
+
+def write_page(results: Mapping[str, Any], path: Path) -> None:
+    """Writes the page of a results.json as one file, whole or not at all."""
+    text = page(results)
+    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """The page of a run, an audit or an unlearning: HTML with all that it needs, under 5 MB.
+
+    Args:
+        results: the content of a results.json.
+
+    Returns:
+        HTML. Names of attributes, classes and data are text wherever they stand.
+    """
+    drawn = figures(results)
+    text: str = _template().render(
+        results=results,
+        kind=_kind(results),
+        state=sentences.last_state(results),
+        verdicts=sentences.verdicts(results),
+        sections=[
+            ("How much leaks", sentences.how_much(results)),
+            ("To whom", sentences.to_whom(results)),
+            ("What the defense changed", sentences.what_changed(results)),
+            ("What it cost", sentences.what_it_cost(results)),
+            ("How sure this is", sentences.how_sure(results)),
+            ("What is not protected", sentences.not_protected(results)),
+        ],
+        rows=_rows(results),
+        utility=_utility(results),
+        classes=results["data"]["attributes"],
+        figures=drawn,
+        drawing=_script([{"name": each.name, "data": each.data, "layout": each.layout} for each in drawn]),
+        plotly=_plotly() if drawn else "",
+    )
+    return text
+
+
+def _kind(results: Mapping[str, Any]) -> str:
+    if "audit" in results:
+        return "audit"
+    return "unlearning" if "unlearned" in results else "run"
+
+
+def _rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A line of the table for each attack."""
+    return [
+        {
+            "cells": [
+                row["attribute"], row["state"], row["view"], row["attacker"], f"{row['leak_ratio']:.2f}",
+                interval_text(row["metrics"]["advantage"]), f"{row['floor']['permuted_advantage95']:.3f}",
+                f"{row['metrics']['auc']['mean']:.3f}", f"{row['metrics']['balanced_accuracy']['mean']:.3f}",
+            ],
+            "above": row["metrics"]["advantage"]["mean"] > row["floor"]["permuted_advantage95"],
+        }
+        for row in results["attacks"]
+    ]  # fmt: skip
+
+
+def _utility(results: Mapping[str, Any]) -> list[list[str]]:
+    states = [state for state in ("undefended", "defended") if state in results.get("utility", {})]
+    metrics = results["utility"][states[0]] if states else {}
+    return [[name.upper(), *(f"{results['utility'][state][name]:.4f}" for state in states)] for name in metrics]
+
+
+def _script(value: Any) -> str:
+    """JSON that can stand in a script: no text in it ends the script or begins a comment."""
+    return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@cache
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+
+    return str(get_plotlyjs())
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("recbole_aia.report.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["thousands"] = lambda count: f"{count:,}"
+    return environment.get_template("page.html")

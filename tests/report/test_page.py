@@ -1,0 +1,181 @@
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from recbole_aia.cli import main
+from recbole_aia.report import write_results
+from recbole_aia.report.page import page, sentences
+
+_HOSTILE = "<script>alert(1)</script>"
+
+
+def attack(state, attribute, gain, auc, attacker="svm"):
+    names = ("balanced_accuracy", "f1_macro", "f1_micro")
+    metrics = {name: {"mean": 0.5, "ci95": [0.4, 0.6]} for name in names}
+    metrics |= {"advantage": {"mean": gain, "ci95": [0, 1]}, "auc": {"mean": auc, "ci95": [0, 1]}}
+    return {
+        "state": state, "view": "served", "attribute": attribute, "attacker": attacker, "leak_ratio": 0.8,
+        "n_users": 100, "metrics": metrics, "auc_per_class": {"F": auc}, "seconds": 1.0,
+        "floor": {"majority": 0.5, "permuted_advantage95": 0.1},
+    }  # fmt: skip
+
+
+def results(attribute="gender", after=0.05, auc=0.52, **more):
+    cases = {"undefended": (0.5, 0.75), "defended": (after, auc)}
+    return {
+        "schema": "recbole-aia/1",
+        "run": {
+            "model": "BPR", "dataset": "ml-100k", "defense": "raid", "stage": "in", "seed": 1,
+            "attributes": [attribute], "device": "cpu", "notes": [],
+            "versions": {"recbole-aia": "0.2.0"}, "seconds": {"attack": 1.0},
+        },
+        "data": {
+            "n_users": 100, "n_items": 10, "n_interactions": 1000,
+            "attributes": {attribute: {"classes": {"F": 60, "M": "<5"}, "missing": 3}},
+        },
+        "utility": {state: {"ndcg@10": value} for state, value in (("undefended", 0.1), ("defended", 0.09))},
+        "attacks": [attack(state, attribute, *numbers) for state, numbers in cases.items()],
+        "worst_case": {
+            attribute: {
+                state: {"attacker": "svm", "view": "served", "advantage": gain, "floor": 0.1}
+                for state, (gain, _) in cases.items()
+            }
+        },
+        **more,
+    }  # fmt: skip
+
+
+class Text(HTMLParser):
+    """The text of a page, and its elements."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.words, self._inside = [], [], None
+        self.feed(html)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag):
+        self._inside = None
+
+    def handle_data(self, data):
+        if self._inside not in ("script", "style"):
+            self.words.append(data)
+
+
+class TestSentences:
+    def test_at_or_below_the_floor_nothing_is_found(self):
+        (verdict,) = sentences.verdicts(results(after=0.1))
+        assert verdict.is_protected is True
+        assert "55 of 100 pairs" in verdict.text
+
+    def test_above_the_floor_an_attribute_is_not_protected(self):
+        (verdict,) = sentences.verdicts(results(after=0.11))
+        assert (verdict.is_protected, verdict.headline) == (False, "not protected")
+        assert "gender: not protected." in sentences.not_protected(results(after=0.11))
+
+    def test_what_the_movement_tells_counts(self):
+        informed = {"gender": {"verdict": "above", "beyond_old": 0.3, "floor": 0.1}}
+        found = results(informed={"attributes": informed})
+        assert sentences.verdicts(found)[0].headline == "not protected from whoever has old vectors"
+        assert any("Destroy old vectors" in said for said in sentences.what_changed(found))
+
+    def test_with_a_high_floor_nothing_can_be_told(self):
+        found = results()
+        found["worst_case"]["gender"]["defended"]["floor"] = 0.6
+        assert sentences.verdicts(found)[0].is_protected is None
+
+    def test_reversed_answers_are_called_a_leak(self):
+        assert "come out reversed" in sentences.how_much(results(after=0.6, auc=0.2))[0]
+        assert "come out reversed" not in sentences.how_much(results(after=0.6, auc=0.8))[0]
+
+    def test_the_cost_is_said_as_a_share(self):
+        assert "kept to 90 %" in sentences.what_it_cost(results())[0]
+
+    def test_what_was_not_hidden_is_named(self):
+        found = results()
+        found["worst_case"]["age"] = found["worst_case"]["gender"]
+        assert "The defense was not asked to hide age." in sentences.not_protected(found)
+
+
+class TestPage:
+    def test_it_is_one_file_below_five_megabytes_that_asks_for_nothing(self):
+        html = page(results())
+        assert len(html.encode()) < 5_000_000
+        outside = [(tag, given) for tag, given in Text(html).tags if "src" in given or given.get("rel") == "stylesheet"]
+        assert outside == []
+
+    def test_the_order_is_what_a_reader_asks_first(self):
+        text = Text(page(results(comparisons=[]))).text
+        heads = [
+            "How much leaks",
+            "To whom",
+            "What it cost",
+            "How sure this is",
+            "What is not protected",
+            "How to repro",
+        ]
+        places = [text.index(head) for head in heads]
+        assert places == sorted(places)
+
+    def test_hostile_names_are_text(self):
+        found = results(attribute=_HOSTILE)
+        found["data"]["attributes"][_HOSTILE]["classes"] = {_HOSTILE: 50, "b": 50}
+        found["run"]["dataset"] = _HOSTILE
+        html = page(found)
+        assert "<script>alert" not in html
+        assert _HOSTILE in Text(html).text
+        assert sum(tag == "script" for tag, _ in Text(html).tags) == 3
+
+    def test_small_counts_stay_hidden(self):
+        assert "M <5" in Text(page(results())).text
+
+    def test_every_figure_has_a_text_and_every_heading_of_a_table_a_scope(self):
+        tags = Text(page(results())).tags
+        ids = {given["id"] for _, given in tags if "id" in given}
+        figures = [given for tag, given in tags if given.get("role") == "img"]
+        assert figures
+        assert all(given["aria-labelledby"] in ids for given in figures)
+        assert all("scope" in given for tag, given in tags if tag == "th")
+
+    def test_an_audit_without_a_defense_has_a_page(self):
+        found = results()
+        found["attacks"] = found["attacks"][:1]
+        found["worst_case"]["gender"].pop("defended")
+        del found["utility"]
+        found["audit"] = {"kind": "embeddings", "path": "e.npz", "labels": "l.csv", "notes": []}
+        assert "not protected" in Text(page(found)).text
+
+
+class TestCommand:
+    @pytest.fixture
+    def place(self, tmp_path):
+        (tmp_path / "run").mkdir()
+        write_results(results(), tmp_path / "run" / "results.json")
+        return tmp_path
+
+    def test_the_page_is_made_of_results_alone(self, place, capsys):
+        written = (place / "run" / "report.html").read_bytes()
+        (place / "run" / "report.html").unlink()
+        assert main(["report", "run"]) == 0
+        assert (place / "run" / "report.html").read_bytes() == written
+        assert main(["report", "run/results.json", "--out", "page.html"]) == 0
+        assert (place / "page.html").read_bytes() == written
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["absent"], "cannot read 'absent'"),
+            (["other.json"], "does not hold results"),
+            (["run", "run", "--out", "p.html"], "--out is one page"),
+        ],
+    )
+    def test_what_is_no_result_is_refused(self, place, capsys, arguments, message):
+        (place / "other.json").write_text(json.dumps({"schema": 1}), encoding="utf-8")
+        assert main(["report", *arguments]) == 2
+        assert message in capsys.readouterr().err
+        assert not (place / "p.html").exists()
