@@ -58,8 +58,9 @@ def test_without_labels_out_no_file_has_a_users_label_or_name(users, capsys, fla
     assert audit(*FILES) == 0
     assert Path("out/users.csv").exists()
     assert audit(*FILES, flag) == 0
-    assert [file.name for file in Path("out").iterdir()] == ["results.json"]
-    assert "secret" not in Path("out/results.json").read_text()
+    assert sorted(file.name for file in Path("out").iterdir()) == ["report.html", "results.json"]
+    for name in ("results.json", "report.html"):
+        assert "secret" not in Path("out", name).read_text(encoding="utf-8")
     assert "users.csv" not in capsys.readouterr().out.splitlines()[-1]
 
 
@@ -67,7 +68,7 @@ def test_a_run_without_labels_out_is_audited_without_them_too(bpr, tmp_path):
     config = tmp_path / "more.yaml"
     config.write_text("no_labels_out: true\n")
     assert audit(bpr, "--attributes=[gender]", "--output_dir=out", f"--config_files={config}") == 0
-    assert [file.name for file in Path("out").iterdir()] == ["results.json"]
+    assert sorted(file.name for file in Path("out").iterdir()) == ["report.html", "results.json"]
 
 
 @pytest.mark.parametrize(
