@@ -17,6 +17,8 @@ from recbole_aia.errors import AIAError
 from recbole_aia.jobs.executors import Task, run_local
 from recbole_aia.report.compared import Compared
 from recbole_aia.report.comparison_tables import write_tables
+from recbole_aia.report.page.comparison import comparison_page
+from recbole_aia.report.results import PAGE
 from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.run_folder import config_digest, config_text, make_folder, versions
 
@@ -70,7 +72,10 @@ def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("r
         Compared(each.cell, _results(each)) for each in planned if each.folder is not None and _key(each) not in failed
     ]
     lines = [(each.cell, failed[_key(each)]) for each in planned if _key(each) in failed]
-    files = write_tables(grid, compared, [(cell, reason or "") for cell, reason in lines], output_dir)
+    without = [(cell, reason or "") for cell, reason in lines]
+    files = write_tables(grid, compared, without, output_dir)
+    text = comparison_page(grid, compared, without)
+    write_whole(output_dir / PAGE, lambda aside: aside.write_text(text, encoding="utf-8"))
     return {
         "made": len(missing) - sum(key in missing for key in failed),
         "reused": len(ready) - len(missing),

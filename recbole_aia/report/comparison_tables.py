@@ -25,10 +25,13 @@ def interval(values: Sequence[float], places: int = 3) -> str:
         return "-"
     if len(values) == 1:
         return f"{values[0]:.{places}f}"
-    return f"{mean(values):.{places}f} ± {_half(values):.{places}f}"
+    return f"{mean(values):.{places}f} ± {half_width(values):.{places}f}"
 
 
-def _half(values: Sequence[float]) -> float:
+def half_width(values: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of a mean; 0 of a single value."""
+    if len(values) < 2:
+        return 0.0
     error: float = stdev(values) / len(values) ** 0.5
     return float(t.ppf(0.975, len(values) - 1)) * error
 
@@ -51,7 +54,8 @@ def cells(grid: Grid, table: Sequence[Line]) -> tuple[list[str], list[list[str]]
 
 
 def _cell(grid: Grid, each: Measure, line: Line) -> str:
-    text = interval(line.seeds(each.name), each.places)
+    values = line.seeds(each.name)
+    text = interval(values, each.places) if each.places or not values else f"{mean(values):.0f}"
     if each.name in line.beside:
         return f"{text} ({line.beside[each.name]:.{each.places}f})"
     if each.printed is None or not grid.paper:

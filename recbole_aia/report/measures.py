@@ -28,7 +28,7 @@ class Measure:
         name: its heading.
         value: of a run and an attribute; ``None`` where there is none.
         better: ``lower`` or ``higher`` for what is set in bold; empty for none.
-        places: digits after the point.
+        places: digits after the point; with none, there is no interval either.
         beside: a further number of a run and an attribute, whose mean stands in brackets.
         printed: the paper's number for a line.
     """

@@ -1,9 +1,12 @@
+import json
+
 import pytest
 
 from recbole_aia.config.grid import Cell, Grid
 from recbole_aia.report.compared import Compared, lines, tidy
 from recbole_aia.report.compared import tests as paired_tests
 from recbole_aia.report.comparison_tables import interval, latex, markdown
+from recbole_aia.report.page.comparison import comparison_page
 
 GRID = Grid.of(
     {
@@ -100,3 +103,27 @@ def test_all_numbers_are_tidy():
     }
     assert len(frame[(frame.method == "RAID_1") & (frame.metric == "f1_micro")]) == 3
     assert not frame.drop(columns=["low", "high"]).isna().any().any()
+
+
+class TestPage:
+    def test_it_says_who_is_at_the_floor_and_what_that_keeps(self):
+        runs = [run(method, seed) for method in FOUND for seed in (1, 2, 3)]
+        for each in runs:
+            if each.cell.method == "RAID_1":
+                each.results["worst_case"]["gender"]["defended"]["advantage"] = 0.05
+        html = comparison_page(GRID, runs, [(runs[0].cell, "it is <b>wrong</b>")])
+        assert "NeuMF on ml-1m, gender: at or below the floor in every seed: RAID_1 (" in html
+        assert "it is &lt;b&gt;wrong" in html
+        assert "<b>" not in html.split("<script>")[0]
+        assert len(html.encode()) < 5_000_000
+
+    def test_the_front_joins_what_nothing_beats_in_both(self):
+        html = comparison_page(GRID, RUNS, [])
+        drawn = json.loads(html.split("var drawn = ")[1].split(";\n")[0])
+        (plane,) = drawn
+        names = [trace["name"] for trace in plane["data"]]
+        assert names == ["undefended", "RAID_1", "worse | <b>", "front"]
+        front = plane["data"][-1]
+        assert front["x"] == sorted(front["x"])
+        assert front["y"] == sorted(front["y"])
+        assert len(front["x"]) == 2

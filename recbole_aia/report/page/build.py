@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from recbole_aia.evaluator.report import interval_text
 from recbole_aia.report.page import sentences
-from recbole_aia.report.page.figures import figures
+from recbole_aia.report.page.figures import Figure, figures
 from recbole_aia.storage.files import write_whole
 
 
@@ -31,11 +31,12 @@ def page(results: Mapping[str, Any]) -> str:
     Returns:
         HTML. Names of attributes, classes and data are text wherever they stand.
     """
-    drawn = figures(results)
-    text: str = _template().render(
+    return rendered(
+        "page.html",
+        figures(results),
         results=results,
+        version=results["run"]["versions"].get("recbole-aia", ""),
         kind=_kind(results),
-        state=sentences.last_state(results),
         verdicts=sentences.verdicts(results),
         sections=[
             ("How much leaks", sentences.how_much(results)),
@@ -48,9 +49,16 @@ def page(results: Mapping[str, Any]) -> str:
         rows=_rows(results),
         utility=_utility(results),
         classes=results["data"]["attributes"],
-        figures=drawn,
-        drawing=_script([{"name": each.name, "data": each.data, "layout": each.layout} for each in drawn]),
-        plotly=_plotly() if drawn else "",
+    )
+
+
+def rendered(name: str, drawn: Sequence[Figure], **values: Any) -> str:
+    """A template with its values, its figures and all that they need."""
+    drawing = _script([{"name": each.name, "data": each.data, "layout": each.layout} for each in drawn])
+    text: str = (
+        _templates()
+        .get_template(name)
+        .render(figures=drawn, drawing=drawing, plotly=_plotly() if drawn else "", **values)
     )
     return text
 
@@ -95,7 +103,7 @@ def _plotly() -> str:
 
 
 @cache
-def _template() -> Any:
+def _templates() -> Any:
     environment = Environment(
         loader=PackageLoader("recbole_aia.report.page"),
         autoescape=True,
@@ -104,4 +112,4 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["thousands"] = lambda count: f"{count:,}"
-    return environment.get_template("page.html")
+    return environment

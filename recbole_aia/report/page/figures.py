@@ -56,7 +56,7 @@ def _plane(results: Mapping[str, Any]) -> Figure | None:
             },
             "marker": {"symbol": ["circle-open", "circle"][: len(both)], "size": 10},
         })  # fmt: skip
-    axes = {"xaxis": _axis("advantage of the strongest attacker (0: guessing)", [0, 1]), "yaxis": _axis("NDCG@10")}
+    axes = {"xaxis": axis("advantage of the strongest attacker (0: guessing)", [0, 1]), "yaxis": axis("NDCG@10")}
     text = "Each line goes from the undefended model (open circle) to the defended one. Left is private, up is useful."
     return Figure("plane", "Privacy and usefulness", text, traces, axes)
 
@@ -93,7 +93,7 @@ def _attackers(results: Mapping[str, Any]) -> list[Figure]:
         floor = max(row["floor"]["permuted_advantage95"] for row in rows)
         line = {"type": "line", "x0": floor, "x1": floor, "yref": "paper", "y0": 0, "y1": 1, "line": {"dash": "dot"}}
         layout = {
-            "barmode": "group", "shapes": [line], "xaxis": _axis("advantage (dotted: what luck reaches)", [0, 1]),
+            "barmode": "group", "shapes": [line], "xaxis": axis("advantage (dotted: what luck reaches)", [0, 1]),
             "yaxis": {"automargin": True}, "height": 180 + 26 * len(rows),
         }  # fmt: skip
         text = f"What each attacker gains over guessing {name}, with 95 % intervals. Left of the dotted line is luck."
@@ -114,7 +114,7 @@ def _activity(results: Mapping[str, Any]) -> list[Figure]:
                 "line": {"dash": "dot" if entry["state"] == "undefended" else "solid"},
             })  # fmt: skip
     text = "The advantage of the strongest attacker among users with few, some and many interactions."
-    layout = {"xaxis": _axis("interactions of a user"), "yaxis": _axis("advantage", [0, 1])}
+    layout = {"xaxis": axis("interactions of a user"), "yaxis": axis("advantage", [0, 1])}
     return [Figure("activity", "Who leaks", text, traces, layout)] if traces else []
 
 
@@ -132,9 +132,10 @@ def _known(results: Mapping[str, Any]) -> list[Figure]:
                 best[ratio] = max(best.get(ratio, 0.0), row["metrics"]["advantage"]["mean"])
         traces.append({"type": "scatter", "mode": "lines+markers", "name": name, "x": [*best], "y": [*best.values()]})
     text = "The strongest attacker by how many users' attributes it knows."
-    layout = {"xaxis": _axis("share of users known", [0, 1]), "yaxis": _axis("advantage", [0, 1])}
+    layout = {"xaxis": axis("share of users known", [0, 1]), "yaxis": axis("advantage", [0, 1])}
     return [Figure("known", "What knowing more users gives", text, traces, layout)]
 
 
-def _axis(title: str, span: list[float] | None = None) -> dict[str, Any]:
+def axis(title: str, span: list[float] | None = None) -> dict[str, Any]:
+    """An axis with a title, from and to ``span`` if that is given."""
     return {"title": {"text": title}, "automargin": True, **({"range": span} if span else {})}
