@@ -85,6 +85,8 @@ def add_parser(commands: Any) -> None:
         "--output_dir", type=Path, metavar="DIR", help="for results.json and users.csv (default: under runs/)"
     )
     parser.add_argument("--fail_above", type=float, metavar="X", help="exit code 1 when an advantage exceeds X")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="also write the gate as JUnit XML, for a pipeline")
+    parser.add_argument("--sarif", type=Path, metavar="FILE", help="also write what fails the gate as SARIF")
     parser.add_argument(
         "--trust_checkpoint",
         action="store_true",
@@ -116,7 +118,11 @@ def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if arguments.before:
         subject = subjects.with_earlier(subject, arguments.before)
     limit = arguments.fail_above
+    if limit is None and (arguments.junit or arguments.sarif):
+        raise ConfigValueError("--junit and --sarif write what a gate says. Give --fail_above X, such as 0.1.")
     results = audit.audit(subject, arguments.output_dir, limit)
+    if limit is not None:
+        _write_gate(results, limit, arguments)
     failures = audit.failures(results, 1.0 if limit is None else limit)
     unguarded = {f"{row['attribute']}: {name}" for row in results["attacks"] for name in row["left_out"]}
     if unguarded and limit is not None:
@@ -124,3 +130,13 @@ def _audit(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if failures:
         print(f"recbole-aia: above --fail_above {limit:g}: {'; '.join(failures)}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _write_gate(results: dict[str, Any], limit: float, arguments: argparse.Namespace) -> None:
+    from recbole_aia.report import gate
+    from recbole_aia.storage.files import write_whole
+
+    for path, text in ((arguments.junit, gate.junit), (arguments.sarif, gate.sarif)):
+        if path is not None:
+            said = text(results, limit)
+            write_whole(path, lambda aside, said=said: aside.write_text(said, encoding="utf-8"))  # type: ignore[misc]
