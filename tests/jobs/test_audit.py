@@ -1,5 +1,6 @@
 """Audits of runs and checkpoints, from the command line, on real data."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -103,7 +104,12 @@ class TestViews:
         limit = gains(found)["gender"] + 1e-6
         assert gains(found, "profile")["gender"] > limit
         assert audit(bpr, *asked, f"--fail_above={limit}") == 0
-        assert audit(bpr, *asked, f"--fail_above={limit - 1e-5}") == 1
+        gate = f"--fail_above={limit - 1e-5}", "--junit=g.xml", "--sarif=g.sarif"
+        assert audit(bpr, *asked, *gate) == 1
+        assert 'failures="1"' in Path("g.xml").read_text(encoding="utf-8")
+        assert len(json.loads(Path("g.sarif").read_text(encoding="utf-8"))["runs"][0]["results"]) == 1
+        assert audit(bpr, *asked, "--junit=no.xml") == 2
+        assert not Path("no.xml").exists()
         assert " on served)" in capsys.readouterr().err
 
     def test_lists_that_were_asked_for_count_and_stand_beside_their_mask(self, bpr, capsys):
