@@ -2,48 +2,11 @@ import json
 from html.parser import HTMLParser
 
 import pytest
+from pages import HOSTILE, audited, hostile, results
 
 from recbole_aia.cli import main
 from recbole_aia.report import write_results
 from recbole_aia.report.page import page, sentences
-
-_HOSTILE = "<script>alert(1)</script>"
-
-
-def attack(state, attribute, gain, auc, attacker="svm"):
-    names = ("balanced_accuracy", "f1_macro", "f1_micro")
-    metrics = {name: {"mean": 0.5, "ci95": [0.4, 0.6]} for name in names}
-    metrics |= {"advantage": {"mean": gain, "ci95": [0, 1]}, "auc": {"mean": auc, "ci95": [0, 1]}}
-    return {
-        "state": state, "view": "served", "attribute": attribute, "attacker": attacker, "leak_ratio": 0.8,
-        "n_users": 100, "metrics": metrics, "auc_per_class": {"F": auc}, "seconds": 1.0,
-        "floor": {"majority": 0.5, "permuted_advantage95": 0.1},
-    }  # fmt: skip
-
-
-def results(attribute="gender", after=0.05, auc=0.52, **more):
-    cases = {"undefended": (0.5, 0.75), "defended": (after, auc)}
-    return {
-        "schema": "recbole-aia/1",
-        "run": {
-            "model": "BPR", "dataset": "ml-100k", "defense": "raid", "stage": "in", "seed": 1,
-            "attributes": [attribute], "device": "cpu", "notes": [],
-            "versions": {"recbole-aia": "0.2.0"}, "seconds": {"attack": 1.0},
-        },
-        "data": {
-            "n_users": 100, "n_items": 10, "n_interactions": 1000,
-            "attributes": {attribute: {"classes": {"F": 60, "M": "<5"}, "missing": 3}},
-        },
-        "utility": {state: {"ndcg@10": value} for state, value in (("undefended", 0.1), ("defended", 0.09))},
-        "attacks": [attack(state, attribute, *numbers) for state, numbers in cases.items()],
-        "worst_case": {
-            attribute: {
-                state: {"attacker": "svm", "view": "served", "advantage": gain, "floor": 0.1}
-                for state, (gain, _) in cases.items()
-            }
-        },
-        **more,
-    }  # fmt: skip
 
 
 class Text(HTMLParser):
@@ -123,12 +86,9 @@ class TestPage:
         assert places == sorted(places)
 
     def test_hostile_names_are_text(self):
-        found = results(attribute=_HOSTILE)
-        found["data"]["attributes"][_HOSTILE]["classes"] = {_HOSTILE: 50, "b": 50}
-        found["run"]["dataset"] = _HOSTILE
-        html = page(found)
+        html = page(hostile())
         assert "<script>alert" not in html
-        assert _HOSTILE in Text(html).text
+        assert HOSTILE in Text(html).text
         assert sum(tag == "script" for tag, _ in Text(html).tags) == 3
 
     def test_small_counts_stay_hidden(self):
@@ -143,12 +103,7 @@ class TestPage:
         assert all("scope" in given for tag, given in tags if tag == "th")
 
     def test_an_audit_without_a_defense_has_a_page(self):
-        found = results()
-        found["attacks"] = found["attacks"][:1]
-        found["worst_case"]["gender"].pop("defended")
-        del found["utility"]
-        found["audit"] = {"kind": "embeddings", "path": "e.npz", "labels": "l.csv", "notes": []}
-        assert "not protected" in Text(page(found)).text
+        assert "not protected" in Text(page(audited())).text
 
 
 class TestCommand:

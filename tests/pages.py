@@ -1,0 +1,57 @@
+"""Results as pages need them, small and made up."""
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def attack(state, attribute, gain, auc, attacker="svm"):
+    names = ("balanced_accuracy", "f1_macro", "f1_micro")
+    metrics = {name: {"mean": 0.5, "ci95": [0.4, 0.6]} for name in names}
+    metrics |= {"advantage": {"mean": gain, "ci95": [0, 1]}, "auc": {"mean": auc, "ci95": [0, 1]}}
+    return {
+        "state": state, "view": "served", "attribute": attribute, "attacker": attacker, "leak_ratio": 0.8,
+        "n_users": 100, "metrics": metrics, "auc_per_class": {"F": auc}, "seconds": 1.0,
+        "floor": {"majority": 0.5, "permuted_advantage95": 0.1},
+    }  # fmt: skip
+
+
+def results(attribute="gender", after=0.05, auc=0.52, **more):
+    """The content of a run's results.json with one attribute and one attacker."""
+    cases = {"undefended": (0.5, 0.75), "defended": (after, auc)}
+    return {
+        "schema": "recbole-aia/1",
+        "run": {
+            "model": "BPR", "dataset": "ml-100k", "defense": "raid", "stage": "in", "seed": 1,
+            "attributes": [attribute], "device": "cpu", "notes": [],
+            "versions": {"recbole-aia": "0.2.0"}, "seconds": {"attack": 1.0, "train_defended": 2.0},
+        },
+        "data": {
+            "n_users": 100, "n_items": 10, "n_interactions": 1000,
+            "attributes": {attribute: {"classes": {"F": 60, "M": "<5"}, "missing": 3}},
+        },
+        "utility": {state: {"ndcg@10": value} for state, value in (("undefended", 0.1), ("defended", 0.09))},
+        "attacks": [attack(state, attribute, *numbers) for state, numbers in cases.items()],
+        "worst_case": {
+            attribute: {
+                state: {"attacker": "svm", "view": "served", "advantage": gain, "floor": 0.1}
+                for state, (gain, _) in cases.items()
+            }
+        },
+        **more,
+    }  # fmt: skip
+
+
+def audited():
+    """The content of an audit's results.json."""
+    found = results(audit={"kind": "embeddings", "path": "e.npz", "labels": "l.csv", "notes": []})
+    found["attacks"] = found["attacks"][:1]
+    found["worst_case"]["gender"].pop("defended")
+    del found["utility"]
+    return found
+
+
+def hostile():
+    """A run whose names would be elements if they were not text."""
+    found = results(attribute=HOSTILE)
+    found["data"]["attributes"][HOSTILE]["classes"] = {HOSTILE: 50, "b": 50}
+    found["run"]["dataset"] = HOSTILE
+    return found
