@@ -55,7 +55,9 @@ class MultiVAE(multivae.MultiVAE):  # type: ignore[misc]
         """
         steps = (para or {}).get("update", 0)
         if type(steps) is not int or steps < 0:
-            raise CheckpointError(f"the checkpoint says that MultiVAE was trained for {steps!r} steps. Use another one.")
+            raise CheckpointError(
+                f"the checkpoint says that MultiVAE was trained for {steps!r} steps. Use another one."
+            )
         super().load_other_parameter(para)
 
     def user_features(self) -> Tensor:
