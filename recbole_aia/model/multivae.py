@@ -55,9 +55,7 @@ class MultiVAE(multivae.MultiVAE):  # type: ignore[misc]
         """
         steps = (para or {}).get("update", 0)
         if type(steps) is not int or steps < 0:
-            raise CheckpointError(
-                f"the checkpoint says that MultiVAE was trained for {steps!r} steps. Use another one."
-            )
+            raise CheckpointError(f"the checkpoint says MultiVAE was trained for {steps!r} steps. Use another one.")
         super().load_other_parameter(para)
 
     def user_features(self) -> Tensor:
@@ -86,7 +84,8 @@ class MultiVAE(multivae.MultiVAE):  # type: ignore[misc]
             return super().calculate_loss(interaction)  # type: ignore[no-any-return]
         users = interaction[self.USER_ID]
         logs = F.log_softmax(self.decoder(self.released_users[users]), dim=1)
-        return -(logs * self.get_rating_matrix(users)).sum(1).mean()
+        loss: Tensor = -(logs * self.get_rating_matrix(users)).sum(1).mean()
+        return loss
 
     def predict(self, interaction: Any) -> Tensor:
         """Logits ``[n]`` of user and item pairs."""

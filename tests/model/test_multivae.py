@@ -81,7 +81,7 @@ def test_a_checkpoint_keeps_the_number_of_steps_of_the_annealing(make):
 
 
 def test_half_of_the_latent_dimensions_is_the_mean(make):
-    with pytest.raises(ConfigValueError, match="latent_dimension is 15. Give an even number"):
+    with pytest.raises(ConfigValueError, match=r"latent_dimension is 15\. Give an even number"):
         make(latent_dimension=15)
     assert make(latent_dimension=24)[0].view.served(USERS).shape == (3, 12)
 
