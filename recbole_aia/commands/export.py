@@ -19,8 +19,8 @@ it only to people who trust you. From torch 2.6 on, RecBole 1.2.1 opens checkpoi
 TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 is set. For any other system, embeddings.npz beside a checkpoint has the users'
 vectors.
 
-After unlearning, LightGCN, NGCF and DMF by default serve released vectors, for which RecBole has no place. To export
-such a model, unlearn with --target=table (LightGCN, NGCF) or --target=tower (DMF).
+After unlearning, LightGCN, NGCF, DMF and MultiVAE by default serve released vectors, for which RecBole has no place. To
+export such a model, unlearn with --target=table (LightGCN, NGCF) or --target=tower (DMF, MultiVAE).
 """
 
 

@@ -34,8 +34,9 @@ Withdrawing a request gives bit for bit the model that never had it, on a CPU wi
 torch (the ledger names them). Otherwise, and always on CUDA, it matches up to rounding. Whoever received an earlier
 release still has it: together with a later one it shows who moved, and the labels of those who moved by their own.
 
-After unlearning, LightGCN, NGCF and DMF serve released vectors, for which RecBole itself has no place. To get a model
-that 'recbole-aia export' can write, begin with --target=table (LightGCN, NGCF) or --target=tower (DMF).
+After unlearning, LightGCN, NGCF, DMF and MultiVAE serve released vectors, for which RecBole itself has no place. To get
+a model that 'recbole-aia export' can write, begin with --target=table (LightGCN, NGCF) or --target=tower (DMF,
+MultiVAE).
 """
 
 _FILES = """\

@@ -20,8 +20,14 @@ from recbole_aia.config.registry import known_keys
 from recbole_aia.errors import ConfigValueError, shown
 
 
-def of_model(name: str, default: Any) -> Key | None:
-    """The declaration of a model's key: by its name, or by the type of the model's default; ``None`` for any value."""
+def of_model(name: str, default: Any, linear: bool = False) -> Key | None:
+    """The declaration of a model's key: by its name, or by the type of the model's default; ``None`` for any value.
+
+    Args:
+        name: of the key.
+        default: the model's.
+        linear: whether the model works without hidden layers, so that their list may be empty.
+    """
     if name.endswith("embedding_size"):
         return RECBOLE["embedding_size"]
     if name in ("n_layers", "num_layers"):
@@ -33,13 +39,14 @@ def of_model(name: str, default: Any) -> Key | None:
         return Number(default, "", low=low, high=1 if "dropout" in name else inf)
     if isinstance(default, int):
         return Count(default, "") if low == 0 else None
-    return _of_collection(default) if isinstance(default, list | dict) else None
+    return _of_collection(default, linear) if isinstance(default, list | dict) else None
 
 
-def _of_collection(default: list[Any] | dict[str, Any]) -> Key:
+def _of_collection(default: list[Any] | dict[str, Any], linear: bool) -> Key:
     if isinstance(default, list) and default and all(isinstance(each, int) for each in default):
         words = f"whole numbers >= 1, such as {default}"
-        return Described(default, "", words=words, test=_are_sizes, form="list of int")
+        test = (lambda value: value == [] or _are_sizes(value)) if linear else _are_sizes
+        return Described(default, "", words=words, test=test, form="list of int")
     words = f"a {'list' if isinstance(default, list) else 'mapping'}, such as {default}"
     return Described(default, "", words=words, test=lambda value: isinstance(value, type(default)))
 
@@ -76,7 +83,10 @@ def check_recbole(values: Mapping[str, Any], given: Mapping[str, Any], defaults:
         ConfigValueError: a value is not allowed, two contradict each other, or a package is missing.
     """
     ours = known_keys()
-    declared = {name: RECBOLE.get(name) or of_model(name, defaults.get(name)) for name in given if name not in ours}
+    linear = "latent_dimension" in defaults  # autoencoders may do without hidden layers
+    declared = {
+        name: RECBOLE.get(name) or of_model(name, defaults.get(name), linear) for name in given if name not in ours
+    }
     check_values(given, {name: key for name, key in declared.items() if key is not None})
     roles = [key for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD") if values.get(key)]
     for place, key in enumerate(roles):

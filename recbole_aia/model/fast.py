@@ -7,20 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recbole.model.general_recommender import bpr, dmf, lightgcn, neumf, ngcf
+from recbole.model.general_recommender import bpr, dmf, lightgcn, multivae, neumf, ngcf
 from torch import Tensor, nn
 
 from recbole_aia.data.numbering import Numbering
 from recbole_aia.errors import CheckpointError
 from recbole_aia.model.dmf import DMF
 from recbole_aia.model.lightgcn import LightGCN
+from recbole_aia.model.multivae import MultiVAE
 from recbole_aia.model.neumf import NeuMF
 from recbole_aia.model.ngcf import NGCF
 from recbole_aia.model.views import UserEmbeddingView
 from recbole_aia.storage.checkpoints import saved_values
 
 #: Our version of each of RecBole's models. State dicts are interchangeable.
-FAST = {lightgcn.LightGCN: LightGCN, dmf.DMF: DMF, neumf.NeuMF: NeuMF, ngcf.NGCF: NGCF}
+FAST = {
+    lightgcn.LightGCN: LightGCN,
+    dmf.DMF: DMF,
+    multivae.MultiVAE: MultiVAE,
+    neumf.NeuMF: NeuMF,
+    ngcf.NGCF: NGCF,
+}
 
 
 def build_model(config: Any, dataset: Any) -> nn.Module:

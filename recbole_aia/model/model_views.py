@@ -1,4 +1,4 @@
-"""The views of the models that come with one: BPR, NeuMF, LightGCN, NGCF and DMF."""
+"""The views of the models that come with one: BPR, NeuMF, LightGCN, NGCF, DMF and MultiVAE."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from recbole.model import general_recommender
 from torch import Tensor, nn
 
 from recbole_aia.model.lightgcn import LightGCN
+from recbole_aia.model.multivae import drawn_vectors, pair_logits
 from recbole_aia.model.neumf import all_logits, user_tables
 from recbole_aia.model.views import UserEmbeddingView, register_view
 
@@ -66,11 +67,9 @@ class LightGCNView(GraphView):
         return type(self.model).forward in (general_recommender.LightGCN.forward, LightGCN.forward)
 
 
-class DMFView(UserEmbeddingView):
-    """DMF has no user table: a tower computes users from their interactions, unless they have been released."""
+class TowerView(UserEmbeddingView):
+    """Base for models without a user table: a tower computes users from interactions, unless they are released."""
 
-    caches = ("i_embedding", "u_embedding")
-    shared = ("user_features", "item_features")
     targets = ("released", "tower")
 
     def write(self, values: Tensor, users: Tensor | None = None) -> None:
@@ -79,6 +78,17 @@ class DMFView(UserEmbeddingView):
         released[self._ids(users)] = values.to(released.dtype)
         self.model.released_users = released
         self.clear_caches()
+
+    def tables(self) -> list[nn.Parameter]:
+        """See :meth:`UserEmbeddingView.tables`."""
+        return []
+
+
+class DMFView(TowerView):
+    """DMF: a tower computes users from their rows of the interaction matrix."""
+
+    caches = ("i_embedding", "u_embedding")
+    shared = ("user_features", "item_features")
 
     def logits(self, users: Tensor, items: Tensor) -> Tensor:
         """See :meth:`UserEmbeddingView.logits`."""
@@ -90,10 +100,6 @@ class DMFView(UserEmbeddingView):
             return self.model.user_vectors(self._ids(users))  # type: ignore[no-any-return]
         return self.model.user_fc_layers(self.model.get_user_embedding(self._ids(users)))  # type: ignore[no-any-return]
 
-    def tables(self) -> list[nn.Parameter]:
-        """See :meth:`UserEmbeddingView.tables`."""
-        return []
-
     def tower(self) -> list[nn.Parameter]:
         """See :meth:`UserEmbeddingView.tower`."""
         return [*self.model.user_linear.parameters(), *self.model.user_fc_layers.parameters()]
@@ -103,10 +109,42 @@ class DMFView(UserEmbeddingView):
         return self.model.get_item_embedding()  # type: ignore[no-any-return]
 
 
+class MultiVAEView(TowerView):
+    """MultiVAE: the encoder computes the mean of a user's latent distribution, and the decoder scores it."""
+
+    caches = ("u_embedding",)
+    shared = ("user_features",)
+
+    def logits(self, users: Tensor, items: Tensor) -> Tensor:
+        """See :meth:`UserEmbeddingView.logits`."""
+        return pair_logits(self.model, self.served(users), items)
+
+    def scores(self, vectors: Tensor) -> Tensor:
+        """See :meth:`UserEmbeddingView.scores`."""
+        return self.model.decoder(vectors)  # type: ignore[no-any-return]
+
+    def served(self, users: Tensor | None = None) -> Tensor:
+        """See :meth:`UserEmbeddingView.served`; without dropout and noise, in training too."""
+        ids = self._ids(users)
+        if hasattr(self.model, "user_vectors"):
+            return self.model.user_vectors(ids)  # type: ignore[no-any-return]
+        rows = F.normalize(self.model.get_rating_matrix(ids))
+        return self.model.encoder(rows)[:, : self.model.lat_dim // 2]  # type: ignore[no-any-return]
+
+    def drawn(self, users: Tensor | None = None) -> Tensor:
+        """See :meth:`UserEmbeddingView.drawn`."""
+        return self.served(users) if self.released is not None else drawn_vectors(self.model, self._ids(users))
+
+    def tower(self) -> list[nn.Parameter]:
+        """See :meth:`UserEmbeddingView.tower`: the encoder, whose last layer gives the variance too."""
+        return list(self.model.encoder.parameters())
+
+
 for _model, _view in (
     (general_recommender.BPR, BPRView),
     (general_recommender.NeuMF, NeuMFView),
     (general_recommender.DMF, DMFView),
+    (general_recommender.MultiVAE, MultiVAEView),
     (general_recommender.LightGCN, LightGCNView),
     (general_recommender.NGCF, GraphView),
 ):

@@ -67,6 +67,14 @@ class UserEmbeddingView:
         assert table is not None
         return table
 
+    def drawn(self, users: Tensor | None = None) -> Tensor:
+        """The vectors as the model's own loss draws them in training, ``[n, d]``; see :meth:`served`.
+
+        They differ from the served ones where training adds dropout or noise, as MultiVAE's does. Every call draws
+        anew.
+        """
+        return self.served(users)
+
     def table(self, users: Tensor | None = None) -> Tensor | None:
         """The users' raw parameters ``[n, d']``, differentiable; ``None`` if the model has no table of users."""
         tables, ids = self.tables(), self._ids(users)
@@ -167,8 +175,15 @@ class UserEmbeddingView:
         """Freezes or empties the other parts of the model that :meth:`release` names, which calls it."""
 
     def items(self) -> Tensor:
-        """The vectors ``[n_items, d]`` whose inner products with served vectors are the logits, differentiable."""
-        items: Tensor = self.model.item_embedding.weight
+        """The vectors ``[n_items, d]`` whose inner products with served vectors are the logits, differentiable.
+
+        Raises:
+            UnsupportedModelError: the model has none, because it scores in another way.
+        """
+        table = getattr(self.model, "item_embedding", None)
+        if table is None:
+            raise UnsupportedModelError(f"{type(self.model).__name__} has no vectors of items that score alone.")
+        items: Tensor = table.weight
         return items
 
     def _ids(self, users: Tensor | None) -> Tensor:

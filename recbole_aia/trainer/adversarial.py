@@ -53,6 +53,12 @@ class AdversarialTrainer(DefenseTrainer):
         "adversarial_standardized": Flag(
             True, "Whether networks see vectors in units of their standard deviations, so that small ones are not lost."
         ),
+        "adversarial_vectors": Choice(
+            "served",
+            "What networks see: served, the vectors that are attacked; or drawn, the vectors as the model's own loss "
+            "draws them (MultiVAE: with dropout and noise, as published). For other models both are the same.",
+            choices=("served", "drawn"),
+        ),
         "adversarial_balanced": Flag(True, "Whether classes weigh the same in the networks' loss, or users do."),
         "adversarial_draw": Choice(
             "users",
@@ -89,8 +95,27 @@ class AdversarialTrainer(DefenseTrainer):
             "adversarial_learning_rate": 1e-3,
             "adversarial_weight_decay": 1e-4,
             "adversarial_standardized": False,
+            "adversarial_vectors": "drawn",
             "adversarial_balanced": True,
         },
+    }
+    # Both papers' model, without hidden layers and with a fixed weight of the KL loss, as their code runs it on ML-1M.
+    presets_by_model: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
+        "advx": {
+            "MultiVAE": {
+                "mlp_hidden_size": [],
+                "latent_dimension": 200,  # a mean and a variance of 100 dimensions each
+                "dropout_prob": 0.1,
+                "latent_noise": 1.0,
+                "anneal_cap": 0.8,
+                "total_anneal_steps": 0,
+                "learning_rate": 1e-3,
+                "weight_decay": 1e-4,
+                "train_batch_size": 64,
+                "adversarial_batch_users": 64,
+                "epochs": 200,
+            }
+        }
     }
 
     @classmethod
@@ -174,7 +199,8 @@ class AdversarialTerm(AttributeTerm):
         With ``calibrate`` the gradient is 0 while the attribute is at chance; the networks learn all the same.
         """
         config, rows = self.trainer.config, self.draw()
-        seen, targets = self.trainer.view.served(self.users[rows]), self.targets[rows]
+        view, targets = self.trainer.view, self.targets[rows]
+        seen = (view.drawn if config["adversarial_vectors"] == "drawn" else view.served)(self.users[rows])
         if config["adversarial_standardized"]:
             seen = (seen - seen.detach().mean(0)) / seen.detach().std(0).clamp_min(_TINY)
         for _ in range(config["adversarial_steps"]):

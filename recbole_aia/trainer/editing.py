@@ -39,8 +39,8 @@ class EditingTrainer(DefenseTrainer):
     of the original data, as if the user's device had kept them. The whole training is defended, so the state with the
     best validation score is kept, as without a defense.
 
-    A model that computes users from interactions (LightGCN, NGCF, DMF) is refused: its checkpoint would need the edited
-    interactions to give the same users again. Write the edited set, and train such a model on it.
+    A model that computes users from interactions (LightGCN, NGCF, DMF, MultiVAE) is refused: its checkpoint would need
+    the edited interactions to give the same users again. Write the edited set, and train such a model on it.
     """
 
     shared_keys: ClassVar[Mapping[str, Key]] = DEFENDED_KEYS

@@ -6,8 +6,8 @@ from recbole_aia.config.keys import Choice, Count, Flag, Key, Number
 
 TARGET = Choice(
     None,
-    "What moves: table, tower (DMF), released (DMF, LightGCN, NGCF: the served vectors, which no longer follow the "
-    "model), or own (the parameters that embed users: table or tower). ~: the model's first that works.",
+    "What moves: table, tower (DMF, MultiVAE), released (both, LightGCN, NGCF: the served vectors, which no longer "
+    "follow the model), or own (the parameters that embed users: table or tower). ~: the model's first that works.",
     choices=("table", "tower", "released", "own"),
 )
 

@@ -70,6 +70,7 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]
         if kept is None:
             return
         self.model.load_state_dict(kept["model"])
+        self.model.load_other_parameter(kept["others"])
         self.optimizer.load_state_dict(kept["optimizer"])
         result = kept["best_valid_result"]
         self.best_valid_result = None if result is None else OrderedDict(result)
@@ -93,6 +94,7 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]
                 "seconds": time.perf_counter() - self._began,
                 "best": Path(self.saved_model_file).is_file(),
                 "model": self.model.state_dict(),
+                "others": self.model.other_parameter(),
                 "optimizer": self.optimizer.state_dict(),
                 "best_valid_result": None if result is None else {name: float(each) for name, each in result.items()},
                 "best_valid_score": float(self.best_valid_score),

@@ -204,6 +204,8 @@ ROWS = [
     run("--model=NeuMF", "--dropout_prob=-0.1", "dropout_prob is -0.1"),
     run("--model=NeuMF", "--mf_train=maybe", "mf_train is 'maybe'"),
     run("--model=DMF", "--inter_matrix_type=stars", "inter_matrix_type is 'stars'"),
+    run("--model=MultiVAE", "--mlp_hidden_size=[0]", "mlp_hidden_size is [0]"),
+    run("--model=MultiVAE", "--latent_noise=-1", "latent_noise is -1"),
     run("--model=SASRec", "SASRec has no user embedding view"),
     run("--model=SASRec", "--train_neg_sample_args=~", "SASRec has no user embedding view"),
     run("--model=GRU4Rec", "--loss_type=CE", "GRU4Rec has no user embedding view"),

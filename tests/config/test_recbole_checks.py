@@ -84,5 +84,14 @@ def test_a_file_may_hold_keys_of_other_models(tmp_path):
     assert AIAConfig("BPR", "ml-100k", [tmp_path / "c.yaml"], argv=[])["mf_embedding_size"] == 8
 
 
+@pytest.mark.parametrize(("model", "taken"), [("MultiVAE", True), ("NeuMF", False)])
+def test_an_autoencoder_may_do_without_hidden_layers(model, taken):
+    if taken:
+        assert AIAConfig(model, "ml-100k", argv=["--mlp_hidden_size=[]"])["mlp_hidden_size"] == []
+        return
+    with pytest.raises(ConfigValueError, match="mlp_hidden_size is"):
+        AIAConfig(model, "ml-100k", argv=["--mlp_hidden_size=[]"])
+
+
 def test_a_key_of_somebody_elses_model_may_look_like_recboles(tmp_path):
     assert AIAConfig("BPR", "ml-100k", argv=["--embedding_size_2=7"])["embedding_size_2"] == 7

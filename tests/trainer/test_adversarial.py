@@ -98,7 +98,7 @@ def test_what_is_no_number_cannot_be_predicted_as_one(make_config, ml100k, attri
 
 
 @pytest.mark.parametrize("preset", ["paper", "advx"])
-@pytest.mark.parametrize("model", ["BPR", "NeuMF", "LightGCN", "DMF"])
+@pytest.mark.parametrize("model", ["BPR", "NeuMF", "LightGCN", "DMF", "MultiVAE"])
 def test_published_settings_train_every_model(make_config, ml100k, model, preset):
     trainer = fitted(make_config, ml100k, model, preset=preset, mf_embedding_size=8, n_layers=1)
     with torch.no_grad():

@@ -129,7 +129,7 @@ def test_an_edited_set_overwrites_nothing(make_config, ml100k, tmp_path):
     assert [file.name for file in (tmp_path / "ml-100k-blurme").iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("model", ["LightGCN", "NGCF", "DMF"])
+@pytest.mark.parametrize("model", ["LightGCN", "NGCF", "DMF", "MultiVAE"])
 def test_a_model_that_computes_users_from_interactions_is_refused(make_config, ml100k, model):
     config = make_config(model, defense="record", **QUICK)
     with pytest.raises(UnsupportedModelError, match="--record_out=FOLDER"):

@@ -92,7 +92,7 @@ def test_without_noise_it_recommends_better_than_random_items(make_config, ml100
     assert found[1] > found[0]
 
 
-@pytest.mark.parametrize("model", ["NeuMF", "LightGCN", "DMF"])
+@pytest.mark.parametrize("model", ["NeuMF", "LightGCN", "DMF", "MultiVAE"])
 def test_a_model_of_more_than_two_tables_is_refused(make_config, ml100k, model):
     config = make_config(model, defense="ldp")
     with pytest.raises(UnsupportedModelError, match="--model=BPR"):

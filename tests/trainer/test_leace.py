@@ -34,7 +34,7 @@ def gained(vectors, labels):
     return float(np.log(said).mean() - (shares * np.log(shares)).sum())
 
 
-@pytest.mark.parametrize("model", ["BPR", "NeuMF", "LightGCN", "DMF"])
+@pytest.mark.parametrize("model", ["BPR", "NeuMF", "LightGCN", "DMF", "MultiVAE"])
 @pytest.mark.parametrize("labels_of", ["none", "own"])
 def test_no_linear_attacker_is_left_on_the_users_of_the_fit(make_config, ml100k, model, labels_of):
     trainer, labels = prepared(make_config, ml100k, model, leace_labels=labels_of, mf_embedding_size=8)

@@ -151,9 +151,10 @@ class TestPhases:
 @pytest.mark.parametrize(
     ("model", "rec_loss"),
     [
-        *((model, "native") for model in ("BPR", "NeuMF", "DMF", "LightGCN", "NGCF")),
+        *((model, "native") for model in ("BPR", "NeuMF", "DMF", "LightGCN", "NGCF", "MultiVAE")),
         ("BPR", "bce"),
         ("LightGCN", "bce"),
+        ("MultiVAE", "bce"),
     ],
 )
 def test_classes_come_closer_on_every_model(make_config, ml100k, model, rec_loss):

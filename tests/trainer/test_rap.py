@@ -74,7 +74,8 @@ def test_models_with_inner_products_are_trained(make_config, ml100k, model):
         assert trainer.view.served().isfinite().all()
 
 
-def test_a_model_that_scores_by_a_network_is_refused(make_config, ml100k):
-    config = make_config("NeuMF", defense="rap")
+@pytest.mark.parametrize("model", ["NeuMF", "MultiVAE"])
+def test_a_model_that_scores_by_a_network_is_refused(make_config, model):
+    config = make_config(model, defense="rap")
     with pytest.raises(UnsupportedModelError, match="Use BPR"):
         trainer_class(config).check(config, ["gender"])

@@ -87,6 +87,7 @@ TRAININGS = {
         {**CALIBRATED, "calibrated_labels": "own", "epochs": 4, "train_batch_size": 256},
     ),
     "u2u": ("BPR", {"defense": "u2u", "stage": "in"}),
+    "an annealed KL loss": ("MultiVAE", {"mlp_hidden_size": [8], "total_anneal_steps": 20, "train_batch_size": 256}),
 }
 
 

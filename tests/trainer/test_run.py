@@ -28,7 +28,7 @@ def stock_metrics(name, values, tmp_path):
     return valid_result, trainer.evaluate(test_data)
 
 
-@pytest.mark.parametrize("name", ["BPR", "NeuMF", "DMF", "LightGCN"])
+@pytest.mark.parametrize("name", ["BPR", "NeuMF", "DMF", "LightGCN", "MultiVAE"])
 @pytest.mark.parametrize("order", ["TO", "RO"])
 def test_no_defense_gives_stock_recboles_metrics(make_config, tmp_path, name, order):
     if order == "RO" and name != "BPR":
