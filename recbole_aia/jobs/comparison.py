@@ -21,6 +21,7 @@ from recbole_aia.model import restore, scores_users
 from recbole_aia.storage.plain import plain
 from recbole_aia.storage.snapshots import random_states, restore_random
 from recbole_aia.trainer import Trained, Unlearner
+from recbole_aia.trainer.per_user import evaluated
 from recbole_aia.trainer.run import snapshot
 from recbole_aia.unlearning.requests import Request, who_asked
 
@@ -38,7 +39,7 @@ def serve_and_compare(
     config, dataset = run.config, run.dataset
     init_seed(config["seed"], config["reproducibility"])
     train_data, _, test_data = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
-    before = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
+    before = snapshot(trainer, train_data, None, evaluated(trainer, test_data, load_best_model=False))
     views, notes = {}, [*config.unread, *labels.remarks()]
 
     def look(state: str, now: Trained, *, references: bool) -> None:
@@ -48,7 +49,7 @@ def serve_and_compare(
     look("undefended", before, references=True)
     records, spent = _served(trainer, requests, labels, train_data, test_data)
     seconds = {"unlearn": spent}
-    after = snapshot(trainer, train_data, None, trainer.evaluate(test_data, load_best_model=False))
+    after = snapshot(trainer, train_data, None, evaluated(trainer, test_data, load_best_model=False))
     look("defended", after, references=False)
     trainer.view.clear_caches()
     states, start = {"undefended": before, "defended": after}, time.perf_counter()

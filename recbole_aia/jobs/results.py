@@ -13,6 +13,8 @@ from recbole_aia.evaluator import AttackReport, coverage
 from recbole_aia.report import (
     SCHEMA,
     attack_table,
+    fairness,
+    fairness_lines,
     group_table,
     holdout_verdict,
     informed_verdict,
@@ -66,10 +68,20 @@ def run_results(
             "attributes": labels.summary(),
         },
         "utility": {state: trained.test_result for state, trained in states.items()},
+        **_fairness(states, labels),
         "attacks": report.rows,
         "worst_case": worst_cases(counted(report, config)),
         **list_cases(report),
     }
+
+
+def _fairness(states: Mapping[str, Trained], labels: LabelTable) -> dict[str, Any]:
+    """How well each class is served in each state, if every state knows it of each user."""
+    by_state = {
+        state: {name: values.numpy() for name, values in trained.per_user.items()} for state, trained in states.items()
+    }
+    found = fairness(by_state, labels.columns(), labels.classes)
+    return {"fairness": found} if found else {}
 
 
 def counted(report: AttackReport, config: Any) -> AttackReport:
@@ -96,5 +108,6 @@ def tables(results: Mapping[str, Any]) -> str:
     said = [*results["run"]["notes"], *(line for rows in attributes for line in coverage(rows))]
     notes = "".join(f"note: {note}\n" for note in said)
     groups = f"\n{group_table(results)}\n" if results.get("groups") else ""
+    served = "".join(f"\n{line}" for line in fairness_lines(results))
     said_apart = "".join(f"{said}\n" for said in (informed_verdict(results), holdout_verdict(results)) if said)
-    return f"{attack_table(results)}\n{verdict(results)}\n{said_apart}{notes}{groups}\n{utility_table(results)}"
+    return f"{attack_table(results)}\n{verdict(results)}\n{said_apart}{notes}{groups}\n{utility_table(results)}{served}"

@@ -1,5 +1,6 @@
 """Results and how they are shown. Nothing here needs a model."""
 
+from recbole_aia.report.fairness import fairness, fairness_lines
 from recbole_aia.report.holdout import holdout_findings, holdout_verdict
 from recbole_aia.report.informed import informed_verdict
 from recbole_aia.report.results import PAGE, SCHEMA, read_results, results_schema, write_results, write_users
@@ -10,6 +11,8 @@ __all__ = [
     "PAGE",
     "SCHEMA",
     "attack_table",
+    "fairness",
+    "fairness_lines",
     "group_table",
     "holdout_findings",
     "holdout_verdict",

@@ -99,9 +99,24 @@ def _lives(process: int) -> bool:
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
     """Inside, no other process of this machine is inside for the same path; others wait."""
-    with path.with_name(f".{path.name}.lock").open("w", encoding="utf-8") as lock:
-        lock_file(lock)
-        yield
+    name = path.with_name(f".{path.name}.lock")
+    while True:
+        with name.open("w", encoding="utf-8") as lock:
+            lock_file(lock)
+            if not _is_still(name, lock):
+                continue  # whoever held it has removed it, and others lock another file of this name
+            try:
+                yield
+            finally:
+                name.unlink(missing_ok=True)
+            return
+
+
+def _is_still(name: Path, file: IO[str]) -> bool:
+    """Whether an open file still has its name."""
+    with suppress(OSError):
+        return os.path.samestat(name.stat(), os.fstat(file.fileno()))
+    return False
 
 
 def lock_file(file: IO[str], *, wait: bool = True) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from recbole_aia.storage.files import folder_aside, one_at_a_time, private_folde
 from recbole_aia.storage.plain import plain
 from recbole_aia.storage.snapshots import Snapshots
 from recbole_aia.trainer.base import DefenseTrainer
+from recbole_aia.trainer.per_user import evaluated
 from recbole_aia.trainer.registry import trainer_class
 from recbole_aia.version import __version__
 
@@ -43,6 +44,8 @@ class Trained:
         test_result: RecBole's test metrics of the kept state.
         seconds: training time, with the validation of each epoch and without attacks.
         interactions: digest of the training interactions.
+        per_user: test metrics of each user by name, ``[n_users - 1]``, NaN for users without test items; empty if
+            unknown.
     """
 
     served: Tensor
@@ -51,6 +54,7 @@ class Trained:
     test_result: dict[str, float]
     seconds: float
     interactions: str
+    per_user: dict[str, Tensor] = field(default_factory=dict)
 
 
 #: Takes a trainer and returns the function that the trainer calls after each epoch.
@@ -100,8 +104,8 @@ def train(
     began = time.perf_counter() - (kept or {}).get("seconds", 0.0)
     _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
     seconds = time.perf_counter() - began - getattr(trainer.after_epoch, "seconds", 0.0)
-    test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
-    trained = snapshot(trainer, train_data, valid_result, test_result, seconds)
+    tested = evaluated(trainer, test_data, show_progress=config["show_progress"])
+    trained = snapshot(trainer, train_data, valid_result, tested, seconds)
     if snapshots is not None:
         snapshots.save({"trained": asdict(trained), "checkpoint": sha256_of(checkpoint)})
     return trained
@@ -115,9 +119,10 @@ def starting_point(config: Any, dataset: Any, checkpoint: Path) -> Trained:
         dataset: the dataset as created.
         checkpoint: the checkpoint of the trained model.
     """
-    trainer, (train_data, *held_out) = _prepared(_undefended(config), dataset)
+    trainer, (train_data, valid_data, test_data) = _prepared(_undefended(config), dataset)
     restore(trainer.model, load_checkpoint(checkpoint), checkpoint)
-    return snapshot(trainer, train_data, *(trainer.evaluate(part, load_best_model=False) for part in held_out))
+    valid_result = trainer.evaluate(valid_data, load_best_model=False)
+    return snapshot(trainer, train_data, valid_result, evaluated(trainer, test_data, load_best_model=False))
 
 
 def _prepared(config: Any, dataset: Any) -> tuple[DefenseTrainer, tuple[Any, Any, Any]]:
@@ -137,9 +142,21 @@ def _undefended(config: Any) -> Any:
 
 @torch.no_grad()
 def snapshot(
-    trainer: DefenseTrainer, train_data: Any, valid_result: Any, test_result: Any, seconds: float = 0.0
+    trainer: DefenseTrainer,
+    train_data: Any,
+    valid_result: Any,
+    tested: tuple[dict[str, float], dict[str, Tensor]],
+    seconds: float = 0.0,
 ) -> Trained:
-    """The served vectors, the table and the given results of a trainer's present model."""
+    """The served vectors, the table and the given results of a trainer's present model.
+
+    Args:
+        trainer: of the model.
+        train_data: RecBole's loader.
+        valid_result: validation metrics.
+        tested: what :func:`~recbole_aia.trainer.per_user.evaluated` gives of the test items.
+        seconds: of the training.
+    """
     trainer.model.eval()
     view = trainer.view
     table = view.table()
@@ -147,9 +164,10 @@ def snapshot(
         served=view.served().cpu(),
         table=None if table is None else table.cpu(),
         valid_result=_floats(valid_result),
-        test_result=_floats(test_result),
+        test_result=_floats(tested[0]),
         seconds=seconds,
         interactions=interactions_digest(train_data),
+        per_user={name: values[1:] for name, values in tested[1].items()},
     )
 
 

@@ -55,7 +55,7 @@ def test_released_vectors_are_exported_without_the_table_that_they_replace(make_
     for released in (False, True):
         if released:
             trainer.view.release()
-        kept = snapshot(trainer, split_ml100k[0], None, None)
+        kept = snapshot(trainer, split_ml100k[0], None, ({}, {}))
         assert (kept.table is None) == released
         table = None if kept.table is None else kept.table.numpy()
         write_embeddings(tmp_path / "vectors.npz", np.arange(943).astype(str), kept.served.numpy(), table)

@@ -43,6 +43,7 @@ def page(results: Mapping[str, Any]) -> str:
             ("To whom", sentences.to_whom(results)),
             ("What the defense changed", sentences.what_changed(results)),
             ("What it cost", sentences.what_it_cost(results)),
+            ("Who is served how well", sentences.who_is_served(results)),
             ("How sure this is", sentences.how_sure(results)),
             ("What is not protected", sentences.not_protected(results)),
         ],

@@ -161,6 +161,22 @@ def what_it_cost(results: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def who_is_served(results: Mapping[str, Any]) -> list[str]:
+    """The largest gap between two classes in what they are recommended, before and after."""
+    said = []
+    for attribute, states in results.get("fairness", {}).items():
+        for metric in next(iter(states.values())):
+            gaps = {state: metrics[metric]["gap"] for state, metrics in states.items()}
+            parts = [
+                f"{gap['mean']:.4f} {'before' if state == 'undefended' else 'after'} "
+                f"({gap['best']} over {gap['worst']}, 95 % interval {gap['ci95'][0]:.4f} to {gap['ci95'][1]:.4f})"
+                for state, gap in gaps.items()
+            ]
+            name = metric.upper()
+            said.append(f"{attribute}: the best served class has more {name} than the worst by {', '.join(parts)}.")
+    return said
+
+
 def how_sure(results: Mapping[str, Any]) -> list[str]:
     """Users, seeds and floors behind the numbers."""
     run, users = results["run"], results["data"]["n_users"]
