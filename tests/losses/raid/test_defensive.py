@@ -41,12 +41,12 @@ def all_targets(coupling, embeddings, labels):
 
 
 def wasserstein(classes, barycenter):
-    weights = (barycenter.weights / barycenter.weights.sum()).numpy()
+    weights = (barycenter.weights / barycenter.weights.sum()).numpy(force=True)
     return sum(
         ot.emd2(
-            torch.full((len(users),), 1 / len(users), dtype=torch.float64).numpy(),
+            torch.full((len(users),), 1 / len(users), dtype=torch.float64).numpy(force=True),
             weights,
-            torch.cdist(users, barycenter.atoms).square().numpy(),
+            torch.cdist(users, barycenter.atoms).square().numpy(force=True),
         )
         for users in classes
     )
