@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 
@@ -11,6 +12,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["LOKY_MAX_CPU_COUNT"] = "1"
 
 import pytest
 import torch
+from devices import OnDevice
 from hypothesis import settings
 
 import recbole_aia  # noqa: F401 - the shims come first
@@ -38,6 +40,19 @@ def pytest_configure(config):
 def device():
     """Where the tests compute."""
     return find_device()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _on_device(device):
+    """What tests compute by themselves may mix tensors of the CPU and of a GPU; see :mod:`tests.devices`."""
+    if device.type == "cpu":
+        yield
+        return
+    patch = pytest.MonkeyPatch()
+    patch.setattr(torch.testing, "assert_close", functools.partial(torch.testing.assert_close, check_device=False))
+    with OnDevice(device):
+        yield
+    patch.undo()
 
 
 settings.register_profile("shared", deadline=None)  # two cores may be busy

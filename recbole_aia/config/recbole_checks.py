@@ -17,7 +17,7 @@ from recbole_aia.config.keys import Count, Flag, Key, Number, check_values
 from recbole_aia.config.recbole_keys import RECBOLE
 from recbole_aia.config.recbole_kinds import Described
 from recbole_aia.config.registry import known_keys
-from recbole_aia.errors import ConfigValueError, shown
+from recbole_aia.errors import ConfigValueError
 
 
 def of_model(name: str, default: Any) -> Key | None:

@@ -141,7 +141,8 @@ class UserEmbeddingView:
 
         :math:`\sigma(s_{ui})` is the probability of an interaction (RAID, eq. 5).
         """
-        pairs = {self.model.USER_ID: users, self.model.ITEM_ID: items}
+        device = self.model.device
+        pairs = {self.model.USER_ID: users.to(device), self.model.ITEM_ID: items.to(device)}
         return self.model.predict(pairs)  # type: ignore[no-any-return]
 
     def scores(self, vectors: Tensor) -> Tensor:

@@ -33,12 +33,12 @@ def built(model: Any, values: tuple[tuple[str, Any], ...]) -> Any:
 @torch.no_grad()
 def full_scores(model: Any, users: Tensor) -> Tensor:
     """The scores of all items ``[n, n_items]`` as RecBole asks the model for them."""
-    interaction = Interaction({model.USER_ID: users})
+    interaction = Interaction({model.USER_ID: users.to(model.device)})
     try:
         scores: Tensor = model.full_sort_predict(interaction)
     except NotImplementedError:
         pairs = interaction.repeat_interleave(model.n_items)
-        pairs.update(Interaction({model.ITEM_ID: torch.arange(model.n_items).repeat(len(users))}))
+        pairs.update(Interaction({model.ITEM_ID: torch.arange(model.n_items, device=model.device).repeat(len(users))}))
         scores = model.predict(pairs)
     return scores.view(len(users), -1)
 

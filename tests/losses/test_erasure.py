@@ -53,9 +53,9 @@ def test_the_oracle_makes_means_equal_and_leaves_who_has_no_label(missing):
 
 def test_no_linear_attacker_is_better_than_a_constant_on_the_users_of_the_fit():
     embeddings, labels = planted()
-    erased = least_squares_erasure(embeddings, labels)(embeddings).numpy(force=True)
-    for column in labels.t().numpy(force=True):
-        for learned, better in ((embeddings.numpy(force=True), True), (erased, False)):
+    erased = least_squares_erasure(embeddings, labels)(embeddings).numpy()
+    for column in labels.t().numpy():
+        for learned, better in ((embeddings.numpy(), True), (erased, False)):
             attacker = LogisticRegression(C=1e6, max_iter=1000).fit(learned, column)
             shares = np.bincount(column) / len(column)
             gained = (

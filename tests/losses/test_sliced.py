@@ -25,7 +25,7 @@ def distance(one, other, directions):
 def test_it_is_pots_distance_for_classes_of_any_sizes(sizes):
     one, other = drawn(sizes[0]), drawn(sizes[1], seed=1, shift=0.5)
     directions = random_directions(3, 20, generator(2)).double()
-    theirs = ot.sliced_wasserstein_distance(one.numpy(force=True), other.numpy(force=True), projections=directions.numpy(force=True), p=2)
+    theirs = ot.sliced_wasserstein_distance(one.numpy(), other.numpy(), projections=directions.numpy(), p=2)
     assert float(distance(one, other, directions)) == pytest.approx(float(theirs) ** 2, rel=1e-9)
 
 

@@ -41,7 +41,7 @@ class Built:
         self.model = build_model(self.config, self.training).eval()
         self.view = UserEmbeddingView(self.model)
         with torch.no_grad():
-            self.scores = self.view.scores(self.view.served())[:, 1:].numpy()
+            self.scores = self.view.scores(self.view.served())[:, 1:].cpu().numpy()
 
     def seen(self):
         """Training items by user, straight from the interactions."""

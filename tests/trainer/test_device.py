@@ -19,7 +19,8 @@ def test_a_model_that_is_elsewhere_is_said_in_one_line(make_config, split_ml100k
     with pytest.raises(ConfigValueError) as caught:
         defenses()[defense][stage](config, model)
     assert str(caught.value) == (
-        f"the model is on {next(model.parameters()).device} and config['device'] is meta. Write model.to(config['device']) first."
+        f"the model is on {next(model.parameters()).device} and config['device'] is meta. "
+        "Write model.to(config['device']) first."
     )
 
 

@@ -118,13 +118,13 @@ class TestAnOwnLabel:
 
     def test_moves_the_user_little_by_way_of_the_map(self, learned):
         users, labels, _, moved, _, _ = learned
-        own = torch.from_numpy(protect(users.numpy(force=True), labels.numpy(force=True)[:, 0], calibrated_labels="own", max_steps=STEPS))
+        own = torch.from_numpy(protect(users.numpy(), labels.numpy()[:, 0], calibrated_labels="own", max_steps=STEPS))
         released, direct = [], []
         for user in (3, 400):
             flipped = labels.clone()
             flipped[user, 0] = 1 - flipped[user, 0]
             released.append((fitted(users, flipped)[1] - moved)[user])
-            again = protect(users.numpy(force=True), flipped.numpy(force=True)[:, 0], calibrated_labels="own", max_steps=STEPS)
+            again = protect(users.numpy(), flipped.numpy()[:, 0], calibrated_labels="own", max_steps=STEPS)
             direct.append((torch.from_numpy(again) - own)[user])
         by_map, by_own = relative(torch.stack(released), moved - users), relative(torch.stack(direct), own - users)
         assert by_map < 0.1
@@ -158,8 +158,8 @@ class TestTwoReleases:
 
     def test_tell_everything_where_users_move_by_their_own_labels(self):
         users, labels = self.population(0, lean=0.5)
-        moved = protect(users.numpy(force=True), labels[:, 0].numpy(force=True), calibrated_labels="own", max_steps=15)
-        assert auc(moved - users.numpy(force=True), labels[:, 0]) > 0.95
+        moved = protect(users.numpy(), labels[:, 0].numpy(), calibrated_labels="own", max_steps=15)
+        assert auc(moved - users.numpy(), labels[:, 0]) > 0.95
 
     def test_tell_something_of_labels_that_the_vectors_do_not_tell(self):
         """A limit: the readout has seen these labels, and fits them a little; far less than own labels would show."""

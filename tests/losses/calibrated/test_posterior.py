@@ -42,7 +42,7 @@ def test_posteriors_that_know_nothing_have_mean_zero_and_their_share_of_the_devi
 
 def test_in_expectation_they_are_what_labels_drawn_from_them_give():
     users, posterior, _ = population(2000)
-    second = posterior[:, 1].numpy(force=True)
+    second = posterior[:, 1].numpy()
     soft = PosteriorDiscrepancy(users, [posterior], exact_users=0)
     found = float(soft(users)[0, 0])
     drawn = []

@@ -49,13 +49,13 @@ def primal_value(classes, atoms, weights, shares, tau):
     total = tau * float(torch.special.xlogy(weights, weights).sum())
     for share, cost in zip(shares, costs_to(classes, atoms), strict=True):
         mass = np.full(len(cost), 1 / len(cost))
-        total += float(share) * ot.emd2(mass, weights.numpy(force=True), cost.numpy(force=True), numItermax=500_000)
+        total += float(share) * ot.emd2(mass, weights.numpy(), cost.numpy(), numItermax=500_000)
     return total
 
 
 def linear_program(classes, atoms, shares):
     """Value of the fixed-support barycenter without entropy, over all plans and weights."""
-    costs = [cost.numpy(force=True) for cost in costs_to(classes, atoms)]
+    costs = [cost.numpy() for cost in costs_to(classes, atoms)]
     n_atoms = len(atoms)
     width = sum(cost.size for cost in costs) + n_atoms
     rows, right = [], []

@@ -33,7 +33,7 @@ class TestWeights:
         level = [0.25 * a + 0.75 * b for a, b in zip([1.0, 2.0, 0.5], [0.0, -1.0, 2.0], strict=True)]
         odds = np.exp(-np.array(level) / 0.4)
         weights = barycenter_weights(potentials, shares, 0.4)
-        np.testing.assert_allclose(weights.numpy(force=True), odds / odds.sum(), rtol=1e-12)
+        np.testing.assert_allclose(weights.numpy(), odds / odds.sum(), rtol=1e-12)
 
     def test_at_tau_zero_they_are_the_limit(self):
         potentials = torch.tensor([[1.0, 0.0, 0.0, 3.0]], dtype=torch.float64)
@@ -179,7 +179,7 @@ class TestClosedForms:
         first = torch.randn(600, 2, generator=g, dtype=torch.float64)
         second = torch.randn(600, 2, generator=g, dtype=torch.float64) @ shape.T + 3
         found = penalized_barycenter([first, second], n_atoms=150, tau=0.0, outer_rounds=6)
-        covariances = [np.cov(x.T.numpy(force=True), bias=True) for x in (first, second)]
+        covariances = [np.cov(x.T.numpy(), bias=True) for x in (first, second)]
         expected = np.eye(2)
         for _ in range(50):
             root = np.real(sqrtm(expected))
@@ -191,7 +191,7 @@ class TestClosedForms:
         covariance = (found.weights[:, None] * centered).T @ centered
         target = (first.mean(0) + second.mean(0)) / 2
         assert torch.allclose(mean, target, atol=0.02)
-        error = np.linalg.norm(covariance.numpy(force=True) - expected) / np.linalg.norm(expected)
+        error = np.linalg.norm(covariance.numpy() - expected) / np.linalg.norm(expected)
         assert error < 0.08
         # neither of the classes would pass for it
         for c in covariances:

@@ -41,12 +41,12 @@ def all_targets(coupling, embeddings, labels):
 
 
 def wasserstein(classes, barycenter):
-    weights = (barycenter.weights / barycenter.weights.sum()).numpy(force=True)
+    weights = (barycenter.weights / barycenter.weights.sum()).numpy()
     return sum(
         ot.emd2(
-            torch.full((len(users),), 1 / len(users), dtype=torch.float64).numpy(force=True),
+            torch.full((len(users),), 1 / len(users), dtype=torch.float64).numpy(),
             weights,
-            torch.cdist(users, barycenter.atoms).square().numpy(force=True),
+            torch.cdist(users, barycenter.atoms).square().numpy(),
         )
         for users in classes
     )
