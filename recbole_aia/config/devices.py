@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from recbole_aia.config.recbole_kinds import Described
-from recbole_aia.errors import ConfigValueError, shown
+from recbole_aia.errors import ConfigValueError, DeviceMemoryError, shown
 
 if TYPE_CHECKING:
     import torch
@@ -40,10 +42,38 @@ def find_device(wanted: Any = "auto") -> torch.device:
 
     name = str(wanted)
     DEVICE.check("device", name)
+    seen = torch.cuda.device_count()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device, seen = torch.device(name), torch.cuda.device_count()
+        return torch.device("cuda" if seen else "cpu")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= seen:
         what = f"{seen} of them, counted from 0" if seen else "no GPU"
         raise ConfigValueError(f"device is {shown(name)}, and torch sees {what}. Write --device=cpu.")
     return device
+
+
+@contextmanager
+def device_memory(what: str, key: str) -> Iterator[None]:
+    """Turns torch's error of a full GPU into one line; also serves as a decorator.
+
+    Args:
+        what: what is done inside, as the message names it, such as ``the training``.
+        key: the key that needs less memory when it is lower, such as ``train_batch_size``.
+
+    Raises:
+        DeviceMemoryError: the GPU's memory is full.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not memory_is_full(error):
+            raise
+        raise DeviceMemoryError(
+            f"the GPU's memory is too small for {what}. Lower {key}, or add --device=cpu."
+        ) from error
+
+
+def memory_is_full(error: BaseException) -> bool:
+    """Whether an error says that a GPU's memory is full; CUDA's libraries have their own words for it."""
+    text = str(error)
+    return ("CUDA" in text and "out of memory" in text) or "CUBLAS_STATUS_ALLOC_FAILED" in text

@@ -125,6 +125,7 @@ def _known(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
         raise ValueError(f"embeddings {tuple(embeddings.shape)} and labels {tuple(labels.shape)} disagree")
+    labels = labels.to(embeddings.device)
     known = labels >= 0
     present, classes, sizes = labels[known].unique(return_inverse=True, return_counts=True)
     if len(present) < 2:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from recbole_aia.compat import save_plain_checkpoint
 from recbole_aia.config.aia_config import with_our_defaults
+from recbole_aia.config.devices import device_memory
 from recbole_aia.config.keys import Choice, Key, Path, Share
 from recbole_aia.data import LabelTable, Numbering, defense_labels
 from recbole_aia.data.numbering import refuse_other_users
@@ -122,6 +123,7 @@ class DefenseTrainer(ResumingTrainer):
         super().resume_checkpoint(resume_file)
         self.model.unlearned = list(state.get("unlearned", []))
 
+    @device_memory("an evaluation", "eval_batch_size")
     def evaluate(
         self, eval_data: Any, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False
     ) -> Any:

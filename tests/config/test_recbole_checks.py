@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import recbole
+import torch
 
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.recbole_checks import of_model
@@ -64,6 +65,7 @@ def test_the_settings_of_sequential_models_are_taken_with_and_without_negatives(
         assert config["train_neg_sample_args"]["distribution"] == "none"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what is visible is settled once CUDA has begun")
 def test_a_gpu_in_a_file_of_another_machine_is_a_warning_and_on_the_command_line_an_error(tmp_path, caplog):
     (tmp_path / "c.yaml").write_text("gpu_id: 77\n")
     AIAConfig("BPR", "ml-100k", [tmp_path / "c.yaml"], argv=[])

@@ -50,7 +50,7 @@ def trained(tmp_path_factory):
 
 def by_name(run):
     users = run.dataset.field2id_token["user_id"][1:]
-    vectors = UserEmbeddingView(run.model).served().detach().numpy()
+    vectors = UserEmbeddingView(run.model).served().detach().cpu().numpy()
     return dict(zip(users.tolist(), vectors, strict=True))
 
 

@@ -52,7 +52,7 @@ def trained(folder, tmp_path):
         steps, step_losses = [], trainer.step_losses
 
         def recorded(batch):
-            columns = [batch[name].numpy() for name in ("user_id", "item_id", "neg_item_id")]
+            columns = [batch[name].cpu().numpy() for name in ("user_id", "item_id", "neg_item_id")]
             steps.append((len(trainer.train_loss_dict), columns, copies(tables)))
             return step_losses(batch)
 
@@ -64,7 +64,7 @@ def trained(folder, tmp_path):
 
 
 def copies(tables):
-    return [table.detach().double().numpy().copy() for table in tables]
+    return [table.detach().double().cpu().numpy().copy() for table in tables]
 
 
 def recommendation_gradient(users, items, batch):
@@ -175,7 +175,7 @@ def test_fixed_atoms_are_users_as_they_were_at_the_refresh(trained, first, refre
     assert term.refreshes == refreshes
     last = E1 + 4 if first == "start" else E1 + 3  # the epoch of the last refresh, counted from 0
     users = next(tables[0] for epoch, _, tables in steps if epoch == last)
-    assert costs(term.barycenter.atoms.double().numpy(), users).min(1).max() == 0
+    assert costs(term.barycenter.atoms.double().cpu().numpy(), users).min(1).max() == 0
 
 
 def test_the_epochs_of_appendix_b_depend_on_the_model(tmp_path):

@@ -71,6 +71,8 @@ class ClassDivergence:
         others = embeddings[:0] if others is None else others
         other_labels = labels[:0] if other_labels is None else other_labels
         check_movers(embeddings, labels, others, other_labels)
+        labels, other_labels = labels.to(embeddings.device), other_labels.to(embeddings.device)
+        known = None if known is None else known.to(embeddings.device)
         embeddings, others = embeddings.detach(), others.detach()
         classes, named, self.left_out = _classes(labels)
         taking_part = labels.clone()

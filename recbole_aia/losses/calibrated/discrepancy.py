@@ -147,6 +147,8 @@ class ClassDiscrepancy(Discrepancy):
         others = embeddings[:0] if others is None else others
         other_labels = labels[:0] if other_labels is None else other_labels
         check_movers(embeddings, labels, others, other_labels)
+        labels, other_labels = labels.to(embeddings.device), other_labels.to(embeddings.device)
+        known = None if known is None else known.to(embeddings.device)
         everyone = torch.cat([embeddings, others]).detach()
         super().__init__(everyone, seed, exact_users, read)
         everyone = self._standardized(everyone)
