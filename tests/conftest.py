@@ -43,8 +43,9 @@ def device():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _on_device(device):
+def _on_device():
     """What tests compute by themselves may mix tensors of the CPU and of a GPU; see :mod:`tests.devices`."""
+    device = find_device()
     if device.type == "cpu":
         yield
         return

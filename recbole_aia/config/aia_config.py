@@ -73,6 +73,7 @@ class AIAConfig(Config):  # type: ignore[misc]
         _normalize(self)
         self._refuse_unread_keys()
         self._check_metrics()
+        self._refuse_mixed_precision()
         if (said := check_device(self, self.cmd_config_dict)) is not None:
             getLogger().warning(f"recbole-aia: {said}")
 
@@ -143,6 +144,9 @@ class AIAConfig(Config):  # type: ignore[misc]
         if wanted == "auto" and not (values["gpu_id"] and values["use_gpu"]):
             wanted = "cpu"
         values |= {"single_spec": True, "local_rank": 0, "device": find_device(wanted)}
+        if values["device"].type == "cuda" and values["reproducibility"]:
+            # Without it cuBLAS may add up in another order from run to run. It reads this when it starts.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
     def _refuse_misspelt_keys(self) -> None:
         ours = registry.known_keys().keys()
@@ -168,6 +172,15 @@ class AIAConfig(Config):  # type: ignore[misc]
             getLogger().warning(f"recbole-aia: {said}")
         #: A sentence for each given key that has no effect.
         self.unread = list(unread.values())
+
+    def _refuse_mixed_precision(self) -> None:
+        """Refuses RecBole's mixed precision in a defended training."""
+        defended = self["defense"] != "none" and registry.defense_class(self["defense"], self["stage"]).stage == "in"
+        if self["enable_amp"] and defended:
+            raise ConfigValueError(
+                f"enable_amp is True, and {self['defense']} compares users in single precision while they are trained. "
+                "Leave enable_amp out, or defend after training (--stage=post) where that is offered."
+            )
 
     def _check_metrics(self) -> None:
         """Refuses a validation metric that is not computed, and candidates that do not suit the metrics."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,17 @@ def build_model(config: Any, dataset: Any) -> nn.Module:
         for parameter in model.parameters():
             nn.init.normal_(parameter, 0.0, config["init_std"] if parameter.dim() > 1 else 0.0)
     model.numbering = Numbering.of_part(dataset)  # type: ignore[assignment]
+    if config["reproducibility"] and model.device.type == "cuda" and _holds_sparse(model):
+        getLogger().warning(
+            f"recbole-aia: on a GPU this {type(model).__name__} multiplies a sparse matrix, whose sums come in another "
+            "order from run to run: equal seeds give results that differ. Leave fast: False out, or add --device=cpu."
+        )
     return model
+
+
+def _holds_sparse(model: nn.Module) -> bool:
+    """Whether a model holds a sparse tensor of torch's, as RecBole's own graph models do."""
+    return any(isinstance(each, Tensor) and each.layout != torch.strided for each in vars(model).values())
 
 
 def restore(model: Any, state: Mapping[str, Any], path: str | Path) -> None:
