@@ -138,7 +138,8 @@ class AIAConfig(Config):  # type: ignore[misc]
             super()._init_device()
             return
         gpu_id, wanted = values["gpu_id"], str(values.get("device", "auto"))
-        values["gpu_id"] = ",".join(map(str, gpu_id)) if isinstance(gpu_id, tuple | list) else str(gpu_id)
+        ids = gpu_id if isinstance(gpu_id, tuple | list) else [] if gpu_id in (None, "None") else [gpu_id]
+        values["gpu_id"] = ",".join(map(str, ids))
         if values["gpu_id"] not in ("", "0"):
             os.environ["CUDA_VISIBLE_DEVICES"] = values["gpu_id"]
         if wanted == "auto" and not (values["gpu_id"] and values["use_gpu"]):
