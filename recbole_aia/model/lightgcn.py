@@ -8,6 +8,7 @@ import torch
 from recbole.model.general_recommender import lightgcn
 from torch import Tensor
 
+from recbole_aia.model.norms import EmbeddingNorms
 from recbole_aia.model.sparse import SparseMatrix, normalized_adjacency
 
 
@@ -20,6 +21,7 @@ class LightGCN(lightgcn.LightGCN):  # type: ignore[misc]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
+        self.reg_loss = EmbeddingNorms()
         self.other_parameter_name = ["restore_user_e", "restore_item_e", "released_users", "released_items"]
 
     def get_norm_adj_mat(self) -> SparseMatrix:

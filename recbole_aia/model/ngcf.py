@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from recbole.model.general_recommender import ngcf
 from torch import Tensor
 
+from recbole_aia.model.norms import EmbeddingNorms
 from recbole_aia.model.sparse import SparseMatrix, normalized_adjacency
 
 
@@ -21,6 +22,7 @@ class NGCF(ngcf.NGCF):  # type: ignore[misc]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
+        self.reg_loss = EmbeddingNorms()
         self.other_parameter_name = ["restore_user_e", "restore_item_e", "released_users", "released_items"]
 
     def get_norm_adj_mat(self) -> SparseMatrix:
@@ -50,7 +52,6 @@ class NGCF(ngcf.NGCF):  # type: ignore[misc]
         adjacency: SparseMatrix = self.norm_adj_matrix
         if not (self.training and self.node_dropout):
             return adjacency
-        # The random numbers of RecBole's SparseDropout, entry by entry. Dropped entries stay, with value 0.
-        kept = torch.rand(adjacency.values.shape) + self.sparse_dropout.kprob
-        mask = torch.floor(kept).to(adjacency.values)
+        # On a CPU the random numbers of RecBole's SparseDropout, entry by entry. Dropped entries stay, with value 0.
+        mask = torch.floor(torch.rand_like(adjacency.values) + self.sparse_dropout.kprob)
         return adjacency.with_values(adjacency.values * mask / self.sparse_dropout.kprob)

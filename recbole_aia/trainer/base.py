@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, ClassVar, Protocol
@@ -23,6 +23,7 @@ from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView, refuse_other
 from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.trainer.capture import Capturable, DeviceEpochs
 from recbole_aia.trainer.resuming import ResumingTrainer
 
 #: The keys that every defense reads.
@@ -87,6 +88,9 @@ class DefenseTrainer(ResumingTrainer):
     shared_keys: ClassVar[Mapping[str, Key]] = {**DEFENDED_KEYS, "select": SELECT}
     #: Whether the same seed gives the same users again. Noise that must not be drawn twice is not repeatable.
     repeatable: ClassVar[bool] = True
+    #: Whether a step's operations are decided by :meth:`step_layout` alone, so that a GPU can record them and replay the
+    #: record. It is not inherited: a subclass may do more in a step.
+    capturable: ClassVar[bool] = False
     #: For each name that ``--preset`` takes besides ``default``: values by key, RecBole's keys included.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     #: For some of these names and some models: values that differ from the preset's with that model.
@@ -102,6 +106,7 @@ class DefenseTrainer(ResumingTrainer):
         self.start_epoch: int
         self._phase_start = 0
         self._resumed: tuple[str, str | None] | None = None
+        self._device_epochs = DeviceEpochs(self)
         self.labels: LabelTable
         self.terms: Sequence[LossTerm] = ()
         # RecBole names checkpoints by the second. Runs side by side would overwrite each other's.
@@ -222,14 +227,40 @@ class DefenseTrainer(ResumingTrainer):
         self.model.eval()
         for term in self.terms:
             term.start_epoch(epoch_idx - self._phase_start)
-        return super()._train_epoch(train_data, epoch_idx, loss_func or self.step_losses, show_progress)
+        if loss_func is None and DeviceEpochs.takes(self):
+            return self._device_epochs.run(train_data)
 
-    def step_losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
-        """The losses of one batch: the recommendation loss, and the terms of the present phase."""
+        def losses(interaction: Any) -> Tensor | tuple[Tensor, ...]:
+            self.before_step()
+            return self.step_losses(interaction)
+
+        return super()._train_epoch(train_data, epoch_idx, loss_func or losses, show_progress)
+
+    def before_step(self) -> None:
+        """Does what comes before each step and is not part of its losses: nothing here."""
+
+    def step_layout(self) -> Hashable | None:
+        """What decides the operations of the next step, besides the values of tensors; ``None`` if it is unknown."""
+        if not vars(type(self)).get("capturable", False) or "step_losses" in vars(self):
+            return None
+        layouts = tuple(term.layout() if isinstance(term, Capturable) else None for term in self.terms)
+        return None if None in layouts else layouts
+
+    def step_losses(self, interaction: Any, draws: Sequence[Any] | None = None) -> Tensor | tuple[Tensor, ...]:
+        """The losses of one batch: the recommendation loss, and the terms of the present phase.
+
+        Args:
+            interaction: the batch.
+            draws: what the terms, all :class:`Capturable`, have drawn for this step; ``None``: they draw now.
+        """
         self.view.clear_caches()
         with self.view.shared_forward():
-            losses = (self.recommendation_loss(interaction), *(term() for term in self.terms))
-        return losses if self.terms else losses[0]
+            loss = self.recommendation_loss(interaction)
+            if draws is None:
+                parts = [term() for term in self.terms]
+            else:
+                parts = [term.loss(drawn) for term, drawn in zip(self.terms, draws, strict=True)]  # type: ignore[attr-defined]
+        return (loss, *parts) if parts else loss
 
     def recommendation_loss(self, interaction: Any) -> Tensor:
         """The loss of a batch by the key ``rec_loss``, a scalar: the model's own, or cross-entropy (RAID, eq. 5)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -80,6 +80,7 @@ class CalibratedTrainer(DefenseTrainer):
     map: UserMap | None = None
     defense = "calibrated"
     resumable = True
+    capturable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrated_epochs": Count(
             None,
@@ -191,11 +192,18 @@ class CalibratedTrainer(DefenseTrainer):
             settings["exact_users"] = min(settings["exact_users"], FEW_USERS)
         return checked_discrepancy(embeddings, self.labeled_users()[1], self.labels.names, **settings)
 
-    def step_losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
-        """See :meth:`DefenseTrainer.step_losses`; a tower is pulled besides."""
+    def before_step(self) -> None:
+        """See :meth:`DefenseTrainer.before_step`; weights are averaged."""
         if self.average is not None:
             self.average.add()
-        loss = super().step_losses(interaction)
+
+    def step_layout(self) -> Hashable | None:
+        """See :meth:`DefenseTrainer.step_layout`; unknown while a tower is pulled."""
+        return super().step_layout() if self.pull is None else None
+
+    def step_losses(self, interaction: Any, draws: Sequence[Any] | None = None) -> Tensor | tuple[Tensor, ...]:
+        """See :meth:`DefenseTrainer.step_losses`; a tower is pulled besides."""
+        loss = super().step_losses(interaction, draws)
         return loss if self.pull is None else (loss, self.pull(loss))  # type: ignore[return-value, arg-type]
 
     def _loss_names(self) -> list[str]:

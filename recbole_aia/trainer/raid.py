@@ -11,7 +11,8 @@ from torch import Tensor
 
 from recbole_aia.config.keys import Key
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import Barycenter, CouplingMethod, defensive_loss, penalized_barycenter, solve_coupling
+from recbole_aia.losses import Barycenter, CouplingMethod, penalized_barycenter, solve_coupling
+from recbole_aia.losses.raid.defensive import mean_distances
 from recbole_aia.trainer.base import DefenseTrainer, Phase
 from recbole_aia.trainer.chance import ChanceStop
 from recbole_aia.trainer.raid_keys import KEYS, PRESETS, PRESETS_BY_MODEL
@@ -37,6 +38,7 @@ class RAIDTrainer(DefenseTrainer):
 
     defense = "raid"
     resumable = True
+    capturable = True
     keys: ClassVar[Mapping[str, Key]] = KEYS
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     presets_by_model: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = PRESETS_BY_MODEL
@@ -97,6 +99,7 @@ class RAIDPostTrainer(RAIDTrainer):
 
     stage = "post"
     resumable = True
+    capturable = True
 
     @staticmethod
     def schedule(config: Any, attributes: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
@@ -121,7 +124,7 @@ class RAIDTerm:
         self.users, self.classes = known.to(config["device"]), classes.to(config["device"])
         self.n_classes = int(classes.max()) + 1
         self.refreshes = 0
-        self.generator = torch.Generator().manual_seed(int(config["seed"]))
+        self.generator = torch.Generator(self.users.device).manual_seed(int(config["seed"]))
         self.barycenter: Barycenter | None = None
         self.targets: Tensor | None = None
         self.stop: ChanceStop | None = None
@@ -152,12 +155,14 @@ class RAIDTerm:
         )
         # Each user keeps the target found here until the next refresh. If the same potentials were looked up again for
         # users on their way to the atoms, they would send a whole class to the one atom of lowest price.
-        self.targets = self._solve(embeddings, self.classes) if self.config["raid_couplings"] == "refresh" else None
+        if self.config["raid_couplings"] == "refresh":
+            targets = self._solve(embeddings, self.classes)
+            # A recorded step reads the targets where they were.
+            self.targets = targets if self.targets is None else self.targets.copy_(targets)
         self._shuffle()
         self._report(self.barycenter)
         if self.config["calibrate"]:
-            order = torch.randperm(len(self.users), generator=self.generator)
-            self.looked = order[:_LOOK_USERS].to(self.users.device)
+            self.looked = self._permutation()[:_LOOK_USERS]
             self.stop = self._stop()
 
     @torch.no_grad()
@@ -180,19 +185,29 @@ class RAIDTerm:
 
         The loss is 0 before the first barycenter and, with ``calibrate``, while the attribute is at chance.
         """
-        if self.barycenter is None or (self.stop is not None and not self.stop.above()):
-            return torch.zeros((), device=self.users.device)
-        rows = self._draw()
-        classes, embeddings = self.classes[rows], self.view.served(self.users[rows])
-        targets = self._solve(embeddings.detach(), classes) if self.targets is None else self.targets[rows]
-        return float(self.config["raid_eta"]) * defensive_loss(embeddings, targets, classes, self.n_classes)
+        return self.loss(None if self.stop is not None and not self.stop.above() else self.draw())
 
-    def _draw(self) -> Tensor | slice:
+    def layout(self) -> bool | None:
+        """See :meth:`Capturable.layout`: whether there is a barycenter yet."""
+        looks = self.stop is not None or self.config["raid_couplings"] == "step"
+        return None if looks else self.barycenter is not None
+
+    def loss(self, drawn: Tensor | slice | None) -> Tensor:
+        """See :meth:`Capturable.loss`: the loss of the users at the places ``drawn``; 0 without any."""
+        if drawn is None:
+            return torch.zeros((), device=self.users.device)
+        classes, embeddings = self.classes[drawn], self.view.served(self.users[drawn])
+        targets = self._solve(embeddings.detach(), classes) if self.targets is None else self.targets[drawn]
+        return float(self.config["raid_eta"]) * mean_distances(embeddings, targets, classes, self.n_classes)
+
+    def draw(self) -> Tensor | slice | None:
         """The places of this step's users in :attr:`users`: all, or the next part of a random order.
 
-        Every user counts alike, however many interactions the user has.
+        Every user counts alike, however many interactions the user has. ``None`` before the first barycenter.
         """
         size = self.config["raid_batch_users"]
+        if self.barycenter is None:
+            return None
         if len(self.users) <= size:
             return slice(None)
         if self.next_user + size > len(self.users):
@@ -201,8 +216,11 @@ class RAIDTerm:
         return self.order[self.next_user - size : self.next_user]
 
     def _shuffle(self) -> None:
-        self.order = torch.randperm(len(self.users), generator=self.generator).to(self.users.device)
+        self.order = self._permutation()
         self.next_user = 0
+
+    def _permutation(self) -> Tensor:
+        return torch.randperm(len(self.users), generator=self.generator, device=self.users.device)
 
     def _stop(self, start: Tensor | None = None) -> ChanceStop:
         """A stop that looks at the users :attr:`looked`; for ``start`` see :class:`ChanceStop`."""
