@@ -14,7 +14,6 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from itertools import islice
 from statistics import median
 from typing import Any

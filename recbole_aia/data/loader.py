@@ -80,9 +80,7 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
 
 def _draws_on_device(config: Any, sampler: Any) -> bool:
     """Whether batches can be drawn on a GPU: one process, no transformation, and negatives that need no model."""
-    known = sampler is None or (
-        Negatives.takes(sampler) and not config["train_neg_sample_args"].get("dynamic", False)
-    )
+    known = sampler is None or (Negatives.takes(sampler) and not config["train_neg_sample_args"].get("dynamic", False))
     plain = config["single_spec"] and not config["worker"] and config["transform"] is None
     return bool(config["device"].type != "cpu" and known and plain)
 

@@ -90,9 +90,7 @@ class _Pieces:
 
 
 def _bags(columns: Tensor, dense: Tensor, starts: Tensor, values: Tensor | None = None) -> Tensor:
-    return F.embedding_bag(
-        columns, dense, starts, mode="sum", per_sample_weights=values, include_last_offset=True
-    )
+    return F.embedding_bag(columns, dense, starts, mode="sum", per_sample_weights=values, include_last_offset=True)
 
 
 @dataclass(frozen=True, eq=False)

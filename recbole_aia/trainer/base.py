@@ -6,9 +6,8 @@ import os
 import pathlib
 import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +22,8 @@ from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView, refuse_other
 from recbole_aia.storage.checkpoints import load_checkpoint
-from recbole_aia.trainer.capture import Capturable, DeviceEpochs
+from recbole_aia.trainer.device_epochs import DeviceEpochs
+from recbole_aia.trainer.phases import LossTerm, Phase, RecordableTerm
 from recbole_aia.trainer.resuming import ResumingTrainer
 
 #: The keys that every defense reads.
@@ -44,26 +44,6 @@ SELECT = Choice(
     "The state that is kept: last, or valid_after_phase1 (which may be half defended).",
     choices=("last", "valid_after_phase1"),
 )
-
-
-class LossTerm(Protocol):
-    """A term that a defense adds to the recommendation loss."""
-
-    name: str
-
-    def start_epoch(self, epoch: int) -> None:
-        """Prepares an epoch, whose number counts from the start of its phase; gradients are not recorded for it."""
-
-    def __call__(self) -> Tensor:
-        """The weighted term for one step, a scalar."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Epochs of training under the same loss: the recommendation loss plus ``terms``."""
-
-    epochs: int
-    terms: tuple[LossTerm, ...] = ()
 
 
 class DefenseTrainer(ResumingTrainer):
@@ -88,9 +68,9 @@ class DefenseTrainer(ResumingTrainer):
     shared_keys: ClassVar[Mapping[str, Key]] = {**DEFENDED_KEYS, "select": SELECT}
     #: Whether the same seed gives the same users again. Noise that must not be drawn twice is not repeatable.
     repeatable: ClassVar[bool] = True
-    #: Whether a step's operations are decided by :meth:`step_layout` alone, so that a GPU can record them and replay the
-    #: record. It is not inherited: a subclass may do more in a step.
-    capturable: ClassVar[bool] = False
+    #: Whether :meth:`step_losses` does nothing but compute losses, so that a GPU can record a step and replay it. It is
+    #: not inherited: a subclass may do more in a step.
+    recordable: ClassVar[bool] = False
     #: For each name that ``--preset`` takes besides ``default``: values by key, RecBole's keys included.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     #: For some of these names and some models: values that differ from the preset's with that model.
@@ -228,7 +208,7 @@ class DefenseTrainer(ResumingTrainer):
         for term in self.terms:
             term.start_epoch(epoch_idx - self._phase_start)
         if loss_func is None and DeviceEpochs.takes(self):
-            return self._device_epochs.run(train_data)
+            return self._device_epochs.run(train_data, epoch_idx, show_progress)
 
         def losses(interaction: Any) -> Tensor | tuple[Tensor, ...]:
             self.before_step()
@@ -239,19 +219,17 @@ class DefenseTrainer(ResumingTrainer):
     def before_step(self) -> None:
         """Does what comes before each step and is not part of its losses: nothing here."""
 
-    def step_layout(self) -> Hashable | None:
-        """What decides the operations of the next step, besides the values of tensors; ``None`` if it is unknown."""
-        if not vars(type(self)).get("capturable", False) or "step_losses" in vars(self):
-            return None
-        layouts = tuple(term.layout() if isinstance(term, Capturable) else None for term in self.terms)
-        return None if None in layouts else layouts
+    def step_kind(self) -> Hashable | None:
+        """What decides the operations of the next step, whatever is in its tensors; ``None``: it cannot be recorded."""
+        recordable = vars(type(self)).get("recordable", False) and "step_losses" not in vars(self)
+        return () if recordable and all(isinstance(term, RecordableTerm) for term in self.terms) else None
 
     def step_losses(self, interaction: Any, draws: Sequence[Any] | None = None) -> Tensor | tuple[Tensor, ...]:
         """The losses of one batch: the recommendation loss, and the terms of the present phase.
 
         Args:
             interaction: the batch.
-            draws: what the terms, all :class:`Capturable`, have drawn for this step; ``None``: they draw now.
+            draws: what the terms, all :class:`RecordableTerm`, have drawn for this step; ``None``: they draw now.
         """
         self.view.clear_caches()
         with self.view.shared_forward():

@@ -80,7 +80,7 @@ class CalibratedTrainer(DefenseTrainer):
     map: UserMap | None = None
     defense = "calibrated"
     resumable = True
-    capturable = True
+    recordable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrated_epochs": Count(
             None,
@@ -193,13 +193,16 @@ class CalibratedTrainer(DefenseTrainer):
         return checked_discrepancy(embeddings, self.labeled_users()[1], self.labels.names, **settings)
 
     def before_step(self) -> None:
-        """See :meth:`DefenseTrainer.before_step`; weights are averaged."""
+        """See :meth:`DefenseTrainer.before_step`: weights are averaged, and steps between two pulls counted."""
         if self.average is not None:
             self.average.add()
+        if self.pull is not None:
+            self.pull.step += 1
 
-    def step_layout(self) -> Hashable | None:
-        """See :meth:`DefenseTrainer.step_layout`; unknown while a tower is pulled."""
-        return super().step_layout() if self.pull is None else None
+    def step_kind(self) -> Hashable | None:
+        """See :meth:`DefenseTrainer.step_kind`; a step in which a tower is pulled cannot be recorded."""
+        pulled = self.pull is not None
+        return None if (self.pull is not None and self.pull.due) or super().step_kind() is None else pulled
 
     def step_losses(self, interaction: Any, draws: Sequence[Any] | None = None) -> Tensor | tuple[Tensor, ...]:
         """See :meth:`DefenseTrainer.step_losses`; a tower is pulled besides."""

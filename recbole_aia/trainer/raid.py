@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, cast
 
@@ -38,7 +38,7 @@ class RAIDTrainer(DefenseTrainer):
 
     defense = "raid"
     resumable = True
-    capturable = True
+    recordable = True
     keys: ClassVar[Mapping[str, Key]] = KEYS
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     presets_by_model: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = PRESETS_BY_MODEL
@@ -85,6 +85,10 @@ class RAIDTrainer(DefenseTrainer):
         loss = super().recommendation_loss(interaction)
         return loss if self.config["raid_recommendation"] or not self.terms else loss.detach() + 0.0 * loss
 
+    def step_kind(self) -> Hashable | None:
+        """See :meth:`DefenseTrainer.step_kind`; couplings of each step's users cannot be recorded."""
+        return None if self.terms and self.config["raid_couplings"] == "step" else super().step_kind()
+
     def phases(self) -> list[Phase]:
         """Phase I, then one Phase II for all attributes, or one for each."""
         plan = self.schedule(self.config, self.labels.names)
@@ -99,7 +103,7 @@ class RAIDPostTrainer(RAIDTrainer):
 
     stage = "post"
     resumable = True
-    capturable = True
+    recordable = True
 
     @staticmethod
     def schedule(config: Any, attributes: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
@@ -122,6 +126,7 @@ class RAIDTerm:
         # A class without users has no distribution, so the others are numbered without gaps.
         _, classes = labels[known].unique(return_inverse=True)
         self.users, self.classes = known.to(config["device"]), classes.to(config["device"])
+        self.places = torch.arange(len(self.users), device=self.users.device)
         self.n_classes = int(classes.max()) + 1
         self.refreshes = 0
         self.generator = torch.Generator(self.users.device).manual_seed(int(config["seed"]))
@@ -185,35 +190,30 @@ class RAIDTerm:
 
         The loss is 0 before the first barycenter and, with ``calibrate``, while the attribute is at chance.
         """
-        return self.loss(None if self.stop is not None and not self.stop.above() else self.draw())
+        return self.loss(self.draw())
 
-    def layout(self) -> bool | None:
-        """See :meth:`Capturable.layout`: whether there is a barycenter yet."""
-        looks = self.stop is not None or self.config["raid_couplings"] == "step"
-        return None if looks else self.barycenter is not None
+    def draw(self) -> Tensor | None:
+        """The places of this step's users in :attr:`users`: all, or the next part of a random order.
 
-    def loss(self, drawn: Tensor | slice | None) -> Tensor:
-        """See :meth:`Capturable.loss`: the loss of the users at the places ``drawn``; 0 without any."""
+        Every user counts alike, however many interactions the user has. ``None`` if the loss is 0.
+        """
+        if self.barycenter is None or (self.stop is not None and not self.stop.above()):
+            return None
+        size = self.config["raid_batch_users"]
+        if len(self.users) <= size:
+            return self.places
+        if self.next_user + size > len(self.users):
+            self._shuffle()
+        self.next_user += size
+        return self.order[self.next_user - size : self.next_user]
+
+    def loss(self, drawn: Tensor | None) -> Tensor:
+        """The loss of the users at the places ``drawn``; 0 for ``None``."""
         if drawn is None:
             return torch.zeros((), device=self.users.device)
         classes, embeddings = self.classes[drawn], self.view.served(self.users[drawn])
         targets = self._solve(embeddings.detach(), classes) if self.targets is None else self.targets[drawn]
         return float(self.config["raid_eta"]) * mean_distances(embeddings, targets, classes, self.n_classes)
-
-    def draw(self) -> Tensor | slice | None:
-        """The places of this step's users in :attr:`users`: all, or the next part of a random order.
-
-        Every user counts alike, however many interactions the user has. ``None`` before the first barycenter.
-        """
-        size = self.config["raid_batch_users"]
-        if self.barycenter is None:
-            return None
-        if len(self.users) <= size:
-            return slice(None)
-        if self.next_user + size > len(self.users):
-            self._shuffle()
-        self.next_user += size
-        return self.order[self.next_user - size : self.next_user]
 
     def _shuffle(self) -> None:
         self.order = self._permutation()
