@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from recbole.utils import InputType
 from torch import Tensor
 
-from recbole_aia.config.types import IntArray
+_Ids = NDArray[np.int64]
 
 _ROWS = 2**22  # interactions that are drawn at a time, which bounds the memory
 
@@ -96,11 +97,11 @@ class Negatives:
         self._seen = keys.sort().values
         self._popular: tuple[Tensor, Tensor, Tensor] | None = None
         if sampler.distribution == "popularity":
-            places = np.array(list(sampler.prob), dtype=np.int64)
-            kept = np.array(list(sampler.prob.values()))
-            alias = np.array([sampler.alias[item] for item in sampler.prob], dtype=np.int64)
-            items, chances, others = (torch.from_numpy(part).to(device) for part in (places, kept, alias))
-            self._popular = items, chances, others
+            self._popular = (
+                torch.tensor(list(sampler.prob), device=device),
+                torch.tensor(list(sampler.prob.values()), device=device),
+                torch.tensor([sampler.alias[item] for item in sampler.prob], device=device),
+            )
 
     @staticmethod
     def takes(sampler: Any) -> bool:
@@ -122,7 +123,8 @@ class Negatives:
         """Whether each user has interacted with the item beside, ``[n]``."""
         keys = users * self.n_items + items
         places = torch.searchsorted(self._seen, keys).clamp_max_(len(self._seen) - 1)
-        return self._seen[places] == keys
+        found: Tensor = self._seen[places] == keys
+        return found
 
     def _items(self, size: int, generator: torch.Generator) -> Tensor:
         if self._popular is None:
@@ -133,7 +135,7 @@ class Negatives:
         return torch.where(kept, items[places], others[places])
 
 
-def used_pairs(sampler: Any) -> tuple[IntArray, IntArray]:
+def used_pairs(sampler: Any) -> tuple[_Ids, _Ids]:
     """Which user has used which item up to the sampler's phase: users ``[m]`` and items ``[m]``."""
     counts = np.fromiter(map(len, sampler.used_ids), dtype=np.int64, count=len(sampler.used_ids))
     items = np.fromiter(chain.from_iterable(sampler.used_ids), dtype=np.int64, count=counts.sum())

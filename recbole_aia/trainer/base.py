@@ -16,34 +16,16 @@ from torch import Tensor
 
 from recbole_aia.compat import save_plain_checkpoint
 from recbole_aia.config.aia_config import with_our_defaults
-from recbole_aia.config.keys import Choice, Key, Path, Share
+from recbole_aia.config.keys import Key
 from recbole_aia.data import LabelTable, Numbering, defense_labels
 from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView, refuse_other
 from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.trainer.defended_keys import DEFENDED_KEYS, SELECT
 from recbole_aia.trainer.device_epochs import DeviceEpochs
 from recbole_aia.trainer.phases import LossTerm, Phase, RecordableTerm
 from recbole_aia.trainer.resuming import ResumingTrainer
-
-#: The keys that every defense reads.
-DEFENDED_KEYS: dict[str, Key] = {
-    "init_checkpoint": Path(
-        None,
-        "A checkpoint from which the defended training starts. A defense after training starts from it and is compared "
-        "with it. ~: none; a defense after training takes the undefended twin.",
-    ),
-    "holdout_users": Share(
-        None,
-        "Share of the labelled users, in (0, 1), whose labels the defense does not see. Their leak is reported apart. "
-        "~: none.",
-    ),
-}
-SELECT = Choice(
-    "last",
-    "The state that is kept: last, or valid_after_phase1 (which may be half defended).",
-    choices=("last", "valid_after_phase1"),
-)
 
 
 class DefenseTrainer(ResumingTrainer):

@@ -25,8 +25,9 @@ from recbole_aia.losses import (
     steps_for,
 )
 from recbole_aia.trainer.averaging import WeightAverage
-from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings, warn_if_farther
+from recbole_aia.trainer.phases import Phase
 from recbole_aia.trainer.posteriors import LABELS, OWN_LABELS, learn_posteriors, reliability
 from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target
 from recbole_aia.trainer.tower_pull import TowerPull

@@ -110,9 +110,7 @@ class DeviceEpochs:
         kind: Hashable | None = trainer.step_kind() if known else None
         if kind is None and not self._told:
             self._told = True
-            logging.getLogger().info(
-                "Steps of this training cannot be recorded, so their operations are launched singly."
-            )
+            logging.getLogger().info("Steps of this training cannot be recorded. The GPU gets their operations singly.")
         return kind
 
 

@@ -13,8 +13,9 @@ from recbole_aia.config.keys import Key
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import Barycenter, CouplingMethod, penalized_barycenter, solve_coupling
 from recbole_aia.losses.raid.defensive import mean_distances
-from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.chance import ChanceStop
+from recbole_aia.trainer.phases import Phase
 from recbole_aia.trainer.raid_keys import KEYS, PRESETS, PRESETS_BY_MODEL
 
 _FEW_USERS = 10_000  # up to this many users an ascent step takes all of them, and the coupling "auto" is exact
