@@ -152,7 +152,7 @@ def epoch(setting: Setting, model: str) -> dict[str, Any]:
         "loading_s": round(setting.seconds(lambda: sum(map(len, train)), REPEATS), 4),
         "steps": len(train),
         **errors,
-        **_launches(setting, lambda: ours._train_epoch(train, 2), len(train)),
+        **_launches(setting, lambda: ours._train_epoch(Stretch(train, 20), 2), 20),
     }
 
 

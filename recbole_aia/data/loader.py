@@ -48,7 +48,7 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
     def __iter__(self) -> Iterator[Interaction]:
         """One epoch of batches; a batch without users who have negatives is left out."""
         if self._on_device:
-            self._drawn = self._drawn or DrawnBatches(self, self.config["device"], self._full)
+            self._drawn = self._drawn or DrawnBatches(self, torch.device(self.config["device"]), self._full)
             return self._drawn.epoch(self.generator)
         batches = super().__iter__() if self.num_workers > 0 else self._batches()
         return batches if self._full is None else (batch for batch in batches if len(batch))
@@ -82,7 +82,7 @@ def _draws_on_device(config: Any, sampler: Any) -> bool:
     """Whether batches can be drawn on a GPU: one process, no transformation, and negatives that need no model."""
     known = sampler is None or (Negatives.takes(sampler) and not config["train_neg_sample_args"].get("dynamic", False))
     plain = config["single_spec"] and not config["worker"] and config["transform"] is None
-    return bool(config["device"].type != "cpu" and known and plain)
+    return bool(torch.device(config["device"]).type != "cpu" and known and plain)
 
 
 class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
@@ -97,7 +97,7 @@ class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
     def _init_batch_size_and_step(self) -> None:
         super()._init_batch_size_and_step()
         n_items = self._dataset.item_num
-        least = _SCORES if self.config["device"].type == "cpu" else _GPU_SCORES
+        least = _SCORES if torch.device(self.config["device"]).type == "cpu" else _GPU_SCORES
         self.step = max(self.step, least // n_items)
         self.set_batch_size(self.step * n_items)
 

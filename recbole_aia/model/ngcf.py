@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from recbole.model.general_recommender import ngcf
 from torch import Tensor
 
+from recbole_aia.model.lookup import Lookup
 from recbole_aia.model.norms import EmbeddingNorms
 from recbole_aia.model.sparse import SparseMatrix, normalized_adjacency
 
@@ -47,6 +48,16 @@ class NGCF(ngcf.NGCF):  # type: ignore[misc]
             layers.append(layer)
         users, items = torch.split(torch.cat(layers, dim=1), [self.n_users, self.n_items])
         return users, items
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """RecBole's loss. On a GPU the rows of users and items are looked up at once."""
+        if self.user_embedding.weight.is_cpu:
+            return super().calculate_loss(interaction)  # type: ignore[no-any-return]
+        self.restore_user_e, self.restore_item_e = None, None
+        rows = Lookup.of_triples(self, interaction)(torch.cat(self.forward())).chunk(3)
+        users, positives, negatives = rows
+        loss = self.mf_loss((users * positives).sum(dim=1), (users * negatives).sum(dim=1))
+        return loss + self.reg_weight * self.reg_loss(*rows)  # type: ignore[no-any-return]
 
     def _dropped_adjacency(self) -> SparseMatrix:
         adjacency: SparseMatrix = self.norm_adj_matrix

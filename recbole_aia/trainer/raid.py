@@ -19,6 +19,7 @@ from recbole_aia.trainer.phases import Phase
 from recbole_aia.trainer.raid_keys import KEYS, PRESETS, PRESETS_BY_MODEL
 
 _FEW_USERS = 10_000  # up to this many users an ascent step takes all of them, and the coupling "auto" is exact
+_FEW_ON_GPU = 1_000  # ... on a GPU: the exact coupling is the CPU's, and takes longer than the epoch of more users
 _ASCENT_USERS = 2048  # users of a class in a step of the barycenter's ascent, if there are more than _FEW_USERS
 _CHUNK = 8192  # users whose targets are computed at a time, which bounds the memory
 _LOOK_USERS = 1024  # users that the stop at chance looks at; drawn at each refresh
@@ -259,7 +260,8 @@ class RAIDTerm:
     def _method(self, n_users: int) -> CouplingMethod:
         method: Any = self.config["raid_coupling"]
         if method == "auto":
-            few = n_users <= _FEW_USERS or self.config["raid_couplings"] == "step"
+            most = _FEW_USERS if self.users.is_cpu else _FEW_ON_GPU
+            few = n_users <= most or self.config["raid_couplings"] == "step"
             return "exact" if few else "semi_dual"
         return cast(CouplingMethod, method)
 
