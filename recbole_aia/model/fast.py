@@ -159,6 +159,11 @@ def scores_users(config: Any) -> bool:
     return _model_class(config) in {bpr.BPR, *FAST.values()}
 
 
+def recordable(model: nn.Module) -> bool:
+    """Whether a training step of a model is known to be the same operations every time, and never waits for a GPU."""
+    return type(model) in {bpr.BPR, *FAST.values()}
+
+
 def _model_class(config: Any) -> Any:
     model_class = config.model_class
     return FAST.get(model_class, model_class) if config["fast"] else model_class
