@@ -152,7 +152,7 @@ def learn_map(
     whitening = (vectors[:, kept] * values[kept].rsqrt()).to(users)
     free = users != 0 if silent is None else ~silent[drawn]
     target = _Moved(users, design @ whitening, free)
-    outcome = align(target, discrepancy, max_steps)
+    outcome = align(target, discrepancy, max_steps, replayed=True)
     weights = whitening @ target.parameters[0]
     shape = residuals.shape[1], -1, users.shape[1]
     features, readouts = posteriors[0].readout.features, tuple(p.readout.weights for p in posteriors)
