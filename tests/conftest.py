@@ -15,10 +15,31 @@ from hypothesis import settings
 
 import recbole_aia  # noqa: F401 - the shims come first
 from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.devices import find_device
 from recbole_aia.data import create_dataset
 from recbole_aia.testing import ml_100k, short_config
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="where the tests compute: cpu (default) or cuda")
+
+
+def pytest_configure(config):
+    """Decides the device of all tests: what they build computes on the GPU if there is one, and cpu hides it."""
+    if config.getoption("device") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for processes that tests start; this one asks torch once, now:
+    if torch.cuda.is_available() == (config.getoption("device") == "cpu"):
+        raise pytest.UsageError(f"--device={config.getoption('device')}, and torch sees another device")
+
+
+@pytest.fixture(scope="session")
+def device():
+    """Where the tests compute."""
+    return find_device()
+
+
 settings.register_profile("shared", deadline=None)  # two cores may be busy
 settings.load_profile("shared")
 
@@ -50,5 +71,5 @@ def split_ml100k():
     """Pairwise loaders, shared read-only by tests that train nothing."""
     from recbole_aia.data import prepare_loaders
 
-    config = AIAConfig("BPR", "ml-100k", config_dict={"gpu_id": ""}, argv=[])
+    config = AIAConfig("BPR", "ml-100k", argv=[])
     return prepare_loaders(config, create_dataset(config))

@@ -17,6 +17,7 @@ from recbole.config import Config
 from recbole.utils import EvaluatorType
 
 from recbole_aia.config import registry
+from recbole_aia.config.devices import find_device
 from recbole_aia.config.hints import closest
 from recbole_aia.config.keys import check_values
 from recbole_aia.config.properties import check_preset, our_properties
@@ -124,6 +125,24 @@ class AIAConfig(Config):  # type: ignore[misc]
             self.internal_config_dict["train_neg_sample_args"] = None  # RecBole's default here refuses itself
         check_recbole(self.internal_config_dict | external, external, self.internal_config_dict)
         self.parameters["Attribute inference"] = list(registry.known_keys())
+
+    def _init_device(self) -> None:
+        """Chooses where to compute: the key ``device``, or else ``gpu_id`` and ``use_gpu``.
+
+        RecBole writes ``gpu_id`` over CUDA_VISIBLE_DEVICES, its default 0 too, and so undoes what a scheduler has set.
+        Here 0 is the first GPU that this process may see.
+        """
+        values = self.final_config_dict
+        if "local_rank" in values:  # one of several processes
+            super()._init_device()
+            return
+        gpu_id, wanted = values["gpu_id"], str(values.get("device", "auto"))
+        values["gpu_id"] = ",".join(map(str, gpu_id)) if isinstance(gpu_id, tuple | list) else str(gpu_id)
+        if values["gpu_id"] not in ("", "0"):
+            os.environ["CUDA_VISIBLE_DEVICES"] = values["gpu_id"]
+        if wanted == "auto" and not (values["gpu_id"] and values["use_gpu"]):
+            wanted = "cpu"
+        values |= {"single_spec": True, "local_rank": 0, "device": find_device(wanted)}
 
     def _refuse_misspelt_keys(self) -> None:
         ours = registry.known_keys().keys()

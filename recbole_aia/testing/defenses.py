@@ -158,7 +158,7 @@ class _AnyStage(Contract):
             trainer.fit(train_data, valid_data, saved=False)
 
     def test_results_of_a_short_run_fit_the_schema_and_name_it(self, subject: Any, tmp_path: Path) -> None:
-        quick = {"attackers": ["logistic"], "attack_folds": 2, "attack_repeats": 1, "attack_jobs": 1, "gpu_id": ""}
+        quick = {"attackers": ["logistic"], "attack_folds": 2, "attack_repeats": 1, "attack_jobs": 1}
         places = {"output_dir": "out", "checkpoint_dir": "saved", "show_progress": False}
         values = {**self.settings(subject), **quick, **places}
         run_recbole_aia("BPR", "ml-100k", config_dict=values, argv=[])

@@ -24,7 +24,7 @@ USERS = torch.tensor([5, 1, 900])
 @functools.cache
 def built(model: Any, values: tuple[tuple[str, Any], ...]) -> Any:
     """A model on ml-100k whose weights are large enough for every user to score differently."""
-    config = AIAConfig(model, "ml-100k", config_dict={"gpu_id": "", "init_std": 0.1, **dict(values)}, argv=[])
+    config = AIAConfig(model, "ml-100k", config_dict={"init_std": 0.1, **dict(values)}, argv=[])
     train_data, _, _ = prepare_loaders(config, split_once(ml_100k()))
     torch.manual_seed(0)
     return build_model(config, train_data.dataset).eval()

@@ -46,7 +46,7 @@ def runs(tmp_path_factory):
             patch.chdir(folder)
             patch.setattr("sys.argv", ["pytest"])
             config = {"attributes": ["gender"], "epochs": 2, "output_dir": "run", "defense": "noise", "target": "table"}
-            run_recbole_aia(model, config_dict=config, argv=[*FAST, "--gpu_id=", "--show_progress=False"])
+            run_recbole_aia(model, config_dict=config, argv=[*FAST, "--show_progress=False"])
         folders[model] = folder / "run"
     return folders
 

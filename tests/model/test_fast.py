@@ -30,7 +30,7 @@ def pair(request, ml100k):
     name, values = request.param
     models = []
     for fast in (True, False):
-        config = AIAConfig(name, "ml-100k", config_dict={"gpu_id": "", "fast": fast, **values}, argv=[])
+        config = AIAConfig(name, "ml-100k", config_dict={"fast": fast, **values}, argv=[])
         init_seed(3, True)
         train_data, _, _ = prepare_loaders(config, split_once(ml100k))
         init_seed(3, True)

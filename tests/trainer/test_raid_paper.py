@@ -15,7 +15,6 @@ from recbole_aia.trainer import trainer_class
 ETA = TAU = 1.0
 E1, XI, RATE = 2, 2, 0.05  # at the paper's rate of 1e-4 any two algorithms agree to 1e-5
 SMALL = {
-    "gpu_id": "",
     "show_progress": False,
     "preset": "paper",
     "epochs": 7,
@@ -181,7 +180,7 @@ def test_fixed_atoms_are_users_as_they_were_at_the_refresh(trained, first, refre
 
 def test_the_epochs_of_appendix_b_depend_on_the_model(tmp_path):
     def plan(model, preset):
-        config = AIAConfig(model, "ml-100k", argv=[], config_dict={"gpu_id": "", "defense": "raid", "preset": preset})
+        config = AIAConfig(model, "ml-100k", argv=[], config_dict={"defense": "raid", "preset": preset})
         return [epochs for epochs, _ in trainer_class(config).schedule(config, ["gender"])]
 
     found = {model: plan(model, "paper") for model in ("NeuMF", "DMF", "LightGCN")}
