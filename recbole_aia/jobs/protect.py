@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_aia.config.devices import find_device
 from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
-from recbole_aia.evaluator.settings import check_device
 from recbole_aia.jobs.protection import Protection, as_given
 from recbole_aia.losses import EXACT_USERS, FEW_USERS, align_vectors, learn_map, steps_for, transport
 from recbole_aia.trainer.chance import checked_discrepancy
@@ -76,9 +76,7 @@ def protect(
     if calibrated_labels not in ("posterior", "own"):
         raise ConfigValueError(f"calibrated_labels is {calibrated_labels!r}. It must be posterior or own.")
     if calibrated_labels == "posterior":
-        return learn_protection(
-            embeddings, labels, activity=activity, max_steps=max_steps, seed=seed, device=device
-        )[0]
+        return learn_protection(embeddings, labels, activity=activity, max_steps=max_steps, seed=seed, device=device)[0]
     given = _checked(embeddings, labels, max_steps, seed, device)
     near, known, silent = given.near, given.labels, given.silent
     many = len(near) > _TRANSPORT_USERS and float(silent.float().mean()) < _SILENT
@@ -153,7 +151,7 @@ class _Given:
         silent: which entries are exactly zero, ``[n, d]``.
     """
 
-    def __init__(self, points: FloatArray, labels: IntArray, names: list[str], device: str) -> None:
+    def __init__(self, points: FloatArray, labels: IntArray, names: list[str], device: torch.device) -> None:
         self._points = torch.from_numpy(points).to(device)
         self.labels, self.names = torch.from_numpy(labels).to(device), names
         self.center = self._points.mean(0)
@@ -169,9 +167,7 @@ def _checked(embeddings: Any, labels: Any, max_steps: Any, seed: Any, device: st
     for name, value in (("max_steps", 0 if max_steps is None else max_steps), ("seed", seed)):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
             raise ConfigValueError(f"{name} is {value!r}. It must be a whole number >= 0.")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    check_device(device)
+    where = find_device(device)
     points, columns = checked_embeddings(embeddings), label_columns(labels)
     if not columns:
         raise AttributeDataError("there are no labels. Give at least one attribute to hide.")
@@ -184,7 +180,7 @@ def _checked(embeddings: Any, labels: Any, max_steps: Any, seed: Any, device: st
         raise AttributeDataError(
             f"the embeddings of all {len(points)} users are the same vector. Give embeddings that differ between users."
         )
-    return _Given(points, codes, list(columns), device)
+    return _Given(points, codes, list(columns), where)
 
 
 def _counts(activity: Any, n_users: int) -> Tensor:

@@ -121,10 +121,12 @@ class _Descent:
         target = self._target
         here = target.embeddings()
         leaf = here.detach().requires_grad_()
-        scores = self._discrepancy(leaf)
+        # RecBole leaves torch's anomaly detection on, which looks at the numbers of every operation.
+        with torch.autograd.set_detect_anomaly(False):
+            scores = self._discrepancy(leaf)
+            loss = scores.square().sum()
+            slopes = target.pull_back(here, torch.autograd.grad(loss, leaf)[0])
         self.largest.copy_(scores.detach().abs().max())
-        loss = scores.square().sum()
-        slopes = target.pull_back(here, torch.autograd.grad(loss, leaf)[0])
         slopes = [slope * unit for slope, unit in zip(slopes, self._units, strict=True)]
         square = torch.stack([slope.square().sum().double() for slope in slopes]).sum()
         self.going &= ~(self.largest <= _CHANCE) & (square != 0)

@@ -51,8 +51,9 @@ class _GaussianSums(torch.autograd.Function):
         users, members = ctx.saved_tensors
         # A strip has each pair once, so the slopes of both orders are added; 2^s is the slope of the s-th exponent.
         halves = [-(2.0**s) / ctx.widest for s in range(ctx.n_bandwidths)]
-        slopes = grads[0] + grads[0].transpose(1, 2)
-        weights = members.t() @ torch.stack([slope * half for slope, half in zip(slopes, halves, strict=True)]).to(users)
+        slopes = (grads[0] + grads[0].transpose(1, 2)).unbind()
+        weights = torch.stack([slope * half for slope, half in zip(slopes, halves, strict=True)])
+        weights = members.t() @ weights.to(users)
         # With a 1 as one more entry of each user, a product has the sum of its weights as well.
         ahead = torch.cat([users, users.new_ones(len(users), 1)], dim=1)
         pulls, rooms = torch.zeros_like(ahead), _rooms(users, 2)
