@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from typing_extensions import Self
-
-from recbole_aia.evaluator.attackers.base import EstimatorAttacker, Job, register_attacker
-from recbole_aia.evaluator.attackers.perceptron import Perceptron, trained_together
+from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
+from recbole_aia.evaluator.attackers.perceptron import Perceptron
 
 
 class NetworkAttacker(EstimatorAttacker):
@@ -20,16 +18,6 @@ class NetworkAttacker(EstimatorAttacker):
 
     fits_together = True
     uses_device = True
-
-    @classmethod
-    def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
-        """One fitted attacker for each job; see :meth:`Attacker.fit_many`."""
-        with trained_together():
-            return super().fit_many(jobs, device)
-
-    def _fitted_many(self, jobs: Iterable[tuple[dict[str, Any], Job]]) -> Iterable[Any]:
-        with trained_together():
-            return list(super()._fitted_many(jobs))
 
 
 @register_attacker
