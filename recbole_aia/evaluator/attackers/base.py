@@ -215,7 +215,9 @@ class EstimatorAttacker(Attacker):
             return _Trial(grid, job, [])
         drawn = draw_users(job.classes, self._tuning_users, job.seed)
         classes = job.classes[drawn]
-        return _Trial(grid, Job(job.embeddings[drawn], classes, job.seed), inner_folds(classes, _TUNING_FOLDS, job.seed))
+        return _Trial(
+            grid, Job(job.embeddings[drawn], classes, job.seed), inner_folds(classes, _TUNING_FOLDS, job.seed)
+        )
 
     def _strongest(self, trial: _Trial, models: Sequence[Any]) -> int:
         """The place in the grid of the setting with the largest advantage; the first, where nothing was tried."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from scipy.special import softmax
@@ -20,12 +22,16 @@ from recbole_aia.evaluator.metrics import advantage
 _INNER_FOLDS, _INNER_FOLDS_OF_MANY, _FEW_USERS = 5, 3, 2000
 
 
+_Found = TypeVar("_Found")
+
+
 class _PlainSvm(EstimatorAttacker):
     name = "svm, not tuned"
+    uses_device = True
     _standardized = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return MarginSVC(class_weight="balanced", random_state=seed)
+        return MarginSVC(class_weight="balanced", random_state=seed, device=self.device)
 
 
 class _PlainQuadratic(EstimatorAttacker):
@@ -43,14 +49,21 @@ class _ShallowXgboost(TunedXgboostAttacker):
         return ({"max_depth": 3, "learning_rate": 0.1},)
 
 
-def _held_out(base: type[Attacker], job: Job, device: str) -> InnerScores | None:
-    """A base attacker's answers about the known users, each from a fit that did not see the user."""
-    embeddings, classes, seed = job
-    most = _INNER_FOLDS if len(classes) <= _FEW_USERS else _INNER_FOLDS_OF_MANY
-    folds = inner_folds(classes, most, seed)
-    fitted = base.fit_many([Job(embeddings[known], classes[known], seed) for known, _ in folds], device)
-    said = [attacker.predict_proba(embeddings[others]) for attacker, (_, others) in zip(fitted, folds, strict=True)]
-    return InnerScores.of(folds, said)
+def _held_out(base: type[Attacker], jobs: Sequence[Job], device: str) -> list[InnerScores | None]:
+    """A base attacker's answers about the known users of each job, each from a fit that did not see the user."""
+    folds = []
+    for _, classes, seed in jobs:
+        most = _INNER_FOLDS if len(classes) <= _FEW_USERS else _INNER_FOLDS_OF_MANY
+        folds.append(inner_folds(classes, most, seed))
+    parts = [
+        Job(embeddings[known], classes[known], seed)
+        for (embeddings, classes, seed), own in zip(jobs, folds, strict=True)
+        for known, _ in own
+    ]
+    fitted, found = iter(base.fit_many(parts, device)), list[InnerScores | None]()
+    for (embeddings, _, _), own in zip(jobs, folds, strict=True):
+        found.append(InnerScores.of(own, [next(fitted).predict_proba(embeddings[others]) for _, others in own]))
+    return found
 
 
 @register_attacker
@@ -70,16 +83,29 @@ class FlipAwareAttacker(Attacker):
     """
 
     name = "flip_aware"
+    uses_device = True
     _bases: ClassVar[tuple[type[Attacker], ...]] = (LogisticAttacker, _PlainQuadratic, _PlainSvm)
+
+    @classmethod
+    def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
+        """One fitted attacker for each job; see :meth:`Attacker.fit_many`."""
+        attackers = cls._made(len(jobs), device)
+        inner = [_held_out(base, jobs, device) for base in cls._bases]
+        for attacker, job, answers in zip(attackers, jobs, zip(*inner, strict=True), strict=True):
+            attacker._learn(job, answers)
+        return attackers
 
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
         """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
         job = Job(embeddings, classes, seed)
-        aucs = [mean_auc(classes, _held_out(base, job, self.device)) for base in self._bases]
+        self._learn(job, [_held_out(base, [job], self.device)[0] for base in self._bases])
+        return self
+
+    def _learn(self, job: Job, inner: Sequence[InnerScores | None]) -> None:
+        aucs = [mean_auc(job.classes, answers) for answers in inner]
         best = int(np.argmax([advantage(auc) for auc in aucs]))
         self._inverted = aucs[best] < 0.5
         (self._base,) = self._bases[best].fit_many([job], self.device)
-        return self
 
     def predict_proba(self, embeddings: FloatArray) -> FloatArray:
         """Class probabilities; see :meth:`Attacker.predict_proba`."""
@@ -126,19 +152,20 @@ class EnsembleAttacker(Attacker):
         _ShallowXgboost,
     )
 
+    @classmethod
+    def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
+        """One fitted attacker for each job; see :meth:`Attacker.fit_many`."""
+        attackers = cls._made(len(jobs), device)
+        answers = list(zip(*_beside(lambda base: _held_out(base, jobs, device), cls._bases, device), strict=True))
+        fitted = zip(*_beside(lambda base: base.fit_many(jobs, device), cls._bases, device), strict=True)
+        for attacker, job, inner, own in zip(attackers, jobs, answers, fitted, strict=True):
+            attacker._judge, attacker._fitted = _judge(job, inner), list(own)
+        return attackers
+
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
         """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
         job = Job(embeddings, classes, seed)
-        inner = [_held_out(base, job, self.device) for base in self._bases]
-        said = [_centered_logs(each.scores) for each in inner if each is not None]
-        self._judge = None
-        if said:
-            judge = LogisticRegression(C=0.1, class_weight="balanced", max_iter=300, random_state=seed)
-            self._judge = make_pipeline(StandardScaler(), judge).fit(np.hstack(said), classes)
+        self._judge = _judge(job, [_held_out(base, [job], self.device)[0] for base in self._bases])
         self._fitted = [base.fit_many([job], self.device)[0] for base in self._bases]
         return self
 
@@ -150,6 +177,29 @@ class EnsembleAttacker(Attacker):
             return mean
         judged: FloatArray = self._judge.predict_proba(np.hstack([_centered_logs(answer) for answer in answers]))
         return judged
+
+
+def _judge(job: Job, inner: Sequence[InnerScores | None]) -> Any:
+    """The regression on held-out answers; ``None`` where nobody could be held out."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    said = [_centered_logs(each.scores) for each in inner if each is not None]
+    if not said:
+        return None
+    judge = LogisticRegression(C=0.1, class_weight="balanced", max_iter=300, random_state=job.seed)
+    return make_pipeline(StandardScaler(), judge).fit(np.hstack(said), job.classes)
+
+
+def _beside(task: Callable[[type[Attacker]], _Found], bases: Sequence[type[Attacker]], device: str) -> list[_Found]:
+    """The results of a task for each base. Away from the CPU, those that compute on it do so at the same time."""
+    if device == "cpu":
+        return [task(base) for base in bases]
+    with ThreadPoolExecutor() as threads:
+        waiting = {base: threads.submit(task, base) for base in bases if not base.uses_device}
+        found = {base: task(base) for base in bases if base.uses_device}
+        return [found[base] if base in found else waiting[base].result() for base in bases]
 
 
 def _centered_logs(probabilities: FloatArray) -> FloatArray:

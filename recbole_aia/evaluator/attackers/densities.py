@@ -34,7 +34,11 @@ class MarginSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, C: float = 1.0, class_weight: str | None = None, random_state: int = 0, device: str = "cpu"  # noqa: N803
+        self,
+        C: float = 1.0,  # noqa: N803
+        class_weight: str | None = None,
+        random_state: int = 0,
+        device: str = "cpu",
     ) -> None:
         self.C = C
         self.class_weight = class_weight

@@ -177,7 +177,7 @@ class _Ascent:
     """
 
     def __init__(self, pairs: Sequence[_Pair], points: Sequence[Tensor]) -> None:
-        (longest, device), count = (max(map(len, points)), points[0].device), len(pairs)
+        count, longest, device = len(pairs), max(map(len, points)), points[0].device
         shape = count, longest
         self._kernels = torch.zeros(count, longest, longest, device=device)
         signs, prices = np.zeros(shape), np.zeros(shape)

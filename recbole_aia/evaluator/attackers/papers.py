@@ -251,5 +251,10 @@ class OkttonXgboostAttacker(EstimatorAttacker):
         from xgboost import XGBClassifier
 
         return XGBClassifier(
-            max_depth=4, n_estimators=50, learning_rate=0.5, device=xgboost_device(self.device), n_jobs=1, random_state=seed
+            max_depth=4,
+            n_estimators=50,
+            learning_rate=0.5,
+            device=xgboost_device(self.device),
+            n_jobs=1,
+            random_state=seed,
         )

@@ -63,6 +63,6 @@ def trained_together() -> Iterator[None]:
     groups: dict[Hashable, list[_Waiting]] = {}
     for each in waiting:
         groups.setdefault((each.solve, each.task.kind), []).append(each)
-    for (solve, _), group in groups.items():  # type: ignore[misc]
-        for each, found in zip(group, solve([each.task for each in group]), strict=True):
+    for group in groups.values():
+        for each, found in zip(group, group[0].solve([each.task for each in group]), strict=True):
             each.learner.take(found)

@@ -25,7 +25,9 @@ class XgboostAttacker(EstimatorAttacker):
     def _estimator(self, n_users: int, seed: int) -> Any:
         from xgboost import XGBClassifier
 
-        return XGBClassifier(tree_method="hist", max_bin=64, device=xgboost_device(self.device), n_jobs=1, random_state=seed)
+        return XGBClassifier(
+            tree_method="hist", max_bin=64, device=xgboost_device(self.device), n_jobs=1, random_state=seed
+        )
 
 
 @register_attacker
