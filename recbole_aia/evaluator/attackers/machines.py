@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_aia.config.types import FloatArray, IntArray
-from recbole_aia.losses.shared.replay import Replayed
+from recbole_aia.replay import Replayed
 
 _TOLERANCE = 1e-3  # a machine is done where no two users violate optimality by more; libsvm's
 _FLAT = 1e-12  # the least curvature along two users; libsvm's
@@ -201,7 +201,7 @@ class _Ascent:
         self.gap.copy_(top - bottom)
 
     def biases(self) -> Tensor:
-        """b of each machine, ``[B]``: the mean of f over users within their bounds, else the middle of the ends."""
+        """The biases, ``[B]``: the mean of f over users within their bounds; else the middle of the ends."""
         top, bottom = self._ends()
         free = (self.weights < self._almost_high) & (self.weights > self._almost_low)
         mean = (self._f * free).sum(1) / free.sum(1)

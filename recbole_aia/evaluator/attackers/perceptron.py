@@ -23,8 +23,9 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     .. math:: \delta_L = w \odot (p - y), \quad \delta_{l} = (\delta_{l+1} W_{l+1}^\top) \odot [a_l > 0], \quad
         g_l = \bigl(a_{l-1}^\top \delta_l + \alpha W_l\bigr) / \textstyle\sum w
 
-    (sums over a batch of 200 users), so that networks of equal shape can be trained side by side: see
-    :func:`~recbole_aia.evaluator.attackers.together.trained_together`. Being trained beside others changes a network by rounding only.
+    (sums over a batch of 200 users), so that networks of equal shape can be trained side by side
+    (:func:`~recbole_aia.evaluator.attackers.together.trained_together`). Being trained beside others changes a network
+    by rounding only.
 
     Args:
         hidden_layer_sizes: units of each hidden layer; none for a linear classifier.

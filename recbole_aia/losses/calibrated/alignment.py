@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from recbole_aia.losses.shared.replay import Replayed
+from recbole_aia.replay import Replayed
 
 _CHANCE = 0.5  # users are at chance where no statistic is further from 0, in its deviations under permuted labels
 _WIDTH = 64  # up to this many dimensions the steps asked for are enough; beyond, they grow in proportion
