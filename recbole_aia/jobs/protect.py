@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_aia.config.devices import find_device
-from recbole_aia.config.types import FloatArray, IntArray
+from recbole_aia.config.types import FloatArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
 from recbole_aia.jobs.protection import Protection, as_given
@@ -87,7 +87,7 @@ def protect(
         few = len(near) <= FEW_USERS
         max_steps = steps_for(near.shape[1], _STEPS if few else max(1, _STEP_USERS // len(near)))
     moved = align_vectors(start, discrepancy, max_steps, silent, judged=False)[0]
-    return as_given(embeddings, given.placed(moved))
+    return given.placed(moved)
 
 
 def learn_protection(
@@ -133,54 +133,72 @@ def learn_protection(
         "statistics": [outcome.before, outcome.after],
     }
     protection = Protection(learned.to("cpu"), given.center.cpu().numpy(), report)
-    return as_given(embeddings, given.placed(moved)), protection
+    return given.placed(moved), protection
 
 
 class _Given:
     """Users as they were given, on the device where they are protected.
 
     Args:
-        points: the embeddings, ``[n, d]``.
-        labels: ``[n, A]``, -1 for not known.
-        names: of the attributes.
+        embeddings: ``[n, d]``, as :func:`protect` takes them.
         device: where torch computes.
 
     Attributes:
+        labels: ``[n, A]``, -1 for not known.
+        names: of the attributes.
         center: mean of the embeddings, ``[d]``, in double precision.
         near: the embeddings less their mean, ``[n, d]``, in single precision.
         silent: which entries are exactly zero, ``[n, d]``.
+        alike: whether all users are the same vector.
     """
 
-    def __init__(self, points: FloatArray, labels: IntArray, names: list[str], device: torch.device) -> None:
-        self._points = torch.from_numpy(points).to(device)
-        self.labels, self.names = torch.from_numpy(labels).to(device), names
+    labels: Tensor
+    names: list[str]
+
+    def __init__(self, embeddings: Any, device: torch.device) -> None:
+        self._embeddings, self._points = embeddings, _points(embeddings, device)
         self.center = self._points.mean(0)
         self.near, self.silent = (self._points - self.center).float(), self._points == 0
+        self.alike = bool((self._points == self._points[0]).all())
 
     def placed(self, moved: Tensor) -> FloatArray:
         """The embeddings of users who went from ``near`` to ``moved [n, d]``: moves are added in double precision."""
-        found: FloatArray = (self._points + (moved - self.near).double()).cpu().numpy()
-        return found
+        placed = self._points + (moved - self.near).double()
+        if np.asarray(self._embeddings).dtype == np.float32:
+            placed = placed.float()
+        return as_given(self._embeddings, placed.cpu().numpy())
+
+
+def _points(embeddings: Any, device: torch.device) -> Tensor:
+    """Embeddings on the device, ``[n, d]``, in double precision."""
+    array = np.asarray(embeddings)
+    if device.type != "cpu" and array.ndim == 2 and array.dtype in (np.float32, np.float64):
+        # A GPU looks for what is not finite in no time, and half as many bytes reach it.
+        points = torch.from_numpy(np.ascontiguousarray(array)).to(device).double()
+        if points.numel() and points.isfinite().all():
+            return points
+    return torch.from_numpy(checked_embeddings(embeddings)).to(device)
 
 
 def _checked(embeddings: Any, labels: Any, max_steps: Any, seed: Any, device: str) -> _Given:
     for name, value in (("max_steps", 0 if max_steps is None else max_steps), ("seed", seed)):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
             raise ConfigValueError(f"{name} is {value!r}. It must be a whole number >= 0.")
-    where = find_device(device)
-    points, columns = checked_embeddings(embeddings), label_columns(labels)
+    given, columns = _Given(embeddings, find_device(device)), label_columns(labels)
+    n_users = len(given.near)
     if not columns:
         raise AttributeDataError("there are no labels. Give at least one attribute to hide.")
-    codes = np.full((len(points), len(columns)), -1)
+    codes = np.full((n_users, len(columns)), -1)
     for a, (name, column) in enumerate(columns.items()):
         advice = "Give labels of two classes, or leave it out of labels: there is nothing to hide."
-        attribute = encode_labels(name, column, len(points), folds=1, advice=advice)
+        attribute = encode_labels(name, column, n_users, folds=1, advice=advice)
         codes[attribute.users, a] = attribute.codes
-    if (points == points[0]).all():
+    if given.alike:
         raise AttributeDataError(
-            f"the embeddings of all {len(points)} users are the same vector. Give embeddings that differ between users."
+            f"the embeddings of all {n_users} users are the same vector. Give embeddings that differ between users."
         )
-    return _Given(points, codes, list(columns), where)
+    given.labels, given.names = torch.from_numpy(codes).to(given.near.device), list(columns)
+    return given
 
 
 def _counts(activity: Any, n_users: int) -> Tensor:
