@@ -222,10 +222,10 @@ def _cells(
         folds: >= 2.
         device: for attackers that use one.
     """
-    columns = []
-    for index, ratio, attacker in product(range(len(sizes)), ratios, attackers):
-        away = attacker.uses_device and ratio * sizes[index] >= attacker.device_users
-        columns.append((index, ratio, attacker, device if away else "cpu"))
+    columns = [
+        (index, ratio, attacker, attacker.where(device, int(ratio * sizes[index])))
+        for index, ratio, attacker in product(range(len(sizes)), ratios, attackers)
+    ]
     cells = []
     together = [column for column in columns if column[2].fits_together or column[3] != "cpu"]
     for repeat, fold in product(range(repeats), range(folds)):

@@ -55,6 +55,11 @@ class Attacker(ABC):
         return [attacker.fit(*job) for attacker, job in zip(cls._made(len(jobs), device), jobs, strict=True)]
 
     @classmethod
+    def where(cls, device: str, n_users: int) -> str:
+        """``device`` for an attacker that uses one and gains from it with so many users, else ``cpu``."""
+        return device if cls.uses_device and n_users >= cls.device_users else "cpu"
+
+    @classmethod
     def _made(cls, count: int, device: str) -> list[Self]:
         """Attackers that have not learned yet."""
         attackers = [cls() for _ in range(count)]

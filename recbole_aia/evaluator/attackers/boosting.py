@@ -23,7 +23,7 @@ def xgboost_device(device: str) -> str:
     """Where XGBoost computes if torch computes on ``device``: on the CPU, where XGBoost was built without CUDA."""
     from xgboost import build_info
 
-    return device if build_info().get("USE_CUDA") else "cpu"
+    return device if device.startswith("cuda") and build_info().get("USE_CUDA") else "cpu"
 
 
 class BoostedStumps(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

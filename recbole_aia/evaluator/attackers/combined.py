@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import softmax
@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from recbole_aia.config.types import BoolArray, FloatArray, IntArray
 from recbole_aia.evaluator.attackers.base import Attacker, EstimatorAttacker, Job, register_attacker
-from recbole_aia.evaluator.attackers.densities import GaussianClassifier, MarginSVC
+from recbole_aia.evaluator.attackers.densities import MarginSVC, gaussians
 from recbole_aia.evaluator.attackers.inner import InnerScores, inner_folds, mean_auc
 from recbole_aia.evaluator.attackers.networks import LogisticAttacker, MlpAttacker
 from recbole_aia.evaluator.attackers.trees import TunedXgboostAttacker
@@ -20,9 +20,6 @@ from recbole_aia.evaluator.metrics import advantage
 
 #: Inner folds: five, and three for more than 2,000 users, which takes half of the time.
 _INNER_FOLDS, _INNER_FOLDS_OF_MANY, _FEW_USERS = 5, 3, 2000
-
-
-_Found = TypeVar("_Found")
 
 
 class _PlainSvm(EstimatorAttacker):
@@ -36,10 +33,11 @@ class _PlainSvm(EstimatorAttacker):
 
 class _PlainQuadratic(EstimatorAttacker):
     name = "quadratic, not tuned"
+    uses_device = True
     _standardized = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return GaussianClassifier(0.5)
+        return gaussians(0.5, self.device)
 
 
 class _ShallowXgboost(TunedXgboostAttacker):
@@ -49,21 +47,39 @@ class _ShallowXgboost(TunedXgboostAttacker):
         return ({"max_depth": 3, "learning_rate": 0.1},)
 
 
-def _held_out(base: type[Attacker], jobs: Sequence[Job], device: str) -> list[InnerScores | None]:
-    """A base attacker's answers about the known users of each job, each from a fit that did not see the user."""
-    folds = []
-    for _, classes, seed in jobs:
+_Answers = tuple[InnerScores | None, ...]
+
+
+def _held_out(bases: Sequence[type[Attacker]], jobs: Sequence[Job], device: str) -> list[_Answers]:
+    """For each job, every base's answers about the known users, each from a fit that did not see the user."""
+    folds, parts = [], []
+    for embeddings, classes, seed in jobs:
         most = _INNER_FOLDS if len(classes) <= _FEW_USERS else _INNER_FOLDS_OF_MANY
         folds.append(inner_folds(classes, most, seed))
-    parts = [
-        Job(embeddings[known], classes[known], seed)
-        for (embeddings, classes, seed), own in zip(jobs, folds, strict=True)
-        for known, _ in own
-    ]
-    fitted, found = iter(base.fit_many(parts, device)), list[InnerScores | None]()
-    for (embeddings, _, _), own in zip(jobs, folds, strict=True):
-        found.append(InnerScores.of(own, [next(fitted).predict_proba(embeddings[others]) for _, others in own]))
-    return found
+        parts += [Job(embeddings[known], classes[known], seed) for known, _ in folds[-1]]
+    found = []
+    for fitted in map(iter, _fitted(bases, parts, device)):
+        answers = [
+            InnerScores.of(own, [next(fitted).predict_proba(job.embeddings[others]) for _, others in own])
+            for job, own in zip(jobs, folds, strict=True)
+        ]
+        found.append(answers)
+    return list(zip(*found, strict=True))
+
+
+def _fitted(bases: Sequence[type[Attacker]], jobs: Sequence[Job], device: str) -> list[list[Attacker]]:
+    """For each base, one attacker for each job. What stays on the CPU works while the others use the device."""
+    places = [base.where(device, min((len(job.classes) for job in jobs), default=0)) for base in bases]
+    if {*places} <= {"cpu"}:
+        return [list(base.fit_many(jobs)) for base in bases]
+    with ThreadPoolExecutor() as threads:
+        beside = {
+            base: [threads.submit(base.fit_many, [job]) for job in jobs]
+            for base, place in zip(bases, places, strict=True)
+            if place == "cpu"
+        }
+        away = {base: list(base.fit_many(jobs, device)) for base in bases if base not in beside}
+        return [away[base] if base in away else [fit.result()[0] for fit in beside[base]] for base in bases]
 
 
 @register_attacker
@@ -90,15 +106,14 @@ class FlipAwareAttacker(Attacker):
     def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
         """One fitted attacker for each job; see :meth:`Attacker.fit_many`."""
         attackers = cls._made(len(jobs), device)
-        inner = [_held_out(base, jobs, device) for base in cls._bases]
-        for attacker, job, answers in zip(attackers, jobs, zip(*inner, strict=True), strict=True):
+        for attacker, job, answers in zip(attackers, jobs, _held_out(cls._bases, jobs, device), strict=True):
             attacker._learn(job, answers)
         return attackers
 
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
         """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
         job = Job(embeddings, classes, seed)
-        self._learn(job, [_held_out(base, [job], self.device)[0] for base in self._bases])
+        self._learn(job, _held_out(self._bases, [job], self.device)[0])
         return self
 
     def _learn(self, job: Job, inner: Sequence[InnerScores | None]) -> None:
@@ -156,8 +171,8 @@ class EnsembleAttacker(Attacker):
     def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
         """One fitted attacker for each job; see :meth:`Attacker.fit_many`."""
         attackers = cls._made(len(jobs), device)
-        answers = list(zip(*_beside(lambda base: _held_out(base, jobs, device), cls._bases, device), strict=True))
-        fitted = zip(*_beside(lambda base: base.fit_many(jobs, device), cls._bases, device), strict=True)
+        answers = _held_out(cls._bases, jobs, device)
+        fitted = zip(*_fitted(cls._bases, jobs, device), strict=True)
         for attacker, job, inner, own in zip(attackers, jobs, answers, fitted, strict=True):
             attacker._judge, attacker._fitted = _judge(job, inner), list(own)
         return attackers
@@ -165,8 +180,8 @@ class EnsembleAttacker(Attacker):
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
         """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
         job = Job(embeddings, classes, seed)
-        self._judge = _judge(job, [_held_out(base, [job], self.device)[0] for base in self._bases])
-        self._fitted = [base.fit_many([job], self.device)[0] for base in self._bases]
+        self._judge = _judge(job, _held_out(self._bases, [job], self.device)[0])
+        self._fitted = [own for (own,) in _fitted(self._bases, [job], self.device)]
         return self
 
     def predict_proba(self, embeddings: FloatArray) -> FloatArray:
@@ -190,16 +205,6 @@ def _judge(job: Job, inner: Sequence[InnerScores | None]) -> Any:
         return None
     judge = LogisticRegression(C=0.1, class_weight="balanced", max_iter=300, random_state=job.seed)
     return make_pipeline(StandardScaler(), judge).fit(np.hstack(said), job.classes)
-
-
-def _beside(task: Callable[[type[Attacker]], _Found], bases: Sequence[type[Attacker]], device: str) -> list[_Found]:
-    """The results of a task for each base. Away from the CPU, those that compute on it do so at the same time."""
-    if device == "cpu":
-        return [task(base) for base in bases]
-    with ThreadPoolExecutor() as threads:
-        waiting = {base: threads.submit(task, base) for base in bases if not base.uses_device}
-        found = {base: task(base) for base in bases if base.uses_device}
-        return [found[base] if base in found else waiting[base].result() for base in bases]
 
 
 def _centered_logs(probabilities: FloatArray) -> FloatArray:

@@ -94,19 +94,38 @@ class SvmAttacker(EstimatorAttacker):
         return ({"C": 1.0}, {"C": 0.1}, {"C": 10.0})
 
 
+def naive_bayes(device: str) -> Any:
+    """An unfitted classifier by densities of single dimensions: scikit-learn's on a CPU, else its twin for a GPU."""
+    if device == "cpu":
+        from sklearn.naive_bayes import GaussianNB
+
+        return GaussianNB()
+    from recbole_aia.evaluator.attackers.gaussians import DeviceNaiveBayes
+
+    return DeviceNaiveBayes(device)
+
+
+def gaussians(shrinkage: float, device: str) -> Any:
+    """An unfitted :class:`GaussianClassifier`, or its twin for a GPU."""
+    if device == "cpu":
+        return GaussianClassifier(shrinkage)
+    from recbole_aia.evaluator.attackers.gaussians import DeviceGaussians
+
+    return DeviceGaussians(shrinkage, device)
+
+
 @register_attacker
 class NaiveBayesAttacker(EstimatorAttacker):
     """Independent normal densities in every standardised dimension, classes equally likely beforehand."""
 
     name = "naive_bayes"
     most_users = None
+    uses_device = True
     _standardized = True
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        from sklearn.naive_bayes import GaussianNB
-
-        return GaussianNB()
+        return naive_bayes(self.device)
 
 
 class GaussianClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -166,10 +185,11 @@ class QuadraticAttacker(EstimatorAttacker):
 
     name = "quadratic"
     most_users = None
+    uses_device = True
     _standardized = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return GaussianClassifier()
+        return gaussians(0.5, self.device)
 
     def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
         return ({"shrinkage": 0.5}, {"shrinkage": 0.1}, {"shrinkage": 0.9})

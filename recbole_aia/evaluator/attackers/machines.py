@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from recbole_aia.config.types import FloatArray, IntArray
+from recbole_aia.evaluator.attackers.blocks import in_blocks
 from recbole_aia.replay import Replayed
 
 _TOLERANCE = 1e-3  # a machine is done where no two users violate optimality by more; libsvm's
 _FLAT = 1e-12  # the least curvature along two users; libsvm's
 _FULL = 1e-12  # a weight is at its bound where less than this share of its range is left
 _ROUND, _ROUNDS = 64, 100_000  # pairs of weights that move between two looks at the machines, and most looks
-_BYTES = 2**33  # of kernels that are kept at a time; fewer where the device has less
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,30 +113,15 @@ def kernel(left: Tensor, right: Tensor, gamma: float) -> Tensor:
 
 def solve_machines(tasks: Sequence[MachinesTask]) -> list[Machines]:
     """The machines of each task. All move side by side, as many at a time as the device has room for."""
-    device, pairs = torch.device(tasks[0].device), [task.pairs() for task in tasks]
+    pairs = [task.pairs() for task in tasks]
     everything = [pair for own in pairs for pair in own]
-    # Machines of like size are neighbours, because the smaller ones are filled up to the largest.
-    order = sorted(range(len(everything)), key=lambda index: len(everything[index].signs))
-    solved: dict[int, _Machine] = {}
-    for part in _parts(order, everything, device):
-        solved |= zip(part, _solved([everything[index] for index in part], device), strict=True)
-    machines = iter(solved[index] for index in range(len(everything)))
+    sizes = [4 * len(pair.signs) ** 2 for pair in everything]
+    device = torch.device(tasks[0].device)
+    machines = iter(in_blocks(everything, sizes, lambda block: _solved(block, device), tasks[0].device))
     return [
         Machines(list(itertools.islice(machines, len(own))), len(task.prices))
         for own, task in zip(pairs, tasks, strict=True)
     ]
-
-
-def _parts(order: Sequence[int], pairs: Sequence[_Pair], device: torch.device) -> list[list[int]]:
-    room = _BYTES if device.type != "cuda" else min(_BYTES, torch.cuda.mem_get_info(device)[0] // 2)
-    parts: list[list[int]] = []
-    for index in order:
-        size = 4 * len(pairs[index].signs) ** 2
-        if parts and (len(parts[-1]) + 1) * size <= room:
-            parts[-1].append(index)
-        else:
-            parts.append([index])
-    return parts
 
 
 @torch.no_grad()

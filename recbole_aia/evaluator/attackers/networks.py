@@ -29,10 +29,15 @@ class LogisticAttacker(EstimatorAttacker):
 
     name = "logistic"
     most_users = None
+    uses_device = True
     _standardized = True
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        if self.device != "cpu":
+            from recbole_aia.evaluator.attackers.regressions import DeviceLogistic
+
+            return DeviceLogistic(C=0.1, device=self.device)
         from sklearn.linear_model import LogisticRegression
 
         return LogisticRegression(C=0.1, max_iter=300, random_state=seed)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
 from recbole_aia.evaluator.attackers.boosting import ON_GPU, BoostedStumps, HistogramBoosting, xgboost_device
-from recbole_aia.evaluator.attackers.densities import MarginSVC, neighbors
+from recbole_aia.evaluator.attackers.densities import MarginSVC, naive_bayes, neighbors
 from recbole_aia.evaluator.attackers.networks import NetworkAttacker
 from recbole_aia.evaluator.attackers.perceptron import Perceptron
 
@@ -119,11 +119,10 @@ class RaidNaiveBayesAttacker(EstimatorAttacker):
 
     name = "naive_bayes_raid"
     most_users = None
+    uses_device = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        from sklearn.naive_bayes import GaussianNB
-
-        return GaussianNB()
+        return naive_bayes(self.device)
 
 
 @register_attacker
