@@ -69,7 +69,8 @@ class AttackSettings:
         attack_permutations: label permutations behind the advantage's floor, >= 20.
         attack_jobs: processes, >= 1; None for one per core.
         seed: >= 0.
-        device: where networks and XGBoost compute: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``, which is resolved.
+        device: where attackers compute that can use a GPU: ``cpu``, ``cuda``, ``cuda:1``; ``auto`` is replaced by what
+            it means.
         show_progress: whether a bar counts the fits.
     """
 
