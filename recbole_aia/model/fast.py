@@ -36,7 +36,7 @@ def build_model(config: Any, dataset: Any) -> nn.Module:
         for parameter in model.parameters():
             nn.init.normal_(parameter, 0.0, config["init_std"] if parameter.dim() > 1 else 0.0)
     model.numbering = Numbering.of_part(dataset)  # type: ignore[assignment]
-    if config["reproducibility"] and model.device.type == "cuda" and _holds_sparse(model):
+    if config["reproducibility"] and torch.device(config["device"]).type == "cuda" and _holds_sparse(model):
         getLogger().warning(
             f"recbole-aia: on a GPU this {type(model).__name__} multiplies a sparse matrix, whose sums come in another "
             "order from run to run: equal seeds give results that differ. Leave fast: False out, or add --device=cpu."
