@@ -1,8 +1,8 @@
 """LightGCN and calibrated alignment on 1,000,000 users, 200,000 items and 50,000,000 interactions, on one GPU.
 
-``python -m benchmarks.gpu_large [--quick] [--device cuda]`` prints a JSON line: the seconds of an epoch, of an alignment,
-and the most memory that torch has held. Interactions are drawn at random and go to the model and to the batches as
-arrays, because reading them from a file would take longer than all else.
+``python -m benchmarks.gpu_large [--quick] [--device cuda]`` prints a JSON line: the seconds of an epoch and of an
+alignment, and the most memory that torch has held. Interactions are drawn at random and go to the model and to the
+batches as arrays, because reading them from a file would take longer than all else.
 """
 
 from __future__ import annotations
