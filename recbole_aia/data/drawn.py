@@ -105,11 +105,11 @@ class Negatives:
         users, items = (torch.from_numpy(part).to(device) for part in used_pairs(sampler))
         popular = None
         if sampler.distribution == "popularity":
-            aliases = [sampler.alias[item] for item in sampler.prob]
-            parts = (
-                torch.tensor(part, device=device) for part in (list(sampler.prob), list(sampler.prob.values()), aliases)
+            popular = (
+                torch.tensor(list(sampler.prob), device=device),
+                torch.tensor(list(sampler.prob.values()), device=device),
+                torch.tensor([sampler.alias[item] for item in sampler.prob], device=device),
             )
-            popular = next(parts), next(parts), next(parts)
         return cls(users, items, sampler.item_num, popular)
 
     @staticmethod
