@@ -41,7 +41,7 @@ class DrawnBatches:
         keys = (self.dataset.uid_field, self.dataset.user_feat), (self.dataset.iid_field, self.dataset.item_feat)
         self.features = [(key, _moved(features, device)) for key, features in keys if features is not None]
         sampler = loader._sampler
-        self.negatives = None if sampler is None else Negatives(sampler, device)
+        self.negatives = None if sampler is None else Negatives.of(sampler, device)
 
     def epoch(self, generator: torch.Generator) -> Iterator[Interaction]:
         """One epoch of batches, drawn by a generator of the device."""
@@ -86,22 +86,31 @@ class Negatives:
     """Draws items that users have not interacted with, by RecBole's distributions.
 
     Args:
-        sampler: RecBole's sampler of one phase, or ours.
-        device: where the items are drawn.
+        users: of all interactions, ``[m]``, on the device that draws.
+        items: of all interactions, ``[m]``.
+        n_items: number of items; item 0 is never drawn.
+        popular: for the distribution by popularity, items ``[k]``, the probability of each to be kept when it is drawn,
+            and the item in its place otherwise; ``None``: the uniform distribution.
     """
 
-    def __init__(self, sampler: Any, device: torch.device) -> None:
-        self.n_items, self.device = sampler.item_num, device
-        users, items = used_pairs(sampler)
-        keys = torch.from_numpy(users).to(device) * self.n_items + torch.from_numpy(items).to(device)
-        self._seen = keys.sort().values
-        self._popular: tuple[Tensor, Tensor, Tensor] | None = None
+    def __init__(
+        self, users: Tensor, items: Tensor, n_items: int, popular: tuple[Tensor, Tensor, Tensor] | None = None
+    ) -> None:
+        self.n_items, self.device, self._popular = n_items, users.device, popular
+        self._seen = (users * n_items + items).sort().values
+
+    @classmethod
+    def of(cls, sampler: Any, device: torch.device) -> Negatives:
+        """Draws as RecBole's sampler of one phase, or ours, does."""
+        users, items = (torch.from_numpy(part).to(device) for part in used_pairs(sampler))
+        popular = None
         if sampler.distribution == "popularity":
-            self._popular = (
+            popular = (
                 torch.tensor(list(sampler.prob), device=device),
                 torch.tensor(list(sampler.prob.values()), device=device),
                 torch.tensor([sampler.alias[item] for item in sampler.prob], device=device),
             )
+        return cls(users, items, sampler.item_num, popular)
 
     @staticmethod
     def takes(sampler: Any) -> bool:

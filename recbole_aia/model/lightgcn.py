@@ -43,9 +43,13 @@ class LightGCN(lightgcn.LightGCN):  # type: ignore[misc]
         return users, items
 
     def calculate_loss(self, interaction: Any) -> Tensor:
-        """RecBole's loss. On a GPU the rows of both tables are looked up at once."""
-        if self.user_embedding.weight.is_cpu:
-            return super().calculate_loss(interaction)  # type: ignore[no-any-return]
+        """RecBole's loss, with fewer launches on a GPU."""
+        on_cpu = self.user_embedding.weight.is_cpu
+        loss: Tensor = super().calculate_loss(interaction) if on_cpu else self.looked_up_loss(interaction)
+        return loss
+
+    def looked_up_loss(self, interaction: Any) -> Tensor:
+        """RecBole's loss, for which the rows of users and items are looked up at once."""
         self.restore_user_e, self.restore_item_e = None, None
         lookup = Lookup.of_triples(self, interaction)
         users, positives, negatives = lookup(torch.cat(self.forward())).chunk(3)

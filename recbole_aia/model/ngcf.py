@@ -50,9 +50,13 @@ class NGCF(ngcf.NGCF):  # type: ignore[misc]
         return users, items
 
     def calculate_loss(self, interaction: Any) -> Tensor:
-        """RecBole's loss. On a GPU the rows of users and items are looked up at once."""
-        if self.user_embedding.weight.is_cpu:
-            return super().calculate_loss(interaction)  # type: ignore[no-any-return]
+        """RecBole's loss, with fewer launches on a GPU."""
+        on_cpu = self.user_embedding.weight.is_cpu
+        loss: Tensor = super().calculate_loss(interaction) if on_cpu else self.looked_up_loss(interaction)
+        return loss
+
+    def looked_up_loss(self, interaction: Any) -> Tensor:
+        """RecBole's loss, for which the rows of users and items are looked up at once."""
         self.restore_user_e, self.restore_item_e = None, None
         rows = Lookup.of_triples(self, interaction)(torch.cat(self.forward())).chunk(3)
         users, positives, negatives = rows

@@ -139,12 +139,15 @@ def normalized_adjacency(interactions: sp.spmatrix) -> SparseMatrix:
     Args:
         interactions: ``[n_users, n_items]``; repeated and weighted ones count once.
     """
-    ones = sp.csr_matrix(interactions)
-    ones.data = np.ones_like(ones.data, dtype=np.float32)
-    adjacency = sp.csr_matrix(sp.bmat([[None, ones], [ones.T, None]], dtype=np.float32))
-    degrees = np.asarray((adjacency > 0).sum(axis=1)).ravel() + 1e-7
-    scale = sp.diags(np.power(degrees, -0.5))
-    return SparseMatrix(scale @ adjacency @ scale, symmetric=True)
+    of_users = sp.csr_matrix(interactions)
+    of_items = sp.csr_matrix(of_users.transpose())
+    n_users = of_users.shape[0]
+    starts = np.concatenate([of_users.indptr, of_users.nnz + of_items.indptr[1:].astype(np.int64)])
+    columns = np.concatenate([of_users.indices + n_users, of_items.indices])
+    degrees = np.diff(starts)
+    scale = np.power(degrees + 1e-7, -0.5)
+    values = scale.repeat(degrees) * scale[columns]
+    return SparseMatrix(sp.csr_matrix((values, columns, starts), shape=2 * [len(degrees)]), symmetric=True)
 
 
 class _Product(torch.autograd.Function):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -46,7 +47,6 @@ class DeviceEpochs:
     def run(self, batches: Iterable[Interaction], epoch: int, show_progress: bool) -> Any:
         """One epoch: the sums of its steps' losses, a tuple if there are several, ``None`` without batches."""
         trainer, count = self.trainer, 0
-        prepare_optimizer(trainer.optimizer)
         trainer.model.train()
         if self._memory != self._places():
             self._steps = {}
@@ -55,7 +55,7 @@ class DeviceEpochs:
         self._sums.zero_()
         title = set_color(f"Train {epoch:>5}", "pink")
         # RecBole switches anomaly detection on where one of its models is imported. It looks at every gradient.
-        with torch.autograd.set_detect_anomaly(False):
+        with torch.autograd.set_detect_anomaly(False), in_one_launch(trainer.optimizer):
             for batch in tqdm(batches, ncols=100, desc=title, disable=not show_progress):
                 count = self._step(batch.to(trainer.device))
         self._memory = self._places()
@@ -114,11 +114,21 @@ class DeviceEpochs:
         return kind
 
 
-def prepare_optimizer(optimizer: torch.optim.Optimizer) -> None:
-    """Makes Adam move all parameters in one launch, and count its steps on the device."""
-    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW):
-        return
-    for group in optimizer.param_groups:
-        group |= {"fused": True, "foreach": False, "capturable": group["params"][0].is_cuda}
-    for parameter, state in optimizer.state.items():
+@contextmanager
+def in_one_launch(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Inside, Adam moves all parameters in one launch and counts its steps on the device.
+
+    Its settings are as before afterwards, so that what is saved of it can be taken up on a CPU.
+    """
+    ours = type(optimizer) in (torch.optim.Adam, torch.optim.AdamW)
+    groups = optimizer.param_groups if ours else []
+    before = [{name: group[name] for name in ("fused", "foreach", "capturable")} for group in groups]
+    for group in groups:
+        group.update(fused=True, foreach=False, capturable=group["params"][0].is_cuda)
+    for parameter, state in optimizer.state.items() if ours else ():
         state["step"] = torch.as_tensor(state["step"], dtype=torch.float32, device=parameter.device)
+    try:
+        yield
+    finally:
+        for group, settings in zip(groups, before, strict=True):
+            group.update(settings)

@@ -67,6 +67,20 @@ def test_losses_and_gradients_are_stock_recboles_dropout_included(pair):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-5 * scale)
 
 
+def test_a_loss_by_one_lookup_is_the_loss(pair):
+    fast, _, batch = pair
+    if not hasattr(fast, "looked_up_loss"):
+        pytest.skip("this model has no such loss")
+    fast.train()
+    results = []
+    for loss in (fast.looked_up_loss, fast.calculate_loss):
+        torch.manual_seed(0)
+        value = loss(batch)
+        results.append([value, *torch.autograd.grad(value.sum(), list(fast.parameters()))])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())
+
+
 @torch.no_grad()
 def test_scores_are_stock_recboles(pair):
     fast, stock, batch = pair
