@@ -99,7 +99,7 @@ def assign_folds(attribute: AttackedAttribute, folds: int, repeats: int, seed: i
 
 
 def cross_validate(
-    embeddings: FloatArray,
+    embeddings: FloatArray | Sequence[FloatArray],
     attributes: Sequence[AttackedAttribute],
     attackers: Sequence[type[Attacker]],
     *,
@@ -119,7 +119,7 @@ def cross_validate(
     (:attr:`Attacker.most_users`).
 
     Args:
-        embeddings: ``[n_users, d]``, finite.
+        embeddings: ``[n_users, d]``, finite; or some for each attribute.
         attributes: the attributes.
         attackers: attacker classes.
         folds: >= 2.
@@ -136,11 +136,12 @@ def cross_validate(
     Returns:
         One entry for each attribute, within it each ratio, and within that each attacker.
     """
+    points = [embeddings] * len(attributes) if isinstance(embeddings, np.ndarray) else embeddings
     fold_of = [assign_folds(attribute, folds, repeats, seed) for attribute in attributes]
     ratios = leak_ratios or [(folds - 1) / folds]
     sizes = [len(attribute.codes) for attribute in attributes]
     cells = _cells(sizes, ratios, attackers, repeats, folds, device)
-    names = {} if kept is None else _names(cells, embeddings, attributes, fold_of, seed)
+    names = {} if kept is None else _names(cells, points, attributes, fold_of, seed)
     found = {} if kept is None else {cell: kept.get(name) for cell, name in names.items()}
     done = {cell: answer for cell, answer in found.items() if answer is not None}
     to_do = [cell for cell in cells if cell not in done]
@@ -151,7 +152,7 @@ def cross_validate(
         for cell in some:
             attribute, held_out = attributes[cell.attribute], fold_of[cell.attribute][cell.repeat]
             share = None if cell.ratio > (folds - 1) / folds - 1e-9 else cell.ratio
-            yield delayed(_attack)(cell, embeddings, attribute, held_out, share, seed)
+            yield delayed(_attack)(cell, points[cell.attribute], attribute, held_out, share, seed)
 
     # Batches of one keep slow fits from queueing behind each other and the bar moving. Processes begin here, and what
     # computes on a device does so beside them.
@@ -182,16 +183,17 @@ def cross_validate(
 
 def _names(
     cells: Sequence[_Cell],
-    embeddings: FloatArray,
+    embeddings: Sequence[FloatArray],
     attributes: Sequence[AttackedAttribute],
     fold_of: Sequence[IntArray],
     seed: int,
 ) -> dict[_Cell, str]:
     """A name of each cell: SHA-256 over all that decides its answer."""
-    vectors = hashlib.sha256(repr(embeddings.shape).encode() + embeddings.tobytes())
+    distinct = {id(each): each for each in embeddings}
+    vectors = {key: hashlib.sha256(repr(each.shape).encode() + each.tobytes()) for key, each in distinct.items()}
     names = {}
     for cell in cells:
-        attribute, digest = attributes[cell.attribute], vectors.copy()
+        attribute, digest = attributes[cell.attribute], vectors[id(embeddings[cell.attribute])].copy()
         for part in (attribute.users, attribute.codes, fold_of[cell.attribute][cell.repeat]):
             digest.update(np.ascontiguousarray(part).tobytes())
         attacker = f"{cell.attacker.__module__}.{cell.attacker.__qualname__}"

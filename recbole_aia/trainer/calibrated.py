@@ -262,13 +262,15 @@ def move(target: Target, discrepancy: Discrepancy | MixedDiscrepancy, steps: int
         steps: most steps of the alignment.
         judged: see :func:`~recbole_aia.losses.align`.
     """
-    if isinstance(target, (VectorTarget, GraphTarget)):
-        embeddings, outcome = align_vectors(target.embeddings(), discrepancy, steps, judged=judged)
-        target.place(embeddings)
-        if judged and isinstance(target, GraphTarget):
-            outcome = outcome._replace(after=float(discrepancy(target.embeddings().detach()).abs().max()))
-    else:
-        outcome = align(target, discrepancy, steps)
+    # RecBole's fit leaves torch's anomaly detection on, which records a stack trace of every operation.
+    with torch.autograd.set_detect_anomaly(False):
+        if isinstance(target, (VectorTarget, GraphTarget)):
+            embeddings, outcome = align_vectors(target.embeddings(), discrepancy, steps, judged=judged)
+            target.place(embeddings)
+            if judged and isinstance(target, GraphTarget):
+                outcome = outcome._replace(after=float(discrepancy(target.embeddings().detach()).abs().max()))
+        else:
+            outcome = align(target, discrepancy, steps)
     target.finish()
     return outcome
 
