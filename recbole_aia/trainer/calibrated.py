@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from math import isfinite
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from recbole_aia.config.keys import Count, Key
