@@ -1,7 +1,8 @@
-"""Measures our code against a plain way to do the same: ``python -m benchmarks NAME [--quick]``.
+"""Measures our code against a plain way to do the same: ``python -m benchmarks NAME [--quick] [--device cuda]``.
 
-Each benchmark prints one JSON line. The name ``all`` runs all of them. ``--quick`` takes a small dataset and less than
-a minute. ``python -m benchmarks.quality`` measures what the defenses protect and cost.
+Each benchmark prints one JSON line. Both sides compute on the same device, by default on a GPU if torch sees one. The
+name ``all`` runs all of them. ``--quick`` takes a small dataset and less than a minute.
+``python -m benchmarks.quality`` measures what the defenses protect and cost.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from benchmarks.attacks import FULL, QUICK, attack_suite
 from benchmarks.attrcloak import attrcloak
 from benchmarks.calibrated import calibrated_overhead, protecting
@@ -20,7 +23,7 @@ from benchmarks.kills import kills
 from benchmarks.prepare import prepare_lines
 from benchmarks.raid import raid_overhead
 from benchmarks.scale import lastfm, scale
-from benchmarks.setting import ML1M, SMALL, apart
+from benchmarks.setting import ML1M, SMALL, VALUES, apart, device
 from benchmarks.steps import step
 
 Benchmark = Callable[[bool], dict[str, Any]]
@@ -53,11 +56,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=[*BENCHMARKS, "all"])
     parser.add_argument("--quick", action="store_true", help="a small dataset, under a minute")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N, for both sides (default: auto)")
     arguments = parser.parse_args()
+    VALUES["device"] = arguments.device
     warnings.filterwarnings("ignore")  # RecBole and torch warn about each other's use
     names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
     with apart():
         for name in names:
+            if device().type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
             print(json.dumps({**BENCHMARKS[name](arguments.quick), "quick": arguments.quick}), flush=True)
 
 

@@ -18,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from benchmarks.measure import seconds, speed_up
+from benchmarks.setting import device
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.evaluator.protocol import assign_folds
 from recbole_aia.evaluator.statistics import corrected_interval
@@ -72,7 +73,11 @@ def attack_suite(suite: Suite) -> dict[str, Any]:
     """Times both on the same folds, and counts the metrics for which ours is inside the reference's interval."""
     embeddings, labels = planted(suite.users, suite.dimensions)
     evaluator = AttributeInferenceEvaluator(
-        attackers=list(REFERENCE), attack_folds=suite.folds, attack_repeats=suite.repeats, show_progress=False
+        attackers=list(REFERENCE),
+        attack_folds=suite.folds,
+        attack_repeats=suite.repeats,
+        show_progress=False,
+        device=str(device()),
     )
     reports: list[AttackReport] = []
     ours = seconds(lambda: reports.append(evaluator.evaluate(embeddings, labels)))

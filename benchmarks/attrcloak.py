@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import interleaved, max_abs_error, seconds, speed_up
+from benchmarks.setting import device
 from recbole_aia.losses import ClassDivergence, CovarianceMethod, min_norm_weight
 from recbole_aia.trainer.post import Plateau
 
@@ -27,7 +28,7 @@ LOWER, STEP, TOLERANCE, PATIENCE, CHECK = 0.1, 0.005, 0.001, 5, 10
 def attrcloak(quick: bool) -> dict[str, Any]:
     """Measures the whole descent of both ways, then the parts of a step, then the memory of a million users."""
     users, width, most = (1500, 32, 20) if quick else (6040, 64, 1000)
-    start, labels = population(users, width)
+    start, labels = (part.to(device()) for part in population(users, width))
     ours_end, plain_end = _Ours(start, labels), _Plain(start, labels)
     steps = ours_end.converge(most)
     losses = [ours_end.loss().detach(), plain_end.run(steps)]
@@ -107,7 +108,7 @@ class _Plain(_Descent):
 
     def _attribute(self, column: Tensor) -> Tensor:
         mean, covariance = _moments(self.vectors)
-        inverse, total = torch.linalg.inv(covariance), torch.zeros(())
+        inverse, total = torch.linalg.inv(covariance), self.start.new_zeros(())
         for k in column.unique():
             members = self.vectors[column == k]
             mean_k, covariance_k = _moments(members)
@@ -128,7 +129,7 @@ def _products(start: Tensor, labels: Tensor) -> Callable[[], None]:
     """The covariance products of a step by the equations: one for each class, and one of all users by attribute."""
     blocks = [start[column == k] for column in labels.t() for k in column.unique()]
     blocks += [start] * labels.shape[1]
-    out = torch.empty(start.shape[1], start.shape[1])
+    out = torch.empty(start.shape[1], start.shape[1], device=start.device)
 
     def multiply() -> None:
         for block in blocks:

@@ -63,7 +63,7 @@ def neumf_eval(shape: Shape, repeats: int) -> dict[str, Any]:
 def _scores(model: Any, data: Any, users: int) -> Callable[[], torch.Tensor]:
     trainer = Trainer(data.config, model)
     trainer.tot_item_num = model.n_items
-    trainer.item_tensor = data._dataset.get_item_feature()
+    trainer.item_tensor = data._dataset.get_item_feature().to(trainer.device)
     model.eval()
 
     def evaluate() -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Times tasks in turns, and makes the line that every benchmark prints."""
+"""Times tasks in turns, on a CPU or a GPU, and makes the line that every benchmark prints."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from torch import Tensor
 
 
 def seconds(task: Callable[[], Any]) -> float:
-    """Wall-clock time of one call."""
+    """Wall-clock time of one call, and of the work that it leaves to a GPU."""
+    _wait()
     start = time.perf_counter()
     task()
+    _wait()
     return time.perf_counter() - start
+
+
+def _wait() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def interleaved(tasks: Sequence[Callable[[], Any]], repeats: int, warm_up: int = 1) -> list[float]:
@@ -39,7 +46,14 @@ def overhead(name: str, ours: float, reference: float, error: float | None, **de
 
 def max_abs_error(ours: Tensor, reference: Tensor) -> float:
     """Largest absolute difference between two tensors of the same shape."""
-    return float((ours - reference).abs().max())
+    return float((ours - reference.to(ours.device)).abs().max())
+
+
+def on_gpu() -> dict[str, Any]:
+    """The GPU's name and the most memory that torch has held on it so far; nothing where only the CPU computes."""
+    if not torch.cuda.is_initialized():
+        return {}
+    return {"gpu": torch.cuda.get_device_name(), "peak_gpu_mib": round(torch.cuda.max_memory_allocated() / 2**20)}
 
 
 def _result(
@@ -53,5 +67,6 @@ def _result(
         "reference_s": round(reference, 6),
         "max_abs_error": error,
         "threads": torch.get_num_threads(),
+        **on_gpu(),
         **details,
     }

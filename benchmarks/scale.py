@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import calibrated
+from benchmarks.measure import on_gpu
 from benchmarks.raid import Epochs
-from benchmarks.setting import Shape, apart, config, prepared
+from benchmarks.setting import VALUES, Shape, apart, config, prepared
 from recbole_aia.data import create_dataset
 from recbole_aia.trainer import train
 
@@ -104,6 +105,7 @@ def from_start_to_end(model: str, shape: Shape, batch: int, epochs: int) -> dict
         "epochs": epochs,
         "minutes": {key: round(value / 60, 2) for key, value in minutes.items()},
         "peak_gib": round(_peak_mib() / 1024, 2),
+        **on_gpu(),
         "test_result": trained.test_result,
     }
 
@@ -114,7 +116,7 @@ def one_size(defense: str, model: str, shape: Shape, batch: int, repeats: int) -
     measured = {"raid": _raid, "calibrated": _calibrated}[defense]
     times = measured(model, shape, batch, repeats)
     size = {"defense": defense, "model": model, **asdict(shape), "batch": batch}
-    return {**size, **times, "peak_mib": round(_peak_mib() - before)}
+    return {**size, **times, "peak_mib": round(_peak_mib() - before), **on_gpu()}
 
 
 def _raid(model: str, shape: Shape, batch: int, repeats: int) -> dict[str, float]:
@@ -146,7 +148,7 @@ def _peak_mib() -> float:
 
 
 def _in_a_process(defense: str, model: str, shape: Shape, batch: int, **extent: int) -> dict[str, Any]:
-    values = {"defense": defense, "model": model, **asdict(shape), "batch": batch, **extent}
+    values = {"defense": defense, "model": model, **asdict(shape), "batch": batch, **extent, "device": VALUES["device"]}
     words = [word for key, value in values.items() for word in (f"--{key}", str(value))]
     paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -165,7 +167,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--epochs", type=int, help="train from start to end instead of measuring epochs")
+    parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
+    VALUES["device"] = arguments.device
     size = arguments.model, Shape(arguments.users, arguments.items, arguments.interactions), arguments.batch
     with apart():
         if arguments.epochs and arguments.defense != "raid":

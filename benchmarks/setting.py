@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from recbole.utils import init_seed
 
 from recbole_aia import AIAConfig
+from recbole_aia.config.devices import find_device
 from recbole_aia.data import create_dataset, prepare_loaders
 from recbole_aia.data.synthetic import generate, write
 from recbole_aia.model import build_model, scores_users
@@ -33,8 +35,8 @@ ML1M = Shape(6040, 3706, 1_000_209)
 SMALL = Shape(2000, 1500, 120_000)
 
 #: The settings of every benchmark; a benchmark can override them.
-VALUES = {
-    "gpu_id": "",
+VALUES: dict[str, Any] = {
+    "device": "auto",
     "show_progress": False,
     "state": "warning",
     "train_batch_size": 2048,
@@ -87,6 +89,11 @@ def apart() -> Iterator[None]:
             yield
         finally:
             os.chdir(home)
+
+
+def device() -> torch.device:
+    """Where the benchmarks compute."""
+    return find_device(VALUES["device"])
 
 
 def config(model: str, shape: Shape, **values: Any) -> AIAConfig:

@@ -16,7 +16,7 @@ from benchmarks.setting import Shape, fast_and_stock
 def step(name: str, model: str, shape: Shape, repeats: int) -> dict[str, Any]:
     """Times steps of both versions of a model, on the same few batches."""
     fast, stock, (train_data, _, _) = fast_and_stock(model, shape)
-    batches = list(islice(train_data, 5))
+    batches = [batch.to(fast.device) for batch in islice(train_data, 5)]
     error, relative = _gradient_errors(fast, stock, batches[0])
     ours, reference = interleaved([_trainer(fast, batches), _trainer(stock, batches)], repeats, warm_up=2)
     return speed_up(name, ours, reference, error, max_rel_error=relative, model=model, repeats=repeats)

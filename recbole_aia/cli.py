@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from recbole_aia.commands import COMMANDS
 from recbole_aia.commands.options import Parser
 from recbole_aia.commands.signals import interruptible
+from recbole_aia.config.devices import memory_is_full
 from recbole_aia.errors import AIAError, ConfigValueError, Interrupted, interruption_in
 from recbole_aia.storage.files import disk_errors
 
@@ -49,6 +50,10 @@ def _failed(error: BaseException) -> int:
         return 128 + interrupted.signal
     if isinstance(error, AIAError):
         print(f"recbole-aia: {error}", file=sys.stderr)
+        return 2
+    if memory_is_full(error):
+        ways = "Lower train_batch_size, eval_batch_size or embedding_size, or add --device=cpu."
+        print(f"recbole-aia: the GPU's memory is too small for that. {ways}", file=sys.stderr)
         return 2
     if _lacks_memory(error):
         print("recbole-aia: that is too much for this machine's memory. Make it smaller.", file=sys.stderr)

@@ -52,6 +52,10 @@ class StorageError(AIAError):
     """A file that cannot be read or written, because the disk is full, read-only or gone."""
 
 
+class DeviceMemoryError(AIAError):
+    """A GPU whose memory does not hold what was asked of it."""
+
+
 class Interrupted(KeyboardInterrupt):
     """SIGINT or SIGTERM has ended a command.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 
@@ -11,14 +12,50 @@ os.environ["OMP_NUM_THREADS"] = os.environ["LOKY_MAX_CPU_COUNT"] = "1"
 
 import pytest
 import torch
+from devices import OnDevice
 from hypothesis import settings
 
 import recbole_aia  # noqa: F401 - the shims come first
 from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.devices import find_device
 from recbole_aia.data import create_dataset
 from recbole_aia.testing import ml_100k, short_config
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="where the tests compute: cpu (default) or cuda")
+
+
+def pytest_configure(config):
+    """Decides the device of all tests: what they build computes on the GPU if there is one, and cpu hides it."""
+    if config.getoption("device") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for processes that tests start; this one asks torch once, now:
+    if torch.cuda.is_available() == (config.getoption("device") == "cpu"):
+        raise pytest.UsageError(f"--device={config.getoption('device')}, and torch sees another device")
+
+
+@pytest.fixture(scope="session")
+def device():
+    """Where the tests compute."""
+    return find_device()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _on_device():
+    """What tests compute by themselves may mix tensors of the CPU and of a GPU; see :mod:`tests.devices`."""
+    device = find_device()
+    if device.type == "cpu":
+        yield
+        return
+    patch = pytest.MonkeyPatch()
+    patch.setattr(torch.testing, "assert_close", functools.partial(torch.testing.assert_close, check_device=False))
+    with OnDevice(device):
+        yield
+    patch.undo()
+
+
 settings.register_profile("shared", deadline=None)  # two cores may be busy
 settings.load_profile("shared")
 
@@ -27,6 +64,12 @@ settings.load_profile("shared")
 def _alone(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["pytest"])
     monkeypatch.chdir(tmp_path)
+    # RecBole's configuration writes gpu_id there, and the next test would look for that GPU.
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    yield
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    if visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
 
 @pytest.fixture
@@ -50,5 +93,5 @@ def split_ml100k():
     """Pairwise loaders, shared read-only by tests that train nothing."""
     from recbole_aia.data import prepare_loaders
 
-    config = AIAConfig("BPR", "ml-100k", config_dict={"gpu_id": ""}, argv=[])
+    config = AIAConfig("BPR", "ml-100k", argv=[])
     return prepare_loaders(config, create_dataset(config))

@@ -1,7 +1,6 @@
 """Settings of a run that takes little time."""
 
 FAST = {
-    "gpu_id": "",
     "show_progress": False,
     "epochs": 3,
     "eval_step": 3,

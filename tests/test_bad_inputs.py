@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from bad_rows import data, embeddings, names, preparing, protecting, values, yamls
 from bad_rows.making import ACCEPTED
 
@@ -40,6 +41,8 @@ def test_the_table_is_long_and_names_each_case_once():
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.case) for row in ROWS])
 def test_it_is_refused_in_one_line_before_any_work_or_works(row, synthetic, capfd, monkeypatch):
+    if torch.cuda.is_available() and "torch sees no such GPU" in row.words:
+        pytest.skip("RecBole's gpu_id counts until CUDA has begun in a process")
     monkeypatch.setattr(logging, "raiseExceptions", False)
     folder = Path("dataset/synthetic")
     folder.mkdir(parents=True)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import kills, leaks
+from benchmarks import kills, leaks, setting
 from benchmarks.attacks import REFERENCE, Suite, attack_suite
 from benchmarks.attrcloak import _many, _Ours, _Plain, population
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
-from benchmarks.measure import interleaved, overhead, speed_up
+from benchmarks.measure import interleaved, overhead, seconds, speed_up
 from benchmarks.ml_1m_raw import write_raw
 from benchmarks.prepare import generate, one_way
 from benchmarks.price import _class_means
@@ -167,3 +167,22 @@ def test_kills_compare_results_without_their_times_and_look_for_litter(tmp_path)
     assert kills.litter(tmp_path) == []
     (tmp_path / "out" / ".12.run.log").touch()
     assert kills.litter(tmp_path) == ["out/.12.run.log"]
+
+
+def test_a_gpu_has_done_its_work_when_the_clock_starts_and_when_it_stops(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: calls.append("waits"))
+    seconds(lambda: calls.append("works"))
+    assert calls == ["waits", "works", "waits"]
+
+
+def test_the_command_chooses_the_device_of_both_sides(monkeypatch, capsys):
+    monkeypatch.setitem(setting.VALUES, "device", "auto")
+    where = []
+    monkeypatch.setitem(
+        command.BENCHMARKS, "loader", lambda quick: where.append(setting.device()) or speed_up("loader", 1.0, 2.0, 0.0)
+    )
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "loader", "--quick", "--device", "cpu"])
+    command.main()
+    assert where == [torch.device("cpu")]

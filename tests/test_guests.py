@@ -39,7 +39,7 @@ def python(tmp_path_factory):
         shutil.copy(GUESTS / f"{module}.py", site / "guests")
 
     def run(*arguments, installed=(site,)):
-        path = os.pathsep.join(map(str, [*installed, ROOT]))
+        path = os.pathsep.join(map(str, [*installed, ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]))
         done = subprocess.run(
             [sys.executable, *map(str, arguments)],
             cwd=work, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},

@@ -11,7 +11,7 @@ FAST = [
     "--attack_jobs=1",
     "--attack_permutations=20",
 ]
-PLAIN = [*FAST, "--gpu_id=", "--show_progress=False"]
+PLAIN = [*FAST, "--show_progress=False"]
 QUICK = [*PLAIN, "--unlearn_max_steps=10"]  # for defenses that descend
 
 

@@ -31,7 +31,7 @@ embeddings have users, and 'embeddings', and nothing else: a file's 'table' and 
 with usable classes is hidden. Each attribute costs recommendations something, so name those that matter.
 """
 
-_OPTIONS = ("labels", "out", "map", "with", "attributes", "calibrated_labels", "seed")
+_OPTIONS = ("labels", "out", "map", "with", "attributes", "calibrated_labels", "device", "seed")
 
 
 def add_parser(commands: Any) -> None:
@@ -57,6 +57,7 @@ def add_parser(commands: Any) -> None:
         help="own: users move by their own labels. It costs less, but whoever has the old vectors reads the labels, "
         "and users without a label stay (default: posterior)",
     )
+    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--seed", type=int, metavar="N", help="of folds, random features and groups (default: 0)")
     parser.set_defaults(handle=_protect)
 
@@ -68,7 +69,7 @@ def _protect(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         raise ConfigValueError("give either --labels FILE, to learn from, or --with MAP, to protect later users.")
     own = arguments.calibrated_labels == "own"
     if arguments.kept is not None:
-        for name in ("map", "attributes", "calibrated_labels", "seed"):
+        for name in ("map", "attributes", "calibrated_labels", "device", "seed"):
             if getattr(arguments, name) is not None:
                 raise ConfigValueError(f"--{name} goes with --labels. --with MAP learns nothing; leave --{name} out.")
     elif own and arguments.map is not None:
@@ -82,6 +83,7 @@ def _protect(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         lines = protect_file(
             arguments.embeddings, arguments.labels, arguments.out, arguments.map,
             attributes=arguments.attributes, own_labels=own, seed=arguments.seed or 0,
+            device=arguments.device or "auto",
         )  # fmt: skip
     print("\n".join(lines))
     print(*(f"written to {file}" for file in (arguments.out, arguments.map) if file), sep="\n")

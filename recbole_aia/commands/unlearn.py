@@ -78,6 +78,12 @@ def add_parser(commands: Any) -> None:
         choices=["data_dependent", "data_free"],
         help="for calibrated and attrcloak: with interactions, or without (default: the defense's own)",
     )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="where to compute this time: auto, cpu, cuda or cuda:N (default: auto); the ledger does not keep it",
+    )
     parser.add_argument("--add", action="store_true", help="add a request to the ledger in DIR")
     parser.add_argument("--withdraw", type=int, metavar="N", help="withdraw request N")
     parser.add_argument("--list", action="store_true", help="print the ledger")
@@ -130,9 +136,9 @@ def _unlearn(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if given == ["--list"]:
         print(unlearn.standing(arguments.output_dir))
     elif given == ["--withdraw"]:
-        unlearn.withdraw(arguments.output_dir, arguments.withdraw)
+        unlearn.withdraw(arguments.output_dir, arguments.withdraw, arguments.device)
     else:
-        asked = unlearn.RequestOptions(arguments.attributes, arguments.users)
+        asked = unlearn.RequestOptions(arguments.attributes, arguments.users, arguments.device)
         if given == ["--add"]:
             unlearn.add(arguments.output_dir, asked)
         else:

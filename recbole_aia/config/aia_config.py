@@ -17,6 +17,7 @@ from recbole.config import Config
 from recbole.utils import EvaluatorType
 
 from recbole_aia.config import registry
+from recbole_aia.config.devices import find_device
 from recbole_aia.config.hints import closest
 from recbole_aia.config.keys import check_values
 from recbole_aia.config.properties import check_preset, our_properties
@@ -72,6 +73,7 @@ class AIAConfig(Config):  # type: ignore[misc]
         _normalize(self)
         self._refuse_unread_keys()
         self._check_metrics()
+        self._refuse_mixed_precision()
         if (said := check_device(self, self.cmd_config_dict)) is not None:
             getLogger().warning(f"recbole-aia: {said}")
 
@@ -126,6 +128,28 @@ class AIAConfig(Config):  # type: ignore[misc]
         check_recbole(self.internal_config_dict | external, external, self.internal_config_dict)
         self.parameters["Attribute inference"] = list(registry.known_keys())
 
+    def _init_device(self) -> None:
+        """Chooses where to compute: the key ``device``, or else ``gpu_id`` and ``use_gpu``.
+
+        RecBole writes ``gpu_id`` over CUDA_VISIBLE_DEVICES, its default 0 too, and so undoes what a scheduler has set.
+        Here 0 is the first GPU that this process may see.
+        """
+        values = self.final_config_dict
+        if "local_rank" in values:  # one of several processes
+            super()._init_device()
+            return
+        gpu_id, wanted = values["gpu_id"], str(values.get("device", "auto"))
+        ids = gpu_id if isinstance(gpu_id, tuple | list) else [] if gpu_id in (None, "None") else [gpu_id]
+        values["gpu_id"] = ",".join(map(str, ids))
+        if values["gpu_id"] not in ("", "0"):
+            os.environ["CUDA_VISIBLE_DEVICES"] = values["gpu_id"]
+        if wanted == "auto" and not (values["gpu_id"] and values["use_gpu"]):
+            wanted = "cpu"
+        values |= {"single_spec": True, "local_rank": 0, "device": find_device(wanted)}
+        if values["device"].type == "cuda" and values["reproducibility"]:
+            # Without it cuBLAS may add up in another order from run to run. It reads this when it starts.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
     def _refuse_misspelt_keys(self) -> None:
         ours = registry.known_keys().keys()
         known = set(self.internal_config_dict) | {k for keys in self.parameters.values() for k in keys}
@@ -150,6 +174,15 @@ class AIAConfig(Config):  # type: ignore[misc]
             getLogger().warning(f"recbole-aia: {said}")
         #: A sentence for each given key that has no effect.
         self.unread = list(unread.values())
+
+    def _refuse_mixed_precision(self) -> None:
+        """Refuses RecBole's mixed precision in a defended training."""
+        defended = self["defense"] != "none" and registry.defense_class(self["defense"], self["stage"]).stage == "in"
+        if self["enable_amp"] and defended:
+            raise ConfigValueError(
+                f"enable_amp is True, and {self['defense']} compares users in single precision while they are trained. "
+                "Leave enable_amp out, or defend after training (--stage=post) where that is offered."
+            )
 
     def _check_metrics(self) -> None:
         """Refuses a validation metric that is not computed, and candidates that do not suit the metrics."""

@@ -17,7 +17,7 @@ from recbole_aia.config.keys import Count, Flag, Key, Number, check_values
 from recbole_aia.config.recbole_keys import RECBOLE
 from recbole_aia.config.recbole_kinds import Described
 from recbole_aia.config.registry import known_keys
-from recbole_aia.errors import ConfigValueError, shown
+from recbole_aia.errors import ConfigValueError
 
 
 def of_model(name: str, default: Any, linear: bool = False) -> Key | None:
@@ -140,26 +140,21 @@ def _check_metrics(metrics: str | list[str], mode: str | Mapping[str, str]) -> N
 
 
 def check_device(config: Any, typed: Mapping[str, Any]) -> str | None:
-    """Refuses a device on the command line that is not there.
+    """Refuses a ``gpu_id`` on the command line that is not there.
 
     Args:
-        config: the finished configuration, whose ``device`` RecBole has chosen.
+        config: the finished configuration, whose ``device`` is chosen.
         typed: the values on the command line.
 
     Returns:
         A warning where another source, such as a config file from another machine, names a GPU that is not there.
 
     Raises:
-        ConfigValueError: ``gpu_id`` or ``device`` on the command line name a device that is not there.
+        ConfigValueError: ``gpu_id`` on the command line names a GPU that is not there.
     """
-    found, gpu = str(config["device"]), str(config["gpu_id"])
-    wanted = config.external_config_dict.get("device")
-    if wanted is not None and str(wanted).partition(":")[0] != found.partition(":")[0]:
-        raise ConfigValueError(
-            f"device is {shown(str(wanted))}, and this run computes on {found}. Leave it out, and choose with gpu_id: "
-            "its number, or --gpu_id= for the CPU."
-        )
-    if found != "cpu" or gpu in ("", "None", "0"):  # 0 is RecBole's default, with or without a GPU
+    chosen, gpu = str(config.external_config_dict.get("device", "auto")), str(config["gpu_id"])
+    # 0 is RecBole's default, with or without a GPU.
+    if str(config["device"]) != "cpu" or chosen != "auto" or not config["use_gpu"] or gpu in ("", "None", "0"):
         return None
     if "gpu_id" in typed:
         raise ConfigValueError(f"gpu_id is {gpu}, and torch sees no such GPU. Write --gpu_id= for the CPU.")

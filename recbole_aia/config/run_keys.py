@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recbole_aia.config.attribute_keys import Attributes, Specifications
+from recbole_aia.config.devices import DEVICE
 from recbole_aia.config.keys import Choice, Flag, Key, Number, Path, Text
 
 #: What is protected and attacked.
@@ -26,6 +27,7 @@ SUBJECT: dict[str, Key] = {
 
 #: How a run trains, and where it writes its results.
 TRAINING: dict[str, Key] = {
+    "device": DEVICE,
     "fast": Flag(True, "Whether to use our versions of models and loaders: RecBole's numbers, faster.", "training"),
     "init_std": Number(
         None,
@@ -82,7 +84,7 @@ RECBOLE_DEFAULTS_OF_PROTOCOL: dict[str, dict[str, Any]] = {
 #: RecBole's keys that decide how a run is shown or stored, and none of its numbers.
 RECBOLE_PRESENTATION = frozenset(
     {
-        "checkpoint_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "use_gpu", "device",
+        "checkpoint_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "use_gpu",
         "save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path", "config_files", "data_path",
         "worker",
     }

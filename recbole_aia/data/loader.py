@@ -1,9 +1,8 @@
-"""Faster versions of RecBole's loaders: bit for bit the same training batches, and larger evaluation batches."""
+"""Faster versions of RecBole's loaders: the same training batches, bit for bit on a CPU, and larger evaluation ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,18 @@ from recbole.sampler import Sampler
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
+from recbole_aia.data.drawn import DrawnBatches, Negatives, used_pairs
+
 _Ids = NDArray[np.int64]
 _MOST_PAIRS = 2**33  # most pairs of user and item for which we keep a bit each: one gigabyte
 _SCORES = 2**20  # scores of an evaluation batch, at least: four megabytes in single precision
+_GPU_SCORES = 2**26  # on a GPU, where every batch costs launches and copies: a quarter of a gigabyte
 
 
 class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
     """Draws random numbers in the order of RecBole's ``TrainDataLoader``, so that batches are bit for bit equal.
+
+    On a GPU it draws there (:class:`DrawnBatches`), and batches are other ones of the same distribution.
 
     Args:
         config: the run's configuration.
@@ -33,11 +37,19 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
     def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = False) -> None:
         # RecBole's other samplers (with repeated items, over entities) stay as they are.
         self._full = full_users(sampler)
-        sampler = VectorizedSampler(sampler) if VectorizedSampler.takes(sampler) else sampler
+        self._drawn: DrawnBatches | None = None
+        self._on_device = _draws_on_device(config, sampler)
+        if not self._on_device and VectorizedSampler.takes(sampler):
+            sampler = VectorizedSampler(sampler)
         super().__init__(config, dataset, sampler, shuffle=shuffle)
+        if self._on_device:
+            self.generator = torch.Generator(config["device"]).manual_seed(config["seed"])
 
     def __iter__(self) -> Iterator[Interaction]:
         """One epoch of batches; a batch without users who have negatives is left out."""
+        if self._on_device:
+            self._drawn = self._drawn or DrawnBatches(self, torch.device(self.config["device"]), self._full)
+            return self._drawn.epoch(self.generator)
         batches = super().__iter__() if self.num_workers > 0 else self._batches()
         return batches if self._full is None else (batch for batch in batches if len(batch))
 
@@ -66,11 +78,18 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
         return self._neg_sampling(self.transform(self._dataset, self._dataset.join(picked)))
 
 
+def _draws_on_device(config: Any, sampler: Any) -> bool:
+    """Whether batches can be drawn on a GPU: one process, no transformation, and negatives that need no model."""
+    known = sampler is None or (Negatives.takes(sampler) and not config["train_neg_sample_args"].get("dynamic", False))
+    plain = config["single_spec"] and not config["worker"] and config["transform"] is None
+    return bool(torch.device(config["device"]).type != "cpu" and known and plain)
+
+
 class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
     """RecBole's full-sort loader with larger batches, for models that score many users at once.
 
     With many items RecBole's batches often hold a single user. This loader raises an ``eval_batch_size`` below a
-    million scores to a million.
+    million scores to a million, and on a GPU below 64 million to 64 million.
     """
 
     step: int
@@ -78,7 +97,8 @@ class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
     def _init_batch_size_and_step(self) -> None:
         super()._init_batch_size_and_step()
         n_items = self._dataset.item_num
-        self.step = max(self.step, _SCORES // n_items)
+        least = _SCORES if torch.device(self.config["device"]).type == "cpu" else _GPU_SCORES
+        self.step = max(self.step, least // n_items)
         self.set_batch_size(self.step * n_items)
 
 
@@ -117,9 +137,7 @@ class VectorizedSampler:
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
-        counts = np.fromiter(map(len, sampler.used_ids), dtype=np.int64, count=len(sampler.used_ids))
-        items = np.fromiter(chain.from_iterable(sampler.used_ids), dtype=np.int64, count=counts.sum())
-        byte, bit = self._place(np.repeat(np.arange(len(counts)), counts), items)
+        byte, bit = self._place(*used_pairs(sampler))
         self._used = np.zeros(sampler.user_num * sampler.item_num // 8 + 1, dtype=np.uint8)
         np.bitwise_or.at(self._used, byte, bit)
         if sampler.distribution == "popularity":

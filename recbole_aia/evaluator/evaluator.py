@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -140,13 +140,39 @@ class AttributeInferenceEvaluator:
         Raises:
             AttributeDataError: embeddings or labels that cannot be attacked.
         """
-        settings = self.settings
-        points = checked_embeddings(embeddings)
-        attributes, skipped = self.attacked_attributes(labels, len(points), class_names)
-        offered = registered_attackers()
+        return self.evaluate_views([(state, view, embeddings)], labels, class_names=class_names)
+
+    def evaluate_views(
+        self,
+        views: Iterable[tuple[str, str, Any]],
+        labels: Any,
+        *,
+        class_names: Mapping[str, Sequence[str]] | None = None,
+    ) -> AttackReport:
+        """Attacks several views of the same users. All fits share the processes, so no view waits for another's last.
+
+        Args:
+            views: a state, the name of a view, and its embeddings, as :meth:`evaluate` takes them.
+            labels: see :meth:`evaluate`.
+            class_names: see :meth:`evaluate`.
+
+        Returns:
+            What the reports of :meth:`evaluate` of all views are together, in their order.
+
+        Raises:
+            AttributeDataError: see :meth:`evaluate`.
+        """
+        settings, offered = self.settings, registered_attackers()
+        seen, attacked, skipped = list[tuple[str, str, FloatArray]](), list[AttackedAttribute](), dict[str, str]()
+        for state, view, embeddings in views:
+            points = checked_embeddings(embeddings)
+            attributes, passed_over = self.attacked_attributes(labels, len(points), class_names)
+            seen += [(state, view, points)] * len(attributes)
+            attacked += attributes
+            skipped |= passed_over
         results = cross_validate(
-            points,
-            attributes,
+            [points for _, _, points in seen],
+            attacked,
             [offered[name] for name in settings.attackers],
             folds=settings.attack_folds,
             repeats=settings.attack_repeats,
@@ -157,9 +183,13 @@ class AttributeInferenceEvaluator:
             show_progress=settings.show_progress,
             kept=self.kept,
         )
-        answers = [_row(points, result, settings) for result in results]
-        rows = [{"state": state, "view": view, **row} for row, _ in answers]
-        return AttackReport(rows, [evidence for _, evidence in answers], skipped)
+        rows, evidence, each = list[dict[str, Any]](), list[Evidence](), len(results) // max(1, len(seen))
+        for number, result in enumerate(results):
+            state, view, points = seen[number // each]
+            row, found = _row(points, result, settings)
+            rows.append({"state": state, "view": view, **row})
+            evidence.append(found)
+        return AttackReport(rows, evidence, skipped)
 
 
 def checked_embeddings(embeddings: Any) -> FloatArray:

@@ -91,11 +91,8 @@ def informed_attack(
     arrays, notes = informed_views(points, releases, activity)
     known = old if old is not None and old.rows else None
     left_out = {*([OLD] if known else []), *([] if side_by_side else [SIDE_BY_SIDE])}
-    attacks = [
-        evaluator.evaluate(array, labels, class_names=class_names, state=state, view=view)
-        for view, array in arrays.items()
-        if view not in left_out
-    ]
+    seen = [(state, view, array) for view, array in arrays.items() if view not in left_out]
+    attacks = [evaluator.evaluate_views(seen, labels, class_names=class_names)]
     if known:
         rows = [{**row, "state": state, "view": OLD} for row in known.rows]
         attacks.insert(0, AttackReport(rows, known.evidence))

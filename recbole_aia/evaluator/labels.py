@@ -73,11 +73,12 @@ def encode_labels(
         TooFewUsersError: fewer than two classes of a usable size.
         AttributeDataError: labels of another shape, or a label that names no class.
     """
-    values = _one_per_user(name, labels, n_users)
-    present = (values.notna() & ~values.isin(["", -1])).to_numpy(dtype=bool)
-    found, uniques = pd.factorize(values[present])
-    names, code_of = _classes(name, list(uniques), class_names)
-    codes = np.asarray(code_of, dtype=np.int64)[found]
+    # Missing values are found among the distinct ones: looking at every user's would take seconds for a million.
+    found, uniques = pd.factorize(_one_per_user(name, labels, n_users))
+    known = ~pd.Series(uniques, dtype=object).isin(["", -1]).to_numpy(dtype=bool)
+    present = np.append(known, False)[found]
+    names, code_of = _classes(name, list(uniques[known]), class_names)
+    codes = np.asarray(code_of, dtype=np.int64)[(np.cumsum(known) - 1)[found[present]]]
     counts = np.bincount(codes, minlength=len(names))
     usable = counts >= folds
     if usable.sum() < 2:
@@ -94,14 +95,17 @@ def encode_labels(
     )
 
 
-def _one_per_user(name: str, labels: Any, n_users: int) -> pd.Series:
+def _one_per_user(name: str, labels: Any, n_users: int) -> Any:
+    """The labels, ``[n_users]``: numbers of an array as they are, all others as Python objects."""
     array = labels.to_numpy() if isinstance(labels, pd.Series) else labels
     if np.ndim(array) != 1 or len(array) != n_users:
         raise AttributeDataError(
             f"attribute '{name}' has labels of shape {np.shape(array)} for {n_users} users. "
             "Give one label per row of the embeddings; -1, None, NaN or '' where it is not known."
         )
-    return pd.Series(list(array), dtype=object)
+    return (
+        array if isinstance(array, np.ndarray) and array.dtype.kind in "iuf" else pd.Series(list(array), dtype=object)
+    )
 
 
 def _classes(name: str, values: list[Any], class_names: Sequence[str] | None) -> tuple[list[str], list[int]]:

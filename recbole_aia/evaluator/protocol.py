@@ -48,13 +48,14 @@ class HeldOut:
 
 
 class _Cell(NamedTuple):
-    """One task: fits an attacker for an attribute and a leak ratio, in some folds of a repeat."""
+    """One task: fits an attacker for an attribute and a leak ratio, in some folds of a repeat, on a device."""
 
     attribute: int
     ratio: float
     attacker: type[Attacker]
     repeat: int
     folds: tuple[int, ...]
+    device: str = "cpu"
 
     @property
     def key(self) -> tuple[int, float, str]:
@@ -98,7 +99,7 @@ def assign_folds(attribute: AttackedAttribute, folds: int, repeats: int, seed: i
 
 
 def cross_validate(
-    embeddings: FloatArray,
+    embeddings: FloatArray | Sequence[FloatArray],
     attributes: Sequence[AttackedAttribute],
     attackers: Sequence[type[Attacker]],
     *,
@@ -118,7 +119,7 @@ def cross_validate(
     (:attr:`Attacker.most_users`).
 
     Args:
-        embeddings: ``[n_users, d]``, finite.
+        embeddings: ``[n_users, d]``, finite; or some for each attribute.
         attributes: the attributes.
         attackers: attacker classes.
         folds: >= 2.
@@ -127,35 +128,37 @@ def cross_validate(
         n_jobs: processes, >= 1; the results do not depend on it.
         leak_ratios: shares of the users that attackers learn from, in ``(0, (folds - 1) / folds]``; None for all
             users outside the fold.
-        device: for attackers that use one, as torch names it. Away from the CPU these are not spread over processes.
+        device: for attackers that use one, as torch names it. Away from the CPU these are not spread over processes,
+            and compute while processes do the rest.
         show_progress: whether a bar counts the fits on stderr.
         kept: fits that are done already, by a key of all that decides them; new ones are added.
 
     Returns:
         One entry for each attribute, within it each ratio, and within that each attacker.
     """
+    points = [embeddings] * len(attributes) if isinstance(embeddings, np.ndarray) else embeddings
     fold_of = [assign_folds(attribute, folds, repeats, seed) for attribute in attributes]
     ratios = leak_ratios or [(folds - 1) / folds]
-    cells = _cells(len(attributes), ratios, attackers, repeats, folds)
-    names = {} if kept is None else _names(cells, embeddings, attributes, fold_of, seed, device)
+    sizes = [len(attribute.codes) for attribute in attributes]
+    cells = _cells(sizes, ratios, attackers, repeats, folds, device)
+    names = {} if kept is None else _names(cells, points, attributes, fold_of, seed)
     found = {} if kept is None else {cell: kept.get(name) for cell, name in names.items()}
     done = {cell: answer for cell, answer in found.items() if answer is not None}
     to_do = [cell for cell in cells if cell not in done]
-    apart = [cell for cell in to_do if device != "cpu" and cell.attacker.uses_device]
-    spread = [cell for cell in to_do if cell not in apart]
+    apart = [cell for cell in to_do if cell.device != "cpu"]
+    spread = [cell for cell in to_do if cell.device == "cpu"]
 
     def tasks(some: list[_Cell]) -> Iterator[Any]:
         for cell in some:
             attribute, held_out = attributes[cell.attribute], fold_of[cell.attribute][cell.repeat]
             share = None if cell.ratio > (folds - 1) / folds - 1e-9 else cell.ratio
-            yield delayed(_attack)(cell, embeddings, attribute, held_out, share, seed, device)
+            yield delayed(_attack)(cell, points[cell.attribute], attribute, held_out, share, seed)
 
-    # Batches of one keep slow fits from queueing behind each other and the bar moving.
+    # Batches of one keep slow fits from queueing behind each other and the bar moving. Processes begin here, and what
+    # computes on a device does so beside them.
     jobs = max(1, min(n_jobs, len(spread)))
-    answers = chain(
-        Parallel(n_jobs=1, return_as="generator")(tasks(apart)),
-        Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(tasks(spread)),
-    )
+    beside = Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(tasks(spread))
+    answers = chain(Parallel(n_jobs=1, return_as="generator")(tasks(apart)), beside)
     said = {
         (index, ratio, attacker.name): np.empty((repeats, len(attribute.codes), len(attribute.class_names)))
         for index, attribute in enumerate(attributes)
@@ -180,40 +183,56 @@ def cross_validate(
 
 def _names(
     cells: Sequence[_Cell],
-    embeddings: FloatArray,
+    embeddings: Sequence[FloatArray],
     attributes: Sequence[AttackedAttribute],
     fold_of: Sequence[IntArray],
     seed: int,
-    device: str,
 ) -> dict[_Cell, str]:
     """A name of each cell: SHA-256 over all that decides its answer."""
-    vectors = hashlib.sha256(repr(embeddings.shape).encode() + embeddings.tobytes())
+    distinct = {id(each): each for each in embeddings}
+    vectors = {key: hashlib.sha256(repr(each.shape).encode() + each.tobytes()) for key, each in distinct.items()}
     names = {}
     for cell in cells:
-        attribute, digest = attributes[cell.attribute], vectors.copy()
+        attribute, digest = attributes[cell.attribute], vectors[id(embeddings[cell.attribute])].copy()
         for part in (attribute.users, attribute.codes, fold_of[cell.attribute][cell.repeat]):
             digest.update(np.ascontiguousarray(part).tobytes())
         attacker = f"{cell.attacker.__module__}.{cell.attacker.__qualname__}"
-        words = (attribute.name, attacker, cell.attacker.name, cell.ratio, cell.repeat, cell.folds, seed, device)
+        words = (attribute.name, attacker, cell.attacker.name, cell.ratio, cell.repeat, cell.folds, seed, cell.device)
         digest.update(repr(words).encode())
         names[cell] = digest.hexdigest()
     return names
 
 
 def _cells(
-    attributes: int, ratios: Sequence[float], attackers: Sequence[type[Attacker]], repeats: int, folds: int
+    sizes: Sequence[int],
+    ratios: Sequence[float],
+    attackers: Sequence[type[Attacker]],
+    repeats: int,
+    folds: int,
+    device: str = "cpu",
 ) -> list[_Cell]:
     """All fits, repeat by repeat and fold by fold, so that the progress bar can foretell the time that is left.
 
     Attackers that are fitted together have all folds of a repeat in one cell. These cells are spread over the folds.
+    On a GPU all are fitted together. Attackers with too few users for one stay on the CPU.
+
+    Args:
+        sizes: users of each attribute.
+        ratios: shares of them to learn from.
+        attackers: attacker classes.
+        repeats: >= 1.
+        folds: >= 2.
+        device: for attackers that use one.
     """
-    columns = list(product(range(attributes), ratios, attackers))
+    columns = [
+        (index, ratio, attacker, attacker.where(device, int(ratio * sizes[index])))
+        for index, ratio, attacker in product(range(len(sizes)), ratios, attackers)
+    ]
     cells = []
-    for repeat in range(repeats):
-        together = [column for column in columns if column[2].fits_together]
-        for fold in range(folds):
-            cells += [_Cell(*column, repeat, tuple(range(folds))) for column in together[fold::folds]]
-            cells += [_Cell(*column, repeat, (fold,)) for column in columns if not column[2].fits_together]
+    together = [column for column in columns if column[2].fits_together or column[3] != "cpu"]
+    for repeat, fold in product(range(repeats), range(folds)):
+        cells += [_Cell(*column[:3], repeat, tuple(range(folds)), column[3]) for column in together[fold::folds]]
+        cells += [_Cell(*column[:3], repeat, (fold,), column[3]) for column in columns if column not in together]
     return cells
 
 
@@ -224,7 +243,6 @@ def _attack(
     fold_of: IntArray,
     share: float | None,
     seed: int,
-    device: str,
 ) -> dict[str, Any]:
     """The answer of a cell: ``scores`` of the users in each fold, most ``users`` learned from, and ``seconds``."""
     start = time.perf_counter()
@@ -235,7 +253,7 @@ def _attack(
             own_seed = task_seed(seed, attribute.name, cell.attacker.name, cell.repeat, fold)
             rows = rows[draw_users(attribute.codes[rows], cell.attacker.most_users, task_seed(own_seed, "users"))]
             jobs.append(Job(embeddings[attribute.users[rows]], attribute.codes[rows], own_seed))
-        fitted = cell.attacker.fit_many(jobs, device)
+        fitted = cell.attacker.fit_many(jobs, cell.device)
         scores = [
             attacker.predict_proba(embeddings[attribute.users[fold_of == fold]])
             for attacker, fold in zip(fitted, cell.folds, strict=True)

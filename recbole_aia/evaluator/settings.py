@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import joblib
-import torch
 
+from recbole_aia.config.devices import find_device
 from recbole_aia.config.hints import did_you_mean
 from recbole_aia.config.keys import Choice, Count, Key, Names, Shares
 from recbole_aia.config.registry import ATTACK, add_keys
@@ -78,7 +78,8 @@ class AttackSettings:
         attack_permutations: label permutations behind the advantage's floor, >= 20.
         attack_jobs: processes, >= 1; None for one per core.
         seed: >= 0.
-        device: where networks and XGBoost compute, as torch names it: ``cpu``, ``cuda``, ``cuda:1``.
+        device: where attackers compute that can use a GPU: ``cpu``, ``cuda``, ``cuda:1``; ``auto`` is replaced by what
+            it means.
         show_progress: whether a bar counts the fits.
     """
 
@@ -91,7 +92,7 @@ class AttackSettings:
     attack_permutations: int = 200
     attack_jobs: int | None = None
     seed: int = 2020
-    device: str = "cpu"
+    device: str = "auto"
     show_progress: bool = True
 
     def __post_init__(self) -> None:
@@ -112,7 +113,7 @@ class AttackSettings:
             _check_count("attack_jobs", self.attack_jobs, 1, " (or null, for one per core)")
         if self.attack_leak_ratios is not None:
             _check_leak_ratios(self.attack_leak_ratios, self.attack_folds)
-        _check_device(self.device)
+        object.__setattr__(self, "device", str(find_device(self.device)))
         if not isinstance(self.show_progress, bool):
             raise ConfigValueError(f"show_progress is {self.show_progress!r}. It must be True or False.")
 
@@ -196,19 +197,6 @@ def _check_leak_ratios(ratios: tuple[Any, ...], folds: int) -> None:
         raise ConfigValueError(
             f"attack_leak_ratios is {list(ratios)!r}. It must hold shares of the users > 0 and <= {most:.4g}, what "
             f"{folds} folds leave to learn from, each once (or be null, for {most:.4g}); more folds leave more."
-        )
-
-
-def _check_device(name: str) -> None:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigValueError(f"device is {name!r}. It must be cpu, cuda or cuda:<number>.") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigValueError(f"device is {name!r}. It must be cpu, cuda or cuda:<number>.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigValueError(
-            f"device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices. Set device to cpu."
         )
 
 

@@ -83,10 +83,8 @@ def _attacked(
 ) -> tuple[dict[str, Any], AttackReport]:
     """Attacks a subject; returns the content of results.json, and the report."""
     evaluator, labels, start = subject.evaluator, subject.labels, time.perf_counter()
-    report = AttackReport.concat(
-        evaluator.evaluate(vectors, columns, class_names=labels.classes, state=subject.state, view=name)
-        for name, vectors in subject.views.items()
-    )
+    seen = [(subject.state, name, vectors) for name, vectors in subject.views.items()]
+    report = evaluator.evaluate_views(seen, columns, class_names=labels.classes)
     seconds = {"attack": time.perf_counter() - start}
     start = time.perf_counter()
     informed = _informed(subject, columns)

@@ -53,11 +53,8 @@ def serve_and_compare(
     look("defended", after, references=False)
     trainer.view.clear_caches()
     states, start = {"undefended": before, "defended": after}, time.perf_counter()
-    every = AttackReport.concat(
-        evaluator.evaluate(vectors, labels.columns(), class_names=labels.classes, state=state, view=view)
-        for state, seen in views.items()
-        for view, vectors in seen.items()
-    )
+    pairs = [(state, view, vectors) for state, seen in views.items() for view, vectors in seen.items()]
+    every = evaluator.evaluate_views(pairs, labels.columns(), class_names=labels.classes)
     seconds["attack"] = time.perf_counter() - start
     asked = {name: who_asked(trainer.history, name, dataset.user_num).numpy() for name in labels.names}
     notes += [f"guarantee: {record['guarantee']}" for record in records[:1] if "guarantee" in record]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from recbole_aia.config.properties import properties_dir
 from recbole_aia.config.registry import defenses
 from recbole_aia.storage.run_folder import package_version
 
+_SIZE = 2048  # of the matrices whose product is timed
 _PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "xgboost", "POT", "ray", "setuptools")
 
 
@@ -81,7 +83,25 @@ def _writable() -> str:
 def _device() -> str:
     import torch
 
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    found = [f"CPU, {torch.get_num_threads()} threads, {_product('cpu')}"]
+    for index in range(torch.cuda.device_count()):
+        gpu = torch.cuda.get_device_properties(index)
+        name = f"cuda:{index}, {gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
+        found.append(f"{name}, CUDA {torch.version.cuda}, {_product(f'cuda:{index}')}")
+    return "; ".join(reversed(found))
+
+
+def _product(device: str) -> str:
+    """The time of a product of two matrices on a device, in words."""
+    import torch
+
+    matrix = torch.ones(_SIZE, _SIZE, device=device)
+    taken = []
+    for _ in range(3):  # the first one also starts the libraries
+        began = time.perf_counter()
+        float((matrix @ matrix)[0, 0])  # reading a number waits for a GPU
+        taken.append(time.perf_counter() - began)
+    return f"a product of {_SIZE:,} x {_SIZE:,} matrices takes {1000 * min(taken):.2g} ms"
 
 
 def _ray() -> str:

@@ -36,7 +36,7 @@ def base_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
 
 
 def base_model(
-    ledger: Ledger, folder: Path, state: Mapping[str, Any], attributes: Mapping[str, Any]
+    ledger: Ledger, folder: Path, state: Mapping[str, Any], attributes: Mapping[str, Any], device: str = "auto"
 ) -> tuple[LoadedRun, type[Unlearner]]:
     """Brings back the base of a ledger.
 
@@ -45,6 +45,7 @@ def base_model(
         folder: the ledger's folder.
         state: the base checkpoint, as :func:`base_state` reads it.
         attributes: the attributes to configure, with their specifications.
+        device: where to compute.
 
     Returns:
         The run of the base, and the class of the trainer that serves the requests.
@@ -54,7 +55,7 @@ def base_model(
         AttributeDataError: the dataset's files have changed.
     """
     unlearner, base = _unlearner(ledger), folder / ledger.base
-    config = _config(ledger, state, base, attributes)
+    config = _config(ledger, state, base, attributes, device)
     if ledger.data:
         ledger.check_data(files_digest(config))
     return bring_back(state, base, config, same_data=bool(ledger.data)), unlearner
@@ -79,9 +80,9 @@ def served_requests(ledger: Ledger, dataset: Any) -> list[Request]:
     return requests
 
 
-def _config(ledger: Ledger, state: Mapping[str, Any], base: Path, names: Mapping[str, Any]) -> AIAConfig:
+def _config(ledger: Ledger, state: Mapping[str, Any], base: Path, names: Mapping[str, Any], device: str) -> AIAConfig:
     """The base's configuration with the ledger's defense; no key of the base's own defense stays."""
-    argv = [*ledger.arguments, f"--defense={ledger.defense}", "--stage=post"]
+    argv = [*ledger.arguments, f"--defense={ledger.defense}", "--stage=post", f"--device={device}"]
     argv += [f"--attributes={json.dumps(names)}"] if names else []
     return saved_config(state, base, argv=argv, without=_PARTICULAR | defense_keys().keys())
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_aia.config.devices import find_device
 from recbole_aia.config.types import FloatArray
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import checked_embeddings, encode_labels, label_columns
@@ -31,6 +32,7 @@ def protect(
     activity: Any = None,
     max_steps: int | None = None,
     seed: int = 0,
+    device: str = "auto",
 ) -> FloatArray:
     """Moves user embeddings until they say nothing of the users' classes, by statistics and by our attackers.
 
@@ -61,6 +63,7 @@ def protect(
         max_steps: most steps of the descent, >= 0. ``None`` takes 100 for up to 64 dimensions, and more in proportion.
             With ``own`` it takes fewer for more than 2,048 users, so that they take one to two seconds.
         seed: the seed of folds, random features and random groups, >= 0.
+        device: where torch computes: ``cpu``, ``cuda`` or ``cuda:<number>``; ``auto`` takes a GPU if torch sees one.
 
     Returns:
         The protected embeddings, ``[n_users, d]``, with the type of ``embeddings`` if it is a floating type, otherwise
@@ -73,22 +76,28 @@ def protect(
     if calibrated_labels not in ("posterior", "own"):
         raise ConfigValueError(f"calibrated_labels is {calibrated_labels!r}. It must be posterior or own.")
     if calibrated_labels == "posterior":
-        return learn_protection(embeddings, labels, activity=activity, max_steps=max_steps, seed=seed)[0]
-    points, known, names = _checked(embeddings, labels, max_steps, seed)
-    near, silent = _near(points), torch.from_numpy(points == 0)
+        return learn_protection(embeddings, labels, activity=activity, max_steps=max_steps, seed=seed, device=device)[0]
+    given = _checked(embeddings, labels, max_steps, seed, device)
+    near, known, silent = given.near, given.labels, given.silent
     many = len(near) > _TRANSPORT_USERS and float(silent.float().mean()) < _SILENT
     start = transport(near, known, seed) if many else near
     exact_users = FEW_USERS if max_steps is None else EXACT_USERS
-    discrepancy = checked_discrepancy(near, known, names, seed=seed, exact_users=exact_users)
+    discrepancy = checked_discrepancy(near, known, given.names, seed=seed, exact_users=exact_users)
     if max_steps is None:
         few = len(near) <= FEW_USERS
         max_steps = steps_for(near.shape[1], _STEPS if few else max(1, _STEP_USERS // len(near)))
     moved = align_vectors(start, discrepancy, max_steps, silent, judged=False)[0]
-    return as_given(embeddings, points + (moved - near).double().numpy())
+    return given.placed(moved)
 
 
 def learn_protection(
-    embeddings: Any, labels: Any, *, activity: Any = None, max_steps: int | None = None, seed: int = 0
+    embeddings: Any,
+    labels: Any,
+    *,
+    activity: Any = None,
+    max_steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
 ) -> tuple[FloatArray, Protection]:
     """Protects user embeddings as :func:`protect` does, and returns what protects users who come later.
 
@@ -108,40 +117,88 @@ def learn_protection(
         activity: see :func:`protect`.
         max_steps: see :func:`protect`.
         seed: see :func:`protect`.
+        device: see :func:`protect`.
 
     Returns:
         The protected embeddings, and the :class:`Protection`.
     """
-    points, known, names = _checked(embeddings, labels, max_steps, seed)
-    # Single precision around the mean. Only the moves are added to the users, in double precision.
-    near, silent = _near(points), torch.from_numpy(points == 0)
-    posteriors = learn_posteriors(near, known, names, seed)
+    given = _checked(embeddings, labels, max_steps, seed, device)
+    near, known = given.near, given.labels
+    posteriors = learn_posteriors(near, known, given.names, seed)
     steps = steps_for(near.shape[1], _STEPS) if max_steps is None else max_steps
-    levels = None if activity is None else _counts(activity, len(points))
-    moved, outcome, learned = learn_map(near, posteriors, known, steps, silent=silent, activity=levels, seed=seed)
-    report = {"attributes": reliability(posteriors, known, names), "statistics": [outcome.before, outcome.after]}
-    protection = Protection(learned, points.mean(axis=0), report)
-    return as_given(embeddings, points + (moved - near).double().numpy()), protection
+    levels = None if activity is None else _counts(activity, len(near))
+    moved, outcome, learned = learn_map(near, posteriors, known, steps, silent=given.silent, activity=levels, seed=seed)
+    report = {
+        "attributes": reliability(posteriors, known, given.names),
+        "statistics": [outcome.before, outcome.after],
+    }
+    protection = Protection(learned.to("cpu"), given.center.cpu().numpy(), report)
+    return given.placed(moved), protection
 
 
-def _checked(embeddings: Any, labels: Any, max_steps: Any, seed: Any) -> tuple[FloatArray, Tensor, list[str]]:
-    """Embeddings ``[n, d]``, labels ``[n, A]`` with -1 for not known, and the attributes' names."""
+class _Given:
+    """Users as they were given, on the device where they are protected.
+
+    Args:
+        embeddings: ``[n, d]``, as :func:`protect` takes them.
+        device: where torch computes.
+
+    Attributes:
+        labels: ``[n, A]``, -1 for not known.
+        names: of the attributes.
+        center: mean of the embeddings, ``[d]``, in double precision.
+        near: the embeddings less their mean, ``[n, d]``, in single precision.
+        silent: which entries are exactly zero, ``[n, d]``.
+        alike: whether all users are the same vector.
+    """
+
+    labels: Tensor
+    names: list[str]
+
+    def __init__(self, embeddings: Any, device: torch.device) -> None:
+        self._embeddings, self._points = embeddings, _points(embeddings, device)
+        self.center = self._points.mean(0)
+        self.near, self.silent = (self._points - self.center).float(), self._points == 0
+        self.alike = bool((self._points == self._points[0]).all())
+
+    def placed(self, moved: Tensor) -> FloatArray:
+        """The embeddings of users who went from ``near`` to ``moved [n, d]``: moves are added in double precision."""
+        placed = self._points + (moved - self.near).double()
+        if np.asarray(self._embeddings).dtype == np.float32:
+            placed = placed.float()
+        return as_given(self._embeddings, placed.cpu().numpy())
+
+
+def _points(embeddings: Any, device: torch.device) -> Tensor:
+    """Embeddings on the device, ``[n, d]``, in double precision."""
+    array = np.asarray(embeddings)
+    if device.type != "cpu" and array.ndim == 2 and array.dtype in (np.float32, np.float64):
+        # A GPU looks for what is not finite in no time, and half as many bytes reach it.
+        points = torch.from_numpy(np.ascontiguousarray(array)).to(device).double()
+        if points.numel() and points.isfinite().all():
+            return points
+    return torch.from_numpy(checked_embeddings(embeddings)).to(device)
+
+
+def _checked(embeddings: Any, labels: Any, max_steps: Any, seed: Any, device: str) -> _Given:
     for name, value in (("max_steps", 0 if max_steps is None else max_steps), ("seed", seed)):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
             raise ConfigValueError(f"{name} is {value!r}. It must be a whole number >= 0.")
-    points, columns = checked_embeddings(embeddings), label_columns(labels)
+    given, columns = _Given(embeddings, find_device(device)), label_columns(labels)
+    n_users = len(given.near)
     if not columns:
         raise AttributeDataError("there are no labels. Give at least one attribute to hide.")
-    codes = np.full((len(points), len(columns)), -1)
+    codes = np.full((n_users, len(columns)), -1)
     for a, (name, column) in enumerate(columns.items()):
         advice = "Give labels of two classes, or leave it out of labels: there is nothing to hide."
-        attribute = encode_labels(name, column, len(points), folds=1, advice=advice)
+        attribute = encode_labels(name, column, n_users, folds=1, advice=advice)
         codes[attribute.users, a] = attribute.codes
-    if not np.ptp(points, axis=0).any():
+    if given.alike:
         raise AttributeDataError(
-            f"the embeddings of all {len(points)} users are the same vector. Give embeddings that differ between users."
+            f"the embeddings of all {n_users} users are the same vector. Give embeddings that differ between users."
         )
-    return points, torch.from_numpy(codes), list(columns)
+    given.labels, given.names = torch.from_numpy(codes).to(given.near.device), list(columns)
+    return given
 
 
 def _counts(activity: Any, n_users: int) -> Tensor:
@@ -153,7 +210,3 @@ def _counts(activity: Any, n_users: int) -> Tensor:
     if counts.shape != (n_users,) or not np.isfinite(counts).all():
         raise AttributeDataError(f"activity must be {n_users} numbers, one for each user.")
     return torch.from_numpy(counts)
-
-
-def _near(points: FloatArray) -> Tensor:
-    return torch.from_numpy(points - points.mean(axis=0)).float()

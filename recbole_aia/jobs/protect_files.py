@@ -30,6 +30,7 @@ def protect_file(
     attributes: str | None = None,
     own_labels: bool = False,
     seed: int = 0,
+    device: str = "auto",
 ) -> list[str]:
     """Protects the users of a file, and writes them to another.
 
@@ -41,6 +42,7 @@ def protect_file(
         attributes: what to hide, as on the command line; ``None`` takes every column with usable classes.
         own_labels: users move by their own labels, see :func:`~recbole_aia.protect`.
         seed: see :func:`~recbole_aia.protect`.
+        device: see :func:`~recbole_aia.protect`.
 
     Returns:
         Lines that say what was learned, and what was left out.
@@ -56,11 +58,14 @@ def protect_file(
     asked = {"dataset": label_path.name, "attributes": _names(attributes), "attribute_specs": None}
     labels, passed_over = tabled_labels(frame, rows, len(vectors) + 1, asked)
     if own_labels:
-        protected, protection = protect(vectors, labels.columns(), calibrated_labels="own", seed=seed), None
+        protected = protect(vectors, labels.columns(), calibrated_labels="own", seed=seed, device=device)
+        protection = None
         lines = [_counted(labels, attribute) for attribute in labels.names]
         lines.append(f"warning: {OWN_LABELS}")
     else:
-        protected, protection = learn_protection(vectors, labels.columns(), activity=matrix.activity, seed=seed)
+        protected, protection = learn_protection(
+            vectors, labels.columns(), activity=matrix.activity, seed=seed, device=device
+        )
         lines = _learned(protection, labels.names)
         lines.append("users without a label move, and are protected, like all others")
     lines += [f"{column} is not protected: {reason}" for column, reason in passed_over]

@@ -25,7 +25,7 @@ from recbole_aia.data import (
     unseen_users,
 )
 from recbole_aia.errors import AttributeDataError, ConfigValueError
-from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
+from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.jobs.hook import AttackHook
 from recbole_aia.jobs.informed import informed_run
 from recbole_aia.jobs.loading import attacked_views, restored_model, training_split
@@ -163,15 +163,12 @@ def _run(
         del state["aia"]
         save_checkpoint(state, folder / "checkpoint.pth")
     start = time.perf_counter()
-    reports = []
+    seen = []
     for name, trained in states.items():
         views, said = _views(config, data, name, trained, checkpoints[name])
         notes += said
-        reports += [
-            evaluator.evaluate(vectors, labels.columns(), class_names=labels.classes, state=name, view=view)
-            for view, vectors in views.items()
-        ]
-    every = AttackReport.concat(reports)
+        seen += [(name, view, vectors) for view, vectors in views.items()]
+    every = evaluator.evaluate_views(seen, labels.columns(), class_names=labels.classes)
     report = counted(every, config)
     seconds = {f"train_{state}": trained.seconds for state, trained in states.items()}
     seconds["attack"] = time.perf_counter() - start

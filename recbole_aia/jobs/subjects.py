@@ -124,7 +124,7 @@ def embeddings_subject(
     if matrix.tokens is None:
         notes.append(f"no user tokens in {path.name}: its row i was taken for line i of {label_path.name}")
     run = {"model": path.name, "dataset": label_path.name, "seed": evaluator.settings.seed}
-    run |= {"defense": "none", "stage": "none", "device": "cpu"}
+    run |= {"defense": "none", "stage": "none", "device": evaluator.settings.device}
     return Subject(
         "embeddings", path, path.stem, views, labels, evaluator, run, {}, label_path.name,
         tuple(notes), tuple(passed_over), matrix.tokens, matrix.activity, no_labels_out=asked["no_labels_out"],

@@ -24,13 +24,7 @@ from recbole_aia.jobs.loading import LoadedRun
 from recbole_aia.jobs.results import tables
 from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import PAGE, write_results
-from recbole_aia.storage.checkpoints import (
-    NUMBERING,
-    checkpoint_file,
-    plain_state,
-    read_state,
-    save_checkpoint,
-)
+from recbole_aia.storage.checkpoints import NUMBERING, checkpoint_file, plain_state, read_state, save_checkpoint
 from recbole_aia.storage.files import written_together
 from recbole_aia.storage.progress import check_interrupted, interrupted_job, job_digest, progress
 from recbole_aia.storage.run_folder import (
@@ -70,10 +64,14 @@ _HOW = "The settings of the protected model; what it hides of whom is in ledger.
 
 @dataclass(frozen=True)
 class RequestOptions:
-    """A request as the command line gives it: attributes as YAML, and users as a file or as a kind and a share."""
+    """A request as the command line gives it: attributes as YAML, and users as a file or as a kind and a share.
+
+    ``device`` says where to serve it. The ledger does not keep it, because the next machine may have another.
+    """
 
     attributes: str
     users: str | None = None
+    device: str = "auto"
 
     def specs(self) -> dict[str, Any]:
         """The specifications of the attributes, by name.
@@ -147,7 +145,7 @@ def add(folder: Path, options: RequestOptions) -> dict[str, Any]:
     return results
 
 
-def withdraw(folder: Path, number: int) -> dict[str, Any]:
+def withdraw(folder: Path, number: int, device: str = "auto") -> dict[str, Any]:
     """Withdraws a request, which gives the model that never had it.
 
     The two models are equal bit for bit on a CPU with the same versions of recbole-aia and torch. Otherwise, and
@@ -157,6 +155,7 @@ def withdraw(folder: Path, number: int) -> dict[str, Any]:
     Args:
         folder: the ledger's folder.
         number: the number of the request.
+        device: see :class:`RequestOptions`.
 
     Returns:
         The content of results.json.
@@ -166,7 +165,7 @@ def withdraw(folder: Path, number: int) -> dict[str, Any]:
     ledger = before.withdrawn(number)
     state = base_state(ledger, folder)
     # If no request is left, the attributes of the withdrawn request are attacked, because a run has to attack some.
-    run, unlearner = base_model(ledger, folder, state, ledger.attributes() or before.attributes())
+    run, unlearner = base_model(ledger, folder, state, ledger.attributes() or before.attributes(), device)
     results = _make(ledger, folder, run, unlearner, explain=_blocked)
     say(said)
     return results
@@ -189,7 +188,7 @@ def _with_request(
     """Makes the model of a ledger with one more request; ``new_base`` says that the base has to be written too."""
     attributes = options.specs()
     planned = ledger.added(attributes, None)
-    run, unlearner = base_model(planned, folder, state, planned.attributes())
+    run, unlearner = base_model(planned, folder, state, planned.attributes(), options.device)
     # The base comes first, because users are looked up in the dataset that its configuration names.
     users = None if options.users is None else find_users(options.users, run.dataset, run.config["seed"])
     return _make(ledger.added(attributes, users), folder, run, unlearner, base=state if new_base else None)

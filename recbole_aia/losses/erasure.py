@@ -121,7 +121,7 @@ def _span(vectors: Tensor) -> Tensor:
 def _columns(embeddings: Tensor, labels: Tensor) -> list[Tensor]:
     if embeddings.ndim != 2 or labels.ndim != 2 or len(embeddings) != len(labels):
         raise ValueError(f"embeddings {tuple(embeddings.shape)} and labels {tuple(labels.shape)} disagree")
-    columns = list(labels.t())
+    columns = list(labels.to(embeddings.device).t())
     for column in columns:
         if len(column[column >= 0].unique()) < 2:
             raise ValueError("an attribute has fewer than two classes, and there is nothing to erase")

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from recbole_aia.losses.shared.sums import add_groups
+
 #: Bandwidths of the five Gaussian kernels, relative to the mean squared distance of two users; from D2D-R.
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -34,7 +36,7 @@ def user_to_user(embeddings: Tensor, labels: Tensor) -> Tensor:
     embeddings, classes, sizes = _known(embeddings, labels)
     # Distances do not depend on the origin; near it, sums lose fewer digits.
     embeddings = embeddings - embeddings.mean(0).detach()
-    sums = embeddings.new_zeros(len(sizes), embeddings.shape[1]).index_add(0, classes, embeddings)
+    sums = add_groups(embeddings.new_zeros(len(sizes), embeddings.shape[1]), classes, embeddings)
     others = (len(classes) - sizes)[classes].to(embeddings.dtype)
     return others @ embeddings.square().sum(1) - sums.sum(0).square().sum() + sums.square().sum()
 
@@ -68,8 +70,8 @@ def distribution_to_distribution(embeddings: Tensor, labels: Tensor, chunk: int 
 
     def sums(rows: Tensor, row_classes: Tensor) -> Tensor:
         kernel = _kernels(rows, embeddings, spread)
-        by_column = kernel.new_zeros(len(kernel), n_classes).index_add(1, classes, kernel)
-        return kernel.new_zeros(n_classes, n_classes).index_add(0, row_classes, by_column)
+        by_column = add_groups(kernel.new_zeros(len(kernel), n_classes), classes, kernel, dim=1)
+        return add_groups(kernel.new_zeros(n_classes, n_classes), row_classes, by_column)
 
     total = sum(_chunked(sums, embeddings, classes, chunk), start=embeddings.new_zeros(n_classes, n_classes))
     means = total / (sizes.unsqueeze(1) * sizes).to(total.dtype)
@@ -125,6 +127,7 @@ def _known(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
         raise ValueError(f"embeddings {tuple(embeddings.shape)} and labels {tuple(labels.shape)} disagree")
+    labels = labels.to(embeddings.device)
     known = labels >= 0
     present, classes, sizes = labels[known].unique(return_inverse=True, return_counts=True)
     if len(present) < 2:

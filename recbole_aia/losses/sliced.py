@@ -31,6 +31,7 @@ def sliced_wasserstein(embeddings: Tensor, labels: Tensor, directions: Tensor) -
     Source:
         Bonneel et al. (2015), definition 2.
     """
+    labels = labels.to(embeddings.device)
     present = labels[labels >= 0].unique()
     if len(present) < 2:
         raise ValueError(f"{len(present)} class has users, expected at least two to bring together")

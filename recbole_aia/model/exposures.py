@@ -11,6 +11,7 @@ import torch
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 
+from recbole_aia.config.devices import memory_is_full
 from recbole_aia.config.hints import did_you_mean
 from recbole_aia.config.run_keys import LISTS, MASK, VIEWS
 from recbole_aia.config.types import FloatArray, IntArray
@@ -276,10 +277,17 @@ def reduced(matrix: sp.csr_matrix, components: int, seed: int) -> FloatArray:
 @torch.no_grad()
 def _score_blocks(view: UserEmbeddingView) -> Iterator[tuple[int, Tensor]]:
     """Logits of all items but the padding item, a few users at a time: first user's row and ``[m, n_items - 1]``."""
-    served, rows = view.served(), max(1, _SCORES // view.model.n_items)
+    served, rows, start = view.served(), max(1, _SCORES // view.model.n_items), 0
     with view.shared_forward():
-        for start in range(0, len(served), rows):
-            scores = view.scores(served[start : start + rows])[:, 1:].float().cpu().clone()
+        while start < len(served):
+            try:
+                scores = view.scores(served[start : start + rows])[:, 1:].float().cpu().clone()
+            except RuntimeError as error:
+                if rows == 1 or not memory_is_full(error):
+                    raise
+                rows //= 2
+                continue
             if not scores.isfinite().all():
                 raise AttributeDataError("the model's scores are not finite. Has training diverged? Train again.")
             yield start, scores
+            start += len(scores)

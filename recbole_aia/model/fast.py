@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,17 @@ def build_model(config: Any, dataset: Any) -> nn.Module:
         for parameter in model.parameters():
             nn.init.normal_(parameter, 0.0, config["init_std"] if parameter.dim() > 1 else 0.0)
     model.numbering = Numbering.of_part(dataset)  # type: ignore[assignment]
+    if config["reproducibility"] and torch.device(config["device"]).type == "cuda" and _holds_sparse(model):
+        getLogger().warning(
+            f"recbole-aia: on a GPU this {type(model).__name__} multiplies a sparse matrix, whose sums come in another "
+            "order from run to run: equal seeds give results that differ. Leave fast: False out, or add --device=cpu."
+        )
     return model
+
+
+def _holds_sparse(model: nn.Module) -> bool:
+    """Whether a model holds a sparse tensor of torch's, as RecBole's own graph models do."""
+    return any(isinstance(each, Tensor) and each.layout != torch.strided for each in vars(model).values())
 
 
 def restore(model: Any, state: Mapping[str, Any], path: str | Path) -> None:
@@ -153,6 +164,11 @@ def _records(state: Mapping[str, Any], model: Any, path: str | Path) -> Sequence
 def scores_users(config: Any) -> bool:
     """Whether the model of a configuration is known to score all items for many users without forming pairs."""
     return _model_class(config) in {bpr.BPR, *FAST.values()}
+
+
+def recordable(model: nn.Module) -> bool:
+    """Whether a training step of a model is known to be the same operations every time, and never waits for a GPU."""
+    return type(model) in {bpr.BPR, *FAST.values()}
 
 
 def _model_class(config: Any) -> Any:

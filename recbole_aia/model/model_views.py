@@ -25,7 +25,7 @@ class NeuMFView(UserEmbeddingView):
 
     def logits(self, users: Tensor, items: Tensor) -> Tensor:
         """See :meth:`UserEmbeddingView.logits`."""
-        return self.model(users, items)  # type: ignore[no-any-return]
+        return self.model(self._ids(users), self._ids(items))  # type: ignore[no-any-return]
 
     def scores(self, vectors: Tensor) -> Tensor:
         """See :meth:`UserEmbeddingView.scores`."""
@@ -75,7 +75,7 @@ class TowerView(UserEmbeddingView):
     def write(self, values: Tensor, users: Tensor | None = None) -> None:
         """See :meth:`UserEmbeddingView.write`: releases all users, then sets the vectors of ``users``."""
         released = self.release().detach().clone()
-        released[self._ids(users)] = values.to(released.dtype)
+        released[self._ids(users)] = values.to(released)
         self.model.released_users = released
         self.clear_caches()
 
@@ -92,7 +92,7 @@ class DMFView(TowerView):
 
     def logits(self, users: Tensor, items: Tensor) -> Tensor:
         """See :meth:`UserEmbeddingView.logits`."""
-        return self.model(users, items)  # type: ignore[no-any-return]
+        return self.model(self._ids(users), self._ids(items))  # type: ignore[no-any-return]
 
     def served(self, users: Tensor | None = None) -> Tensor:
         """See :meth:`UserEmbeddingView.served`."""

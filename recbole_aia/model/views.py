@@ -136,7 +136,7 @@ class UserEmbeddingView:
         """
         tables, ids = self.tables(), self._ids(users)
         for table, part in zip(tables, values.split([t.shape[1] for t in tables], dim=1), strict=True):
-            table[ids] = part.to(table.dtype)
+            table[ids] = part.to(table)
         self.clear_caches()
 
     def clear_caches(self) -> None:
@@ -149,7 +149,7 @@ class UserEmbeddingView:
 
         :math:`\sigma(s_{ui})` is the probability of an interaction (RAID, eq. 5).
         """
-        pairs = {self.model.USER_ID: users, self.model.ITEM_ID: items}
+        pairs = {self.model.USER_ID: self._ids(users), self.model.ITEM_ID: self._ids(items)}
         return self.model.predict(pairs)  # type: ignore[no-any-return]
 
     def scores(self, vectors: Tensor) -> Tensor:
@@ -187,6 +187,7 @@ class UserEmbeddingView:
         return items
 
     def _ids(self, users: Tensor | None) -> Tensor:
+        """Ids on the model's device; ``None`` means all users."""
         return self.users if users is None else users.to(self.model.device)
 
 

@@ -27,9 +27,17 @@ _TORN = "Copy it again, or restore it from a backup"
 
 
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
-    """Writes a sealed checkpoint, whole or not at all."""
-    content = sealed(state)
+    """Writes a sealed checkpoint, whole or not at all; its tensors are on the CPU, so that any machine can read it."""
+    content = sealed(_on_cpu(state))
     write_whole(path, lambda aside: torch.save(content, aside))
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, Mapping):
+        return {name: _on_cpu(each) for name, each in value.items()}
+    return [_on_cpu(each) for each in value] if type(value) is list else value
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

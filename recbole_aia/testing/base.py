@@ -33,21 +33,21 @@ def required(given: Given | None, suite: type, line: str) -> Given:
 
 
 def short_config(model: Any, folder: Path, **values: Any) -> AIAConfig:
-    """A configuration on ml-100k, on the CPU, that is quiet and writes below a folder.
+    """A configuration on ml-100k, on the device that torch sees, that is quiet and writes below a folder.
 
     Args:
         model: a model's class, or the name of one.
         folder: for whatever the run writes.
         **values: further values by key.
     """
-    quiet = {"gpu_id": "", "show_progress": False, "checkpoint_dir": str(folder / "saved"), "epochs": 1}
+    quiet = {"show_progress": False, "checkpoint_dir": str(folder / "saved"), "epochs": 1}
     return AIAConfig(model, "ml-100k", config_dict={**quiet, **values}, argv=[])
 
 
 @functools.cache
 def ml_100k() -> Any:
     """ml-100k as RecBole creates it, once a process. Splitting it needs a copy; see :func:`split_once`."""
-    return create_dataset(AIAConfig("BPR", "ml-100k", config_dict={"gpu_id": ""}, argv=[]))
+    return create_dataset(AIAConfig("BPR", "ml-100k", argv=[]))
 
 
 @functools.cache

@@ -24,7 +24,7 @@ USERS = torch.tensor([5, 1, 900])
 @functools.cache
 def built(model: Any, values: tuple[tuple[str, Any], ...]) -> Any:
     """A model on ml-100k whose weights are large enough for every user to score differently."""
-    config = AIAConfig(model, "ml-100k", config_dict={"gpu_id": "", "init_std": 0.1, **dict(values)}, argv=[])
+    config = AIAConfig(model, "ml-100k", config_dict={"init_std": 0.1, **dict(values)}, argv=[])
     train_data, _, _ = prepare_loaders(config, split_once(ml_100k()))
     torch.manual_seed(0)
     return build_model(config, train_data.dataset).eval()
@@ -33,12 +33,12 @@ def built(model: Any, values: tuple[tuple[str, Any], ...]) -> Any:
 @torch.no_grad()
 def full_scores(model: Any, users: Tensor) -> Tensor:
     """The scores of all items ``[n, n_items]`` as RecBole asks the model for them."""
-    interaction = Interaction({model.USER_ID: users})
+    interaction = Interaction({model.USER_ID: users.to(model.device)})
     try:
         scores: Tensor = model.full_sort_predict(interaction)
     except NotImplementedError:
         pairs = interaction.repeat_interleave(model.n_items)
-        pairs.update(Interaction({model.ITEM_ID: torch.arange(model.n_items).repeat(len(users))}))
+        pairs.update(Interaction({model.ITEM_ID: torch.arange(model.n_items, device=model.device).repeat(len(users))}))
         scores = model.predict(pairs)
     return scores.view(len(users), -1)
 

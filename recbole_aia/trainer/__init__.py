@@ -1,9 +1,10 @@
 """Trainers, one per defense, and the run of one training."""
 
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
-from recbole_aia.trainer.base import DefenseTrainer, LossTerm, Phase
+from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer
 from recbole_aia.trainer.calibrated_post import CalibratedUnlearner
+from recbole_aia.trainer.phases import LossTerm, Phase
 from recbole_aia.trainer.post import Unlearner, UnlearningTask
 from recbole_aia.trainer.raid import RAIDTrainer
 from recbole_aia.trainer.registry import register_defense, stage_of, trainer_class, unlearners

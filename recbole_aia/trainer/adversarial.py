@@ -12,8 +12,9 @@ from recbole_aia.config.keys import Choice, Count, Flag, Key, Names, Number
 from recbole_aia.data import load_numbers
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.losses import Adversaries, reverse_gradient
-from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.chance import CALIBRATE
+from recbole_aia.trainer.phases import Phase
 from recbole_aia.trainer.terms import AttributeTerm
 
 _TINY = 1e-8  # keeps a standard deviation from being zero

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import takewhile
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,52 +16,17 @@ from torch import Tensor
 
 from recbole_aia.compat import save_plain_checkpoint
 from recbole_aia.config.aia_config import with_our_defaults
-from recbole_aia.config.keys import Choice, Key, Path, Share
+from recbole_aia.config.devices import device_memory
+from recbole_aia.config.keys import Key
 from recbole_aia.data import LabelTable, Numbering, defense_labels
 from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView, refuse_other
 from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.trainer.defended_keys import DEFENDED_KEYS, SELECT
+from recbole_aia.trainer.device_epochs import DeviceEpochs
+from recbole_aia.trainer.phases import LossTerm, Phase, RecordableTerm
 from recbole_aia.trainer.resuming import ResumingTrainer
-
-#: The keys that every defense reads.
-DEFENDED_KEYS: dict[str, Key] = {
-    "init_checkpoint": Path(
-        None,
-        "A checkpoint from which the defended training starts. A defense after training starts from it and is compared "
-        "with it. ~: none; a defense after training takes the undefended twin.",
-    ),
-    "holdout_users": Share(
-        None,
-        "Share of the labelled users, in (0, 1), whose labels the defense does not see. Their leak is reported apart. "
-        "~: none.",
-    ),
-}
-SELECT = Choice(
-    "last",
-    "The state that is kept: last, or valid_after_phase1 (which may be half defended).",
-    choices=("last", "valid_after_phase1"),
-)
-
-
-class LossTerm(Protocol):
-    """A term that a defense adds to the recommendation loss."""
-
-    name: str
-
-    def start_epoch(self, epoch: int) -> None:
-        """Prepares an epoch, whose number counts from the start of its phase; gradients are not recorded for it."""
-
-    def __call__(self) -> Tensor:
-        """The weighted term for one step, a scalar."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Epochs of training under the same loss: the recommendation loss plus ``terms``."""
-
-    epochs: int
-    terms: tuple[LossTerm, ...] = ()
 
 
 class DefenseTrainer(ResumingTrainer):
@@ -87,6 +51,9 @@ class DefenseTrainer(ResumingTrainer):
     shared_keys: ClassVar[Mapping[str, Key]] = {**DEFENDED_KEYS, "select": SELECT}
     #: Whether the same seed gives the same users again. Noise that must not be drawn twice is not repeatable.
     repeatable: ClassVar[bool] = True
+    #: Whether :meth:`step_losses` does nothing but compute losses, so that a GPU can record a step and replay it. It is
+    #: not inherited: a subclass may do more in a step.
+    recordable: ClassVar[bool] = False
     #: For each name that ``--preset`` takes besides ``default``: values by key, RecBole's keys included.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     #: For some of these names and some models: values that differ from the preset's with that model.
@@ -102,6 +69,7 @@ class DefenseTrainer(ResumingTrainer):
         self.start_epoch: int
         self._phase_start = 0
         self._resumed: tuple[str, str | None] | None = None
+        self._device_epochs = DeviceEpochs(self)
         self.labels: LabelTable
         self.terms: Sequence[LossTerm] = ()
         # RecBole names checkpoints by the second. Runs side by side would overwrite each other's.
@@ -122,6 +90,7 @@ class DefenseTrainer(ResumingTrainer):
         super().resume_checkpoint(resume_file)
         self.model.unlearned = list(state.get("unlearned", []))
 
+    @device_memory("an evaluation", "eval_batch_size")
     def evaluate(
         self, eval_data: Any, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False
     ) -> Any:
@@ -222,14 +191,38 @@ class DefenseTrainer(ResumingTrainer):
         self.model.eval()
         for term in self.terms:
             term.start_epoch(epoch_idx - self._phase_start)
-        return super()._train_epoch(train_data, epoch_idx, loss_func or self.step_losses, show_progress)
+        if loss_func is None and DeviceEpochs.takes(self):
+            return self._device_epochs.run(train_data, epoch_idx, show_progress)
 
-    def step_losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
-        """The losses of one batch: the recommendation loss, and the terms of the present phase."""
+        def losses(interaction: Any) -> Tensor | tuple[Tensor, ...]:
+            self.before_step()
+            return self.step_losses(interaction)
+
+        return super()._train_epoch(train_data, epoch_idx, loss_func or losses, show_progress)
+
+    def before_step(self) -> None:
+        """Does what comes before each step and is not part of its losses: nothing here."""
+
+    def step_kind(self) -> Hashable | None:
+        """What decides the operations of the next step, whatever is in its tensors; ``None``: it cannot be recorded."""
+        recordable = vars(type(self)).get("recordable", False) and "step_losses" not in vars(self)
+        return () if recordable and all(isinstance(term, RecordableTerm) for term in self.terms) else None
+
+    def step_losses(self, interaction: Any, draws: Sequence[Any] | None = None) -> Tensor | tuple[Tensor, ...]:
+        """The losses of one batch: the recommendation loss, and the terms of the present phase.
+
+        Args:
+            interaction: the batch.
+            draws: what the terms, all :class:`RecordableTerm`, have drawn for this step; ``None``: they draw now.
+        """
         self.view.clear_caches()
         with self.view.shared_forward():
-            losses = (self.recommendation_loss(interaction), *(term() for term in self.terms))
-        return losses if self.terms else losses[0]
+            loss = self.recommendation_loss(interaction)
+            if draws is None:
+                parts = [term() for term in self.terms]
+            else:
+                parts = [term.loss(drawn) for term, drawn in zip(self.terms, draws, strict=True)]  # type: ignore[attr-defined]
+        return (loss, *parts) if parts else loss
 
     def recommendation_loss(self, interaction: Any) -> Tensor:
         """The loss of a batch by the key ``rec_loss``, a scalar: the model's own, or cross-entropy (RAID, eq. 5)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -25,8 +25,9 @@ from recbole_aia.losses import (
     steps_for,
 )
 from recbole_aia.trainer.averaging import WeightAverage
-from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.chance import checked_discrepancy, discrepancy_settings, warn_if_farther
+from recbole_aia.trainer.phases import Phase
 from recbole_aia.trainer.posteriors import LABELS, OWN_LABELS, learn_posteriors, reliability
 from recbole_aia.trainer.targets import GraphTarget, Target, VectorTarget, make_target
 from recbole_aia.trainer.tower_pull import TowerPull
@@ -80,6 +81,7 @@ class CalibratedTrainer(DefenseTrainer):
     map: UserMap | None = None
     defense = "calibrated"
     resumable = True
+    recordable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrated_epochs": Count(
             None,
@@ -191,11 +193,21 @@ class CalibratedTrainer(DefenseTrainer):
             settings["exact_users"] = min(settings["exact_users"], FEW_USERS)
         return checked_discrepancy(embeddings, self.labeled_users()[1], self.labels.names, **settings)
 
-    def step_losses(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
-        """See :meth:`DefenseTrainer.step_losses`; a tower is pulled besides."""
+    def before_step(self) -> None:
+        """See :meth:`DefenseTrainer.before_step`: weights are averaged, and steps between two pulls counted."""
         if self.average is not None:
             self.average.add()
-        loss = super().step_losses(interaction)
+        if self.pull is not None:
+            self.pull.step += 1
+
+    def step_kind(self) -> Hashable | None:
+        """See :meth:`DefenseTrainer.step_kind`; a step in which a tower is pulled cannot be recorded."""
+        pulled = self.pull is not None
+        return None if (self.pull is not None and self.pull.due) or super().step_kind() is None else pulled
+
+    def step_losses(self, interaction: Any, draws: Sequence[Any] | None = None) -> Tensor | tuple[Tensor, ...]:
+        """See :meth:`DefenseTrainer.step_losses`; a tower is pulled besides."""
+        loss = super().step_losses(interaction, draws)
         return loss if self.pull is None else (loss, self.pull(loss))  # type: ignore[return-value, arg-type]
 
     def _loss_names(self) -> list[str]:

@@ -20,7 +20,8 @@ from recbole_aia.data.obfuscation import Tells, additions, balancing_counts, rem
 from recbole_aia.errors import UnsupportedModelError
 from recbole_aia.model import view_class
 from recbole_aia.storage.checkpoints import load_checkpoint
-from recbole_aia.trainer.base import DEFENDED_KEYS, DefenseTrainer
+from recbole_aia.trainer.base import DefenseTrainer
+from recbole_aia.trainer.defended_keys import DEFENDED_KEYS
 
 _NONE = np.empty((0, 2), dtype=np.int64)
 

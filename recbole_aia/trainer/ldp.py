@@ -16,7 +16,8 @@ from recbole_aia.data.edits import profiles_of
 from recbole_aia.errors import UnsupportedModelError
 from recbole_aia.losses import random_responses
 from recbole_aia.model import UserEmbeddingView, view_class
-from recbole_aia.trainer.base import DEFENDED_KEYS, DefenseTrainer
+from recbole_aia.trainer.base import DefenseTrainer
+from recbole_aia.trainer.defended_keys import DEFENDED_KEYS
 
 _CHUNK = 512  # users that are solved for at a time, which bounds the memory
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from recbole_aia.config.keys import Key, Number
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.losses import distribution_to_distribution, rank_margin, user_to_user
-from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.trainer.base import DefenseTrainer
+from recbole_aia.trainer.phases import Phase
 from recbole_aia.trainer.post import Unlearner
 from recbole_aia.trainer.post_keys import descent_keys
 from recbole_aia.unlearning.requests import UnlearningTask

@@ -15,7 +15,8 @@ from recbole_aia.config.keys import Key
 from recbole_aia.data import LabelTable, create_dataset, defense_labels
 from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.trainer.base import DEFENDED_KEYS, DefenseTrainer
+from recbole_aia.trainer.base import DefenseTrainer
+from recbole_aia.trainer.defended_keys import DEFENDED_KEYS
 from recbole_aia.trainer.post_keys import TARGET
 from recbole_aia.trainer.resuming import Descent, Plateau, Resumable
 from recbole_aia.trainer.targets import Target, intact_on_error, make_target, only_moving

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, cast
 
@@ -11,12 +11,15 @@ from torch import Tensor
 
 from recbole_aia.config.keys import Key
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.losses import Barycenter, CouplingMethod, defensive_loss, penalized_barycenter, solve_coupling
-from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.losses import Barycenter, CouplingMethod, penalized_barycenter, solve_coupling
+from recbole_aia.losses.raid.defensive import mean_distances
+from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.chance import ChanceStop
+from recbole_aia.trainer.phases import Phase
 from recbole_aia.trainer.raid_keys import KEYS, PRESETS, PRESETS_BY_MODEL
 
 _FEW_USERS = 10_000  # up to this many users an ascent step takes all of them, and the coupling "auto" is exact
+_FEW_ON_GPU = 1_000  # ... on a GPU: the exact coupling is the CPU's, and takes longer than the epoch of more users
 _ASCENT_USERS = 2048  # users of a class in a step of the barycenter's ascent, if there are more than _FEW_USERS
 _CHUNK = 8192  # users whose targets are computed at a time, which bounds the memory
 _LOOK_USERS = 1024  # users that the stop at chance looks at; drawn at each refresh
@@ -37,6 +40,7 @@ class RAIDTrainer(DefenseTrainer):
 
     defense = "raid"
     resumable = True
+    recordable = True
     keys: ClassVar[Mapping[str, Key]] = KEYS
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     presets_by_model: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = PRESETS_BY_MODEL
@@ -83,6 +87,10 @@ class RAIDTrainer(DefenseTrainer):
         loss = super().recommendation_loss(interaction)
         return loss if self.config["raid_recommendation"] or not self.terms else loss.detach() + 0.0 * loss
 
+    def step_kind(self) -> Hashable | None:
+        """See :meth:`DefenseTrainer.step_kind`; couplings of each step's users cannot be recorded."""
+        return None if self.terms and self.config["raid_couplings"] == "step" else super().step_kind()
+
     def phases(self) -> list[Phase]:
         """Phase I, then one Phase II for all attributes, or one for each."""
         plan = self.schedule(self.config, self.labels.names)
@@ -97,6 +105,7 @@ class RAIDPostTrainer(RAIDTrainer):
 
     stage = "post"
     resumable = True
+    recordable = True
 
     @staticmethod
     def schedule(config: Any, attributes: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
@@ -119,9 +128,10 @@ class RAIDTerm:
         # A class without users has no distribution, so the others are numbered without gaps.
         _, classes = labels[known].unique(return_inverse=True)
         self.users, self.classes = known.to(config["device"]), classes.to(config["device"])
+        self.places = torch.arange(len(self.users), device=self.users.device)
         self.n_classes = int(classes.max()) + 1
         self.refreshes = 0
-        self.generator = torch.Generator().manual_seed(int(config["seed"]))
+        self.generator = torch.Generator(self.users.device).manual_seed(int(config["seed"]))
         self.barycenter: Barycenter | None = None
         self.targets: Tensor | None = None
         self.stop: ChanceStop | None = None
@@ -152,12 +162,14 @@ class RAIDTerm:
         )
         # Each user keeps the target found here until the next refresh. If the same potentials were looked up again for
         # users on their way to the atoms, they would send a whole class to the one atom of lowest price.
-        self.targets = self._solve(embeddings, self.classes) if self.config["raid_couplings"] == "refresh" else None
+        if self.config["raid_couplings"] == "refresh":
+            targets = self._solve(embeddings, self.classes)
+            # A recorded step reads the targets where they were.
+            self.targets = targets if self.targets is None else self.targets.copy_(targets)
         self._shuffle()
         self._report(self.barycenter)
         if self.config["calibrate"]:
-            order = torch.randperm(len(self.users), generator=self.generator)
-            self.looked = order[:_LOOK_USERS].to(self.users.device)
+            self.looked = self._permutation()[:_LOOK_USERS]
             self.stop = self._stop()
 
     @torch.no_grad()
@@ -180,29 +192,37 @@ class RAIDTerm:
 
         The loss is 0 before the first barycenter and, with ``calibrate``, while the attribute is at chance.
         """
-        if self.barycenter is None or (self.stop is not None and not self.stop.above()):
-            return torch.zeros((), device=self.users.device)
-        rows = self._draw()
-        classes, embeddings = self.classes[rows], self.view.served(self.users[rows])
-        targets = self._solve(embeddings.detach(), classes) if self.targets is None else self.targets[rows]
-        return float(self.config["raid_eta"]) * defensive_loss(embeddings, targets, classes, self.n_classes)
+        return self.loss(self.draw())
 
-    def _draw(self) -> Tensor | slice:
+    def draw(self) -> Tensor | None:
         """The places of this step's users in :attr:`users`: all, or the next part of a random order.
 
-        Every user counts alike, however many interactions the user has.
+        Every user counts alike, however many interactions the user has. ``None`` if the loss is 0.
         """
+        if self.barycenter is None or (self.stop is not None and not self.stop.above()):
+            return None
         size = self.config["raid_batch_users"]
         if len(self.users) <= size:
-            return slice(None)
+            return self.places
         if self.next_user + size > len(self.users):
             self._shuffle()
         self.next_user += size
         return self.order[self.next_user - size : self.next_user]
 
+    def loss(self, drawn: Tensor | None) -> Tensor:
+        """The loss of the users at the places ``drawn``; 0 for ``None``."""
+        if drawn is None:
+            return torch.zeros((), device=self.users.device)
+        classes, embeddings = self.classes[drawn], self.view.served(self.users[drawn])
+        targets = self._solve(embeddings.detach(), classes) if self.targets is None else self.targets[drawn]
+        return float(self.config["raid_eta"]) * mean_distances(embeddings, targets, classes, self.n_classes)
+
     def _shuffle(self) -> None:
-        self.order = torch.randperm(len(self.users), generator=self.generator).to(self.users.device)
+        self.order = self._permutation()
         self.next_user = 0
+
+    def _permutation(self) -> Tensor:
+        return torch.randperm(len(self.users), generator=self.generator, device=self.users.device)
 
     def _stop(self, start: Tensor | None = None) -> ChanceStop:
         """A stop that looks at the users :attr:`looked`; for ``start`` see :class:`ChanceStop`."""
@@ -240,7 +260,8 @@ class RAIDTerm:
     def _method(self, n_users: int) -> CouplingMethod:
         method: Any = self.config["raid_coupling"]
         if method == "auto":
-            few = n_users <= _FEW_USERS or self.config["raid_couplings"] == "step"
+            most = _FEW_USERS if self.users.is_cpu else _FEW_ON_GPU
+            few = n_users <= most or self.config["raid_couplings"] == "step"
             return "exact" if few else "semi_dual"
         return cast(CouplingMethod, method)
 

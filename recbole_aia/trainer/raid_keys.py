@@ -52,7 +52,8 @@ KEYS: Mapping[str, Key] = {
     "raid_coupling": Choice(
         "auto",
         "How they are solved: kl_projection (the paper's), which splits users over atoms and so pulls them closer "
-        "together; semi_dual, an atom a user; exact; or auto: exact up to 10,000 users, semi_dual above.",
+        "together; semi_dual, an atom a user; exact; or auto: exact up to 10,000 users (on a GPU: 1,000), semi_dual "
+        "above.",
         choices=("auto", "kl_projection", "semi_dual", "exact"),
     ),
     "raid_epsilon": Number(0.05, "Entropy of kl_projection's coupling relative to the mean cost.", low=0, above=True),

@@ -15,8 +15,9 @@ from recbole_aia.data.edits import profiles_of
 from recbole_aia.errors import UnsupportedModelError
 from recbole_aia.losses import Adversaries, reverse_gradient
 from recbole_aia.model import UserEmbeddingView, view_class
-from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.chance import CALIBRATE
+from recbole_aia.trainer.phases import Phase
 from recbole_aia.trainer.terms import AttributeTerm
 
 _TINY = 1e-8  # keeps a standard deviation from being zero

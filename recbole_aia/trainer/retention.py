@@ -60,7 +60,8 @@ class Batches:
         """
         for _ in range(2 * len(self.train_data) + 1):  # every batch of an epoch is among so many, wherever it begins
             interaction = self._read()
-            rows = None if self.everybody else self.asked[interaction[self.user_field]]
+            users = interaction[self.user_field]
+            rows = None if self.everybody else self.asked.to(users.device)[users]
             if rows is None or rows.any():
                 return interaction if rows is None else interaction[rows]
         raise AttributeDataError(

@@ -17,6 +17,7 @@ import torch
 from recbole.utils import init_seed, set_color
 from torch import Tensor
 
+from recbole_aia.config.devices import device_memory
 from recbole_aia.config.registry import known_keys
 from recbole_aia.config.run_keys import RECBOLE_PRESENTATION
 from recbole_aia.data import Numbering, interactions_digest, prepare_loaders
@@ -102,7 +103,8 @@ def train(
     trainer.saved_model_file, trainer.snapshots = str(checkpoint), snapshots
     trainer.after_epoch = None if watch is None else watch(trainer)
     began = time.perf_counter() - (kept or {}).get("seconds", 0.0)
-    _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+    with device_memory("the training", "train_batch_size"):
+        _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
     seconds = time.perf_counter() - began - getattr(trainer.after_epoch, "seconds", 0.0)
     tested = evaluated(trainer, test_data, show_progress=config["show_progress"])
     trained = snapshot(trainer, train_data, valid_result, tested, seconds)

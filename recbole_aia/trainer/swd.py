@@ -10,8 +10,9 @@ from torch import Tensor
 
 from recbole_aia.config.keys import Choice, Count, Key, Number
 from recbole_aia.losses import distribution_to_distribution, random_directions, sliced_wasserstein
-from recbole_aia.trainer.base import DefenseTrainer, Phase
+from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.chance import CALIBRATE
+from recbole_aia.trainer.phases import Phase
 from recbole_aia.trainer.terms import AttributeTerm
 
 

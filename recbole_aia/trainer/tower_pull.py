@@ -49,14 +49,18 @@ class TowerPull:
         self.classes = [(a, k) for a, column in columns for k in column[column >= 0].unique().tolist()]
         self.generator = torch.Generator().manual_seed(int(trainer.config["seed"]))
 
+    @property
+    def due(self) -> bool:
+        """Whether the tower is pulled in the present step, whose number :attr:`step` the trainer counts from 1."""
+        return self.step % self.every == 0
+
     def __call__(self, recommendation: Tensor) -> Tensor:
         """A scalar with the value s and the gradient of the class docstring; 0 in steps without a pull.
 
         Args:
             recommendation: the recommendation loss of the step, a scalar.
         """
-        self.step += 1
-        if self.step % self.every:
+        if not self.due:
             return torch.zeros_like(recommendation)
         if (self.step // self.every - 1) % _PULLS_A_DRAW == 0:
             self._draw()

@@ -16,6 +16,7 @@ class UndefendedTrainer(DefenseTrainer):
 
     defense = "none"
     resumable = True
+    recordable = True
     shared_keys: ClassVar[Mapping[str, Key]] = {}
 
     def fit(

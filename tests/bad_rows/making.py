@@ -38,7 +38,7 @@ def run(*given: str, make: Callable[[], Any] | None = None, case: str = "") -> R
     """A small run with further arguments; the last of ``given`` are the words."""
     *arguments, words = given
     keys = {argument.partition("=")[0] for argument in arguments}
-    base = ("--model=BPR", "--dataset=synthetic", "--gpu_id=", *SMALL)
+    base = ("--model=BPR", "--dataset=synthetic", *SMALL)
     kept = [each for each in base if each.partition("=")[0] not in keys]
     return Row(f"run {case or ' '.join(arguments)}", ("run", *kept, *arguments), words, make)
 

@@ -21,7 +21,7 @@ def shop(tmp_path):
         lines = [f"u{user}\ti{item}\t{time}" for user, item, time in rows]
         text = "\n".join(["user_id:token\titem_id:token\ttimestamp:float", *lines]) + "\n"
         (folder / "shop.inter").write_text(text, encoding=encoding)
-        values = {"data_path": str(tmp_path), "gpu_id": "", "topk": [2], "valid_metric": "NDCG@2", **values}
+        values = {"data_path": str(tmp_path), "topk": [2], "valid_metric": "NDCG@2", **values}
         return AIAConfig("BPR", "shop", config_dict=values, argv=[])
 
     return make

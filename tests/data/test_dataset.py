@@ -48,7 +48,7 @@ def test_sorting_by_a_time_that_is_not_there_is_refused(tmp_path):
 
 def test_attributes_do_not_change_the_interactions_that_stock_recbole_sees(make_config):
     configs = [make_config(attributes=["gender"]), make_config(attributes=["occupation"], defense="raid")]
-    stock = Config("BPR", "ml-100k", config_dict={"eval_args": configs[0]["eval_args"], "gpu_id": ""})
+    stock = Config("BPR", "ml-100k", config_dict={"eval_args": configs[0]["eval_args"]})
     loaders = [prepare_loaders(config, create_dataset(config))[0] for config in configs]
     digests = [interactions_digest(train_data) for train_data in loaders]
     assert digests[0] == digests[1]

@@ -33,7 +33,7 @@ def serve(monkeypatch, tmp_path):
 
 
 def config(tmp_path, name="ml-1m"):
-    return AIAConfig("BPR", name, config_dict={"data_path": str(tmp_path / "my data"), "gpu_id": ""}, argv=[])
+    return AIAConfig("BPR", name, config_dict={"data_path": str(tmp_path / "my data")}, argv=[])
 
 
 @pytest.mark.parametrize("header", [RIGHT, SWAPPED])

@@ -40,7 +40,7 @@ def loaders(ml100k):
     def make(name, sampling, **values):
         pair = []
         for fast in (True, False):
-            settings = {"gpu_id": "", "fast": fast, "train_neg_sample_args": sampling, **values}
+            settings = {"fast": fast, "train_neg_sample_args": sampling, **values}
             config = AIAConfig(name, "ml-100k", config_dict=settings, argv=[])
             init_seed(5, True)
             loader = prepare_loaders(config, copy.deepcopy(ml100k))[0]

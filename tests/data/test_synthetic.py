@@ -151,7 +151,7 @@ def test_a_request_that_cannot_be_met_is_refused_in_one_line(sizes, options, mes
 def test_the_written_files_load_in_recbole_with_the_planted_numbers(tmp_path):
     data = generate(300, 120, 4_000)
     write(data, tmp_path)
-    config = AIAConfig("BPR", "synthetic", config_dict={"data_path": str(tmp_path), "gpu_id": ""}, argv=[])
+    config = AIAConfig("BPR", "synthetic", config_dict={"data_path": str(tmp_path)}, argv=[])
     dataset = create_dataset(config)
     assert (dataset.user_num - 1, dataset.item_num - 1, dataset.inter_num) == (300, 120, 4_000)
     labels = load_labels(config, dataset)

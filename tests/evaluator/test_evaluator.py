@@ -285,3 +285,22 @@ class TestReport:
 
     def test_an_empty_report_prints(self):
         assert str(AttackReport()) == "no attack"
+
+
+def test_views_attacked_together_give_what_each_gives_alone():
+    embeddings, gender, age = planted_views()
+    options = {"attackers": ["logistic", "mlp"], "attack_folds": 2, "attack_repeats": 1, "show_progress": False}
+    evaluator, labels = AttributeInferenceEvaluator(options), {"gender": gender, "age": age}
+    views = [("undefended", "served", embeddings), ("defended", "top_k", embeddings[:, :2] * 3)]
+    together = evaluator.evaluate_views(views, labels)
+    alone = AttackReport.concat(
+        evaluator.evaluate(points, labels, state=state, view=view) for state, view, points in views
+    )
+    assert [{**row, "seconds": 0} for row in together.rows] == [{**row, "seconds": 0} for row in alone.rows]
+    assert [each.null.tolist() for each in together.evidence] == [each.null.tolist() for each in alone.evidence]
+
+
+def planted_views():
+    rng = np.random.default_rng(0)
+    gender, age = rng.integers(0, 2, 80), rng.integers(0, 3, 80)
+    return rng.normal(size=(80, 4)) + gender[:, None], gender, age

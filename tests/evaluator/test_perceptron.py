@@ -3,7 +3,8 @@ import pytest
 import torch
 from sklearn.neural_network import MLPClassifier
 
-from recbole_aia.evaluator.attackers.perceptron import Perceptron, trained_together
+from recbole_aia.evaluator.attackers.perceptron import Perceptron
+from recbole_aia.evaluator.attackers.together import trained_together
 
 
 def planted(n, n_classes, d=8, seed=0):

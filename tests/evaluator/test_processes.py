@@ -30,6 +30,7 @@ def test_what_computes_on_a_device_stays_in_this_process():
     class Here(Attacker):
         name = "here"
         uses_device = True
+        device_users = 0
 
         def fit(self, embeddings, classes, seed):
             seen.append(self.device)

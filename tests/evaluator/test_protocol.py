@@ -125,7 +125,7 @@ def test_networks_of_all_folds_are_fitted_together_and_answer_for_their_own_fold
 
 def test_cells_go_repeat_by_repeat_and_leave_no_fit_out():
     attackers = [registered_attackers()[name] for name in ("mlp", "mlp_raid", "logistic")]
-    cells = _cells(2, [0.4, 0.8], attackers, repeats=2, folds=3)
+    cells = _cells([100, 100], [0.4, 0.8], attackers, repeats=2, folds=3)
     assert [cell.repeat for cell in cells] == sorted(cell.repeat for cell in cells)
     fits = [(*cell.key, cell.repeat, fold) for cell in cells for fold in cell.folds]
     assert len(fits) == len(set(fits)) == 2 * 2 * 3 * 2 * 3

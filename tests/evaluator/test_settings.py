@@ -48,8 +48,8 @@ class TestSettings:
             ({"attack_leak_ratios": []}, r"attack_leak_ratios is \[\]"),
             ({"attack_leak_ratios": [0.2, 0.2]}, "each once"),
             ({"attack_leak_ratios": "all"}, "attack_leak_ratios is"),
-            ({"device": "gpu"}, "device is 'gpu'. It must be cpu, cuda or"),
-            ({"device": "cuda:99"}, "device is 'cuda:99', but torch sees .* CUDA devices"),
+            ({"device": "gpu"}, "device is 'gpu'. It must be auto, cpu, cuda or"),
+            ({"device": "cuda:99"}, "device is 'cuda:99', and torch sees .* Write --device=cpu"),
             ({"attack_jobs": 0}, "attack_jobs is 0.*null"),
             ({"seed": -1}, "seed is -1"),
             ({"show_progress": "yes"}, "show_progress is 'yes'"),
@@ -66,7 +66,9 @@ class TestSettings:
 
     def test_recboles_device_is_taken_as_it_is(self):
         assert AttributeInferenceEvaluator(RecBoleLikeConfig(device=torch.device("cpu"))).settings.device == "cpu"
-        assert AttributeInferenceEvaluator().settings.device == "cpu"
+
+    def test_without_one_it_is_the_devices_that_torch_sees(self, device):
+        assert AttributeInferenceEvaluator().settings.device == str(device)
 
 
 class TestProtocols:

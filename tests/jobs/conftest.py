@@ -28,7 +28,7 @@ def trained_once(tmp_path_factory):
                 folder.mkdir(exist_ok=True)
                 patch.chdir(folder)
                 patch.setattr("sys.argv", ["pytest"])
-                values |= {"output_dir": str(folder / "run"), "gpu_id": "", "show_progress": False}
+                values |= {"output_dir": str(folder / "run"), "show_progress": False}
                 run_recbole_aia(model, "ml-100k", config_dict=values, argv=[])
                 complete.touch()
         return folder / "run"
@@ -77,7 +77,7 @@ def small(ml100k, tmp_path):
 
     def build(model, **more):
         values = {"embedding_size": 8, "mf_embedding_size": 8, "mlp_embedding_size": 8, "mlp_hidden_size": [8]}
-        values |= {"n_layers": 1, "init_std": 0.1, "gpu_id": "", "show_progress": False, "data_path": str(tmp_path)}
+        values |= {"n_layers": 1, "init_std": 0.1, "show_progress": False, "data_path": str(tmp_path)}
         values |= {"attribute_specs": {"age": {"field": "age", "bins": [30]}}, "attributes": ["gender"]}
         config = AIAConfig(
             model, "mine", config_dict={**values, **more, "load_col": {"inter": ["user_id", "item_id"]}}, argv=[]

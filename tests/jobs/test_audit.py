@@ -195,7 +195,7 @@ def _pickled(run, folder):
     """The run's model as stock RecBole saves it: with a pickled Config."""
     from recbole.config import Config
 
-    values = {"gpu_id": "", "show_progress": False, "topk": [10], "valid_metric": "NDCG@10", "metrics": ["NDCG"]}
+    values = {"show_progress": False, "topk": [10], "valid_metric": "NDCG@10", "metrics": ["NDCG"]}
     values["eval_args"] = load_run(run).config["eval_args"]
     return nameless(run / "checkpoint.pth", folder / "stock.pth", config=Config("BPR", "ml-100k", config_dict=values))
 

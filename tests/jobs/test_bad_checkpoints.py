@@ -15,7 +15,7 @@ from recbole_aia.cli import main
 from recbole_aia.data.synthetic import generate, write
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 
-VALUES = {"embedding_size": 8, "epochs": 3, "learning_rate": 0.05, "train_batch_size": 512, "gpu_id": ""}
+VALUES = {"embedding_size": 8, "epochs": 3, "learning_rate": 0.05, "train_batch_size": 512}
 VALUES |= {"show_progress": False, "attackers": ["logistic"], "attack_folds": 2, "attack_repeats": 1}
 VALUES |= {"attack_jobs": 1, "attack_permutations": 20}
 
@@ -132,7 +132,7 @@ def test_a_file_that_is_none_is_one_line(root, name, command, capsys, monkeypatc
         "audit": ["audit", "--checkpoint", name, "--output_dir=o"],
         "unlearn": ["unlearn", "--checkpoint", name, "--attributes=[group]", "--output_dir=o", *UNLEARN],
         "export": ["export", name, "--out", "o.pth"],
-        "run": ["run", "--model=BPR", "--dataset=synthetic", "--data_path=data", "--defense=attrcloak", "--gpu_id=",
+        "run": ["run", "--model=BPR", "--dataset=synthetic", "--data_path=data", "--defense=attrcloak",
                 f"--init_checkpoint={name}", "--output_dir=o"],
     }[command]  # fmt: skip
     refused(capsys, *arguments)

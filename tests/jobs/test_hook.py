@@ -57,7 +57,9 @@ def test_every_nth_epoch_is_in_tensorboard_as_an_evaluation_would_find_it(traine
     assert [event.step for event in events] == [1, 3]
     labels = trainer.after_epoch.labels
     evaluator = AttributeInferenceEvaluator(trainer.config, attack_repeats=1)
-    report = evaluator.evaluate(trainer.view.served().detach().numpy(), labels.columns(), class_names=labels.classes)
+    report = evaluator.evaluate(
+        trainer.view.served().detach().cpu().numpy(), labels.columns(), class_names=labels.classes
+    )
     assert events[-1].value == pytest.approx(report.worst_case()["gender"]["advantage"], abs=1e-6)
 
 

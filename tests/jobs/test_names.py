@@ -20,7 +20,7 @@ from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 
 MODELS = ("BPR", "LightGCN", "DMF")
 VALUES = {"embedding_size": 8, "n_layers": 1, "user_hidden_size_list": [8], "item_hidden_size_list": [8], "epochs": 3}
-VALUES |= {"learning_rate": 0.05, "train_batch_size": 512, "gpu_id": "", "show_progress": False, "attack_folds": 2}
+VALUES |= {"learning_rate": 0.05, "train_batch_size": 512, "show_progress": False, "attack_folds": 2}
 VALUES |= {"attackers": ["logistic"], "attack_repeats": 1, "attack_jobs": 1, "attack_permutations": 20}
 
 
@@ -50,7 +50,7 @@ def trained(tmp_path_factory):
 
 def by_name(run):
     users = run.dataset.field2id_token["user_id"][1:]
-    vectors = UserEmbeddingView(run.model).served().detach().numpy()
+    vectors = UserEmbeddingView(run.model).served().detach().cpu().numpy()
     return dict(zip(users.tolist(), vectors, strict=True))
 
 

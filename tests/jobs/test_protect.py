@@ -113,7 +113,7 @@ def test_too_few_labels_are_refused_with_their_number(leaking):
         (np.eye(10), ["a"] * 10, "class"),
         (np.eye(40), ["a"] * 39 + ["b"], "nearly all users with a label are of one class"),
         (np.eye(10), {}, "no labels"),
-        (np.ones((10, 2)), ["a", "b"] * 5, "same vector"),
+        (np.full((10, 2), 0.1), ["a", "b"] * 5, "same vector"),
     ],
 )
 def test_what_cannot_be_protected_is_refused(embeddings, labels, words):

@@ -11,6 +11,7 @@ from unlearned import PLAIN, QUICK, same, tensors
 
 from recbole_aia import AttrCloakUnlearner, load_run
 from recbole_aia.cli import main
+from recbole_aia.errors import ConfigValueError
 from recbole_aia.jobs.unlearn import RequestOptions, add, begin
 from recbole_aia.report import results_schema
 from recbole_aia.storage.checkpoints import save_checkpoint
@@ -165,3 +166,11 @@ def test_what_the_attacker_sees_can_be_chosen(small):
         ("undefended", "profile")
     }
     assert {row["view"] for row in results["groups"]} == {"served", "table", "top_k"}
+
+
+def test_the_device_is_chosen_each_time_and_the_ledger_does_not_keep_it(base):
+    begin(base, "noise", RequestOptions("[gender]", device="cpu"), Path("safe"), argv=PLAIN)
+    assert json.loads(Path("safe/results.json").read_text())["run"]["device"] == "cpu"
+    assert "device" not in Path("safe/ledger.json").read_text()
+    with pytest.raises(ConfigValueError, match="device is 'tpu'"):
+        add(Path("safe"), RequestOptions("[age]", device="tpu"))

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from recbole_aia.config.devices import find_device
 from recbole_aia.losses import Adversaries, reverse_gradient
 
 
@@ -15,7 +16,7 @@ def networks(seed=0, **values):
         "learning_rate": 0.05,
         "weight_decay": 0.0,
         "class_weights": torch.ones(2),
-        "generator": torch.Generator().manual_seed(seed),
+        "generator": torch.Generator(find_device()).manual_seed(seed),
     }
     given = {**settings, **values}
     outputs = 1 if given["class_weights"] is None else len(given["class_weights"])

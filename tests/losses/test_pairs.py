@@ -94,7 +94,7 @@ def test_one_class_and_shapes_that_disagree_are_refused(loss):
 class TestRankMargin:
     def test_an_order_with_leads_costs_nothing_and_a_swap_its_size(self):
         assert rank_margin(torch.tensor([[3.0, 2.0, 1.0]])) == 0
-        assert rank_margin(torch.tensor([[3.0, 1.0, 2.0]]), 0.05) == pytest.approx(1.05)
+        assert float(rank_margin(torch.tensor([[3.0, 1.0, 2.0]]), 0.05)) == pytest.approx(1.05)
 
     def test_a_lead_below_the_margin_costs_what_is_missing(self):
         assert float(rank_margin(torch.tensor([[1.0, 0.98], [1.0, 0.99]]), 0.05)) == pytest.approx(0.07)

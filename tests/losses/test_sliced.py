@@ -4,11 +4,16 @@ import ot
 import pytest
 import torch
 
+from recbole_aia.config.devices import find_device
 from recbole_aia.losses import random_directions, sliced_wasserstein
 
 
 def drawn(n, d=3, seed=0, shift=0.0):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + shift
+
+
+def generator(seed):
+    return torch.Generator(find_device()).manual_seed(seed)
 
 
 def distance(one, other, directions):
@@ -19,7 +24,7 @@ def distance(one, other, directions):
 @pytest.mark.parametrize("sizes", [(7, 7), (5, 8), (12, 4), (1, 9)])
 def test_it_is_pots_distance_for_classes_of_any_sizes(sizes):
     one, other = drawn(sizes[0]), drawn(sizes[1], seed=1, shift=0.5)
-    directions = random_directions(3, 20, torch.Generator().manual_seed(2)).double()
+    directions = random_directions(3, 20, generator(2)).double()
     theirs = ot.sliced_wasserstein_distance(one.numpy(), other.numpy(), projections=directions.numpy(), p=2)
     assert float(distance(one, other, directions)) == pytest.approx(float(theirs) ** 2, rel=1e-9)
 
@@ -40,17 +45,16 @@ def test_pairs_of_three_classes_add_up_and_unlabelled_users_count_not():
 
 def test_descending_it_brings_classes_together():
     one, other = drawn(40).requires_grad_(), drawn(60, seed=1, shift=1.0)
-    generator = torch.Generator().manual_seed(3)
-    optimizer = torch.optim.SGD([one], lr=5.0)
+    optimizer, drawing = torch.optim.SGD([one], lr=5.0), generator(3)
     for _ in range(100):
         optimizer.zero_grad()
-        distance(one, other, random_directions(3, 8, generator).double()).backward()
+        distance(one, other, random_directions(3, 8, drawing).double()).backward()
         optimizer.step()
     assert float((one.mean(0) - other.mean(0)).norm()) < 0.15
 
 
 def test_directions_have_length_one_and_all_come_up():
-    directions = random_directions(4, 2000, torch.Generator().manual_seed(0))
+    directions = random_directions(4, 2000, generator(0))
     torch.testing.assert_close(directions.norm(dim=0), torch.ones(2000))
     torch.testing.assert_close(directions @ directions.t() / 2000, torch.eye(4) / 4, atol=0.02, rtol=0)
 

@@ -33,7 +33,7 @@ class Built:
     """A model with weights large enough for every user to be answered differently, and its data."""
 
     def __init__(self, name, dataset):
-        values = {"gpu_id": "", "init_std": 0.1, "show_progress": False}
+        values = {"init_std": 0.1, "show_progress": False}
         self.config = AIAConfig(name, "ml-100k", config_dict=values, argv=[])
         loaders = prepare_loaders(self.config, split_once(dataset), scores_users=scores_users(self.config))
         self.training, self.valid_data = loaders[0].dataset, loaders[1]
@@ -41,7 +41,7 @@ class Built:
         self.model = build_model(self.config, self.training).eval()
         self.view = UserEmbeddingView(self.model)
         with torch.no_grad():
-            self.scores = self.view.scores(self.view.served())[:, 1:].numpy()
+            self.scores = self.view.scores(self.view.served())[:, 1:].cpu().numpy()
 
     def seen(self):
         """Training items by user, straight from the interactions."""

@@ -32,12 +32,12 @@ def pair(request, ml100k):
     name, values = request.param
     models = []
     for fast in (True, False):
-        config = AIAConfig(name, "ml-100k", config_dict={"gpu_id": "", "fast": fast, **values}, argv=[])
+        config = AIAConfig(name, "ml-100k", config_dict={"fast": fast, **values}, argv=[])
         init_seed(3, True)
         train_data, _, _ = prepare_loaders(config, split_once(ml100k))
         init_seed(3, True)
         models.append(build_model(config, train_data.dataset))
-    return (*models, next(iter(train_data)))
+    return (*models, next(iter(train_data)).to(models[0].device))
 
 
 def test_the_seed_gives_the_same_parameters_and_state_dicts_are_interchangeable(pair):
@@ -69,23 +69,39 @@ def test_losses_and_gradients_are_stock_recboles_dropout_included(pair):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-5 * scale)
 
 
+def test_a_loss_by_one_lookup_is_the_loss(pair):
+    fast, _, batch = pair
+    if not hasattr(fast, "looked_up_loss"):
+        pytest.skip("this model has no such loss")
+    fast.train()
+    results = []
+    for loss in (fast.looked_up_loss, fast.calculate_loss):
+        torch.manual_seed(0)
+        value = loss(batch)
+        results.append([value, *torch.autograd.grad(value.sum(), list(fast.parameters()))])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())
+
+
 @torch.no_grad()
 def test_scores_are_stock_recboles(pair):
     fast, stock, batch = pair
     for model in (fast, stock):
         model.eval()
     users = batch[fast.USER_ID]  # MultiVAE's batches have no items
-    pairs = Interaction({fast.USER_ID: users, fast.ITEM_ID: torch.arange(len(users)) % fast.n_items})
+    items = torch.arange(len(users), device=fast.device) % fast.n_items
+    pairs = Interaction({fast.USER_ID: users, fast.ITEM_ID: items})
     torch.testing.assert_close(fast.predict(pairs), stock.predict(pairs), rtol=1e-5, atol=1e-7)
-    ours = fast.full_sort_predict(Interaction({fast.USER_ID: torch.arange(1, 40)}))
-    torch.testing.assert_close(ours, _all_scores(stock, torch.arange(1, 40)), rtol=1e-5, atol=1e-7)
+    users = torch.arange(1, 40, device=fast.device)
+    ours = fast.full_sort_predict(Interaction({fast.USER_ID: users}))
+    torch.testing.assert_close(ours, _all_scores(stock, users), rtol=1e-5, atol=1e-7)
 
 
 def test_neumf_leaves_scoring_under_dropout_to_recbole(make_config, split_ml100k):
     model = build_model(make_config("NeuMF"), split_ml100k[0].dataset)
     model.train()
     with pytest.raises(NotImplementedError, match="dropout"):
-        model.full_sort_predict(Interaction({model.USER_ID: torch.arange(1, 3)}))
+        model.full_sort_predict(Interaction({model.USER_ID: torch.arange(1, 3)}).to(model.device))
 
 
 @pytest.mark.parametrize("name", ["LightGCN", "NGCF", "DMF", "MultiVAE", "NeuMF"])
@@ -93,14 +109,14 @@ def test_scores_follow_a_step_of_training(make_config, ml100k, name):
     config = make_config(name)
     train_data = prepare_loaders(config, split_once(ml100k))[0]
     model = build_model(config, train_data.dataset)
-    users = Interaction({model.USER_ID: torch.arange(1, 5)})
+    users = Interaction({model.USER_ID: torch.arange(1, 5)}).to(model.device)
     scores = []
     for _ in range(2):
         model.eval()
         with torch.no_grad():
             scores.append(model.full_sort_predict(users))
         model.train()
-        model.calculate_loss(next(iter(train_data))).backward()
+        model.calculate_loss(next(iter(train_data)).to(model.device)).backward()
         torch.optim.SGD(model.parameters(), lr=1.0).step()
     assert not torch.equal(*scores)
 
@@ -117,7 +133,7 @@ def test_dmf_trains_on_repeated_interactions_as_recbole_does(make_config, ml100k
         train_data = prepare_loaders(config, dataset)[0]
         init_seed(3, True)  # of the order in which RecBole keeps repetitions, too
         models.append(build_model(config, train_data.dataset).eval())
-    users, items = torch.arange(1, 200), torch.arange(200, 399)
+    users, items = (torch.arange(*ids, device=models[0].device) for ids in ((1, 200), (200, 399)))
     torch.testing.assert_close(models[0](users, items), models[1](users, items), rtol=1e-5, atol=1e-7)
 
 
@@ -134,7 +150,7 @@ def _all_scores(stock, users):
     try:
         return stock.full_sort_predict(Interaction({stock.USER_ID: users}))
     except NotImplementedError:
-        items = torch.arange(stock.n_items)
+        items = torch.arange(stock.n_items, device=stock.device)
         pairs = {stock.USER_ID: users.repeat_interleave(len(items)), stock.ITEM_ID: items.repeat(len(users))}
         return stock.predict(Interaction(pairs))
 

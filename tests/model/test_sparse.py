@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from recbole_aia.model.sparse import SparseMatrix, normalized_adjacency
+from recbole_aia.model.sparse import SparseMatrix, _bags, _Rows, normalized_adjacency
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
 
@@ -31,6 +31,23 @@ def test_products_and_their_gradients_are_those_of_the_dense_matrix(device):
         results.append((product, gradient))
     for ours, expected in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_long_rows_are_summed_in_pieces(monkeypatch, device):
+    monkeypatch.setattr("recbole_aia.model.sparse._PIECE", 3)
+    rows, dense = _Rows.of(random_matrix()).to(device), torch.randn(20, 7, device=device)
+    sums = _bags(rows.columns, dense, rows.pieces.starts, rows.values)
+    assert rows.pieces.starts.diff().max() == 3
+    expected = torch.from_numpy(random_matrix().toarray()).to(device) @ dense
+    torch.testing.assert_close(_bags(rows.pieces.order, sums, rows.pieces.of_rows), expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_product_on_a_gpu_is_the_same_every_time():
+    matrix, factor = SparseMatrix(random_matrix(3000, 2000)).to("cuda"), torch.randn(2000, 64, device="cuda")
+    first = matrix @ factor
+    assert all(torch.equal(matrix @ factor, first) for _ in range(20))
 
 
 def test_a_factor_that_is_a_transposed_view_gives_the_same():

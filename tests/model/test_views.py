@@ -36,7 +36,7 @@ def test_one_step_computes_all_users_and_items_once(make_config, ml100k, monkeyp
     monkeypatch.setattr(type(model), method, lambda self: calls.append(1) or original(self))
     view = UserEmbeddingView(model)
     with view.shared_forward():
-        (model.calculate_loss(next(iter(train_data))) + view.served().pow(2).mean()).backward()
+        (model.calculate_loss(next(iter(train_data)).to(model.device)) + view.served().pow(2).mean()).backward()
     assert len(calls) == 1
 
 

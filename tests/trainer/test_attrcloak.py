@@ -304,9 +304,9 @@ def test_it_works_in_a_plain_recbole_project(tmp_path):
     from recbole.data import create_dataset, data_preparation
     from recbole.model.general_recommender import BPR
 
-    config = Config("BPR", "ml-100k", config_dict={"checkpoint_dir": str(tmp_path), "gpu_id": "", "epochs": 1})
+    config = Config("BPR", "ml-100k", config_dict={"checkpoint_dir": str(tmp_path), "epochs": 1})
     train_data, valid_data, test_data = data_preparation(config, create_dataset(config))
-    model = BPR(config, train_data.dataset)
+    model = BPR(config, train_data.dataset).to(config["device"])
     trainer = AttrCloakUnlearner(config, model)
     trainer.config["unlearn_max_steps"] = 5
     trainer.unlearn(train_data)

@@ -16,7 +16,6 @@ from recbole_aia.trainer.targets import target_name
 
 STEPS, WIDTH = 25, 4
 SMALL = {
-    "gpu_id": "",
     "show_progress": False,
     "defense": "attrcloak",
     "preset": "paper",

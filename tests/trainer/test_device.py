@@ -19,13 +19,15 @@ def test_a_model_that_is_elsewhere_is_said_in_one_line(make_config, split_ml100k
     with pytest.raises(ConfigValueError) as caught:
         defenses()[defense][stage](config, model)
     assert str(caught.value) == (
-        "the model is on cpu and config['device'] is meta. Write model.to(config['device']) first."
+        f"the model is on {next(model.parameters()).device} and config['device'] is meta. "
+        "Write model.to(config['device']) first."
     )
 
 
 def test_a_device_without_a_number_is_any_of_its_kind(make_config, split_ml100k):
     config = make_config()
     model = build_model(config, split_ml100k[0].dataset)
-    for device in ("cpu", torch.device("cpu"), torch.device("cpu", 0)):
+    kind = model.device.type
+    for device in (kind, torch.device(kind), torch.device(kind, 0)):
         config["device"] = device
         defenses()["none"]["in"](config, model)

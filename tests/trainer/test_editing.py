@@ -104,7 +104,7 @@ def test_the_written_set_is_the_edited_one_and_keeps_what_is_tested(make_config,
     edits = trainer.edits(profiles_of(loader.dataset), trainer.labels.labels.numpy())
     expected = pairs_of(edited_split(loader.dataset, edits))
     file = tmp_path / "sets" / "ml-100k-blurmore" / "ml-100k-blurmore.yaml"
-    argv = [f"--data_path={tmp_path / 'sets'}", "--gpu_id="]
+    argv = [f"--data_path={tmp_path / 'sets'}"]
     config = AIAConfig("BPR", "ml-100k-blurmore", config_file_list=[file], argv=argv)
     written = create_dataset(config)
     assert written.inter_num == ml100k.inter_num

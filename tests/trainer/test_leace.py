@@ -22,7 +22,7 @@ def prepared(make_config, ml100k, model="BPR", **values):
 
 def served(trainer):
     with torch.no_grad():
-        return trainer.view.served().numpy().copy()
+        return trainer.view.served().cpu().numpy().copy()
 
 
 def gained(vectors, labels):

@@ -169,7 +169,7 @@ def test_an_edit_that_fails_leaves_the_model_as_it_was(make_config, ml100k):
 
 
 def test_a_checkpoint_of_a_project_with_a_plain_config_names_its_defense(split_ml100k, tmp_path):
-    plain = Config("BPR", "ml-100k", config_dict={"gpu_id": "", "embedding_size": 8, "attributes": ["gender"]})
+    plain = Config("BPR", "ml-100k", config_dict={"embedding_size": 8, "attributes": ["gender"]})
     plain["checkpoint_dir"] = str(tmp_path)
     trainer = NoisePerturbation(plain, build_model(plain, split_ml100k[0].dataset))
     trainer.fit(split_ml100k[0])

@@ -242,8 +242,8 @@ def test_it_trains_in_a_plain_recbole_project(tmp_path, ml100k):
     from recbole.data import create_dataset, data_preparation
     from recbole.model.general_recommender import BPR
 
-    config = Config("BPR", "ml-100k", config_dict={"epochs": 2, "checkpoint_dir": str(tmp_path), "gpu_id": ""})
+    config = Config("BPR", "ml-100k", config_dict={"epochs": 2, "checkpoint_dir": str(tmp_path)})
     train_data, valid_data, test_data = data_preparation(config, create_dataset(config))
-    trainer = RAIDTrainer(config, BPR(config, train_data.dataset))
+    trainer = RAIDTrainer(config, BPR(config, train_data.dataset).to(config["device"]))
     trainer.fit(train_data, valid_data)
     assert trainer.evaluate(test_data)["recall@10"] > 0

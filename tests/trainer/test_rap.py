@@ -30,7 +30,7 @@ def fitted(make_config, ml100k, model="BPR", **values):
 def test_attackers_see_the_mean_of_a_users_items_and_of_the_list(make_config, ml100k):
     trainer = fitted(make_config, ml100k, rap_items=3)
     term, view = trainer.terms[0], trainer.view
-    users = torch.tensor([4, 17])
+    users = trainer.view.users[[3, 16]]
     with torch.no_grad():
         seen, items = term.seen(users), view.items()
         for row, user in enumerate(users.tolist()):

@@ -12,7 +12,6 @@ from recbole_aia.testing.defenses import EverySnapshot
 from recbole_aia.trainer import trainer_class
 
 SMALL = {
-    "gpu_id": "",
     "show_progress": False,
     "epochs": 5,
     "eval_step": 1,

@@ -18,11 +18,11 @@ from recbole_aia.trainer.run import snapshot, training_hash
 
 def stock_metrics(name, values, tmp_path):
     """What ``recbole.quick_start.run_recbole`` does, without Ray."""
-    config = Config(name, "ml-100k", config_dict={**values, "checkpoint_dir": str(tmp_path / "stock"), "gpu_id": ""})
+    config = Config(name, "ml-100k", config_dict={**values, "checkpoint_dir": str(tmp_path / "stock")})
     init_seed(config["seed"], config["reproducibility"])
     train_data, valid_data, test_data = data_preparation(config, recbole_dataset(config))
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = get_model(name)(config, train_data.dataset)
+    model = get_model(name)(config, train_data.dataset).to(config["device"])
     trainer = Trainer(config, model)
     _, valid_result = trainer.fit(train_data, valid_data)
     return valid_result, trainer.evaluate(test_data)

@@ -32,7 +32,7 @@ def distances(trainer, name, distance):
         users, labels = trainer.view.served(), trainer.labels.column(name)[1:]
         if distance == "mmd":
             return float(distribution_to_distribution(users, labels))
-        return float(sliced_wasserstein(users, labels, torch.eye(users.shape[1])))
+        return float(sliced_wasserstein(users, labels, torch.eye(users.shape[1], device=users.device)))
 
 
 @pytest.mark.parametrize("distance", ["sliced", "mmd"])

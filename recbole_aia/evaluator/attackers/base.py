@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -13,7 +13,8 @@ from typing_extensions import Self
 from recbole_aia.config.registry import load_guests
 from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.evaluator.attackers.inner import InnerScores, inner_folds, mean_auc
+from recbole_aia.evaluator.attackers.inner import Fold, InnerScores, inner_folds, mean_auc
+from recbole_aia.evaluator.attackers.together import trained_together
 from recbole_aia.evaluator.draws import draw_users
 from recbole_aia.evaluator.metrics import advantage
 
@@ -43,18 +44,28 @@ class Attacker(ABC):
     fits_together: ClassVar[bool] = False
     #: Whether it computes on ``device``; other attackers always compute on the CPU.
     uses_device: ClassVar[bool] = False
+    #: The fewest users to learn from for which a GPU takes less time than the cores of a CPU do together.
+    device_users: ClassVar[int] = 2048
     #: Where it computes, as torch names it.
     device: str = "cpu"
 
     @classmethod
     def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
         """Fits one attacker for each job; fitting several together changes each of them by rounding at most."""
-        fitted = []
-        for job in jobs:
-            attacker = cls()
+        return [attacker.fit(*job) for attacker, job in zip(cls._made(len(jobs), device), jobs, strict=True)]
+
+    @classmethod
+    def where(cls, device: str, n_users: int) -> str:
+        """``device`` for an attacker that uses one and gains from it with so many users, else ``cpu``."""
+        return device if cls.uses_device and n_users >= cls.device_users else "cpu"
+
+    @classmethod
+    def _made(cls, count: int, device: str) -> list[Self]:
+        """Attackers that have not learned yet."""
+        attackers = [cls() for _ in range(count)]
+        for attacker in attackers:
             attacker.device = device
-            fitted.append(attacker.fit(*job))
-        return fitted
+        return attackers
 
     @abstractmethod
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
@@ -121,6 +132,21 @@ def registered_attackers() -> dict[str, type[Attacker]]:
     return dict(_REGISTRY)
 
 
+class _Trial(NamedTuple):
+    """The settings of a grid, to be compared on inner folds of a job's users; without folds, the first is taken."""
+
+    grid: Sequence[dict[str, Any]]
+    job: Job
+    folds: Sequence[Fold]
+
+    def tries(self) -> Iterator[tuple[dict[str, Any], Job]]:
+        """Each setting with the users of each fold."""
+        embeddings, classes, seed = self.job
+        for options in self.grid:
+            for known, _ in self.folds:
+                yield options, Job(embeddings[known], classes[known], seed)
+
+
 class EstimatorAttacker(Attacker):
     """What attackers built on a scikit-learn classifier share: scaling, balancing and tuning.
 
@@ -146,10 +172,24 @@ class EstimatorAttacker(Attacker):
         """The parameters to choose from; the first wins ties, and where a class is too small for inner folds."""
         return ({},)
 
+    @classmethod
+    def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
+        """One fitted attacker for each job; see :meth:`Attacker.fit_many`."""
+        pairs = list(zip(cls._made(len(jobs), device), jobs, strict=True))
+        # A GPU has room for the tries of all jobs side by side, a core's cache for those of one.
+        groups = [[pair] for pair in pairs] if device == "cpu" else [pairs]
+        chosen = [options for group in groups for options in cls._best(group)]
+        with trained_together():
+            for (attacker, job), options in zip(pairs, chosen, strict=True):
+                attacker._model = attacker._fitted(options, job)
+        return [attacker for attacker, _ in pairs]
+
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
         """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
         job = Job(embeddings, classes, seed)
-        self._model = self._fitted(self._best(job), job)
+        (options,) = self._best([(self, job)])
+        with trained_together():
+            self._model = self._fitted(options, job)
         return self
 
     def predict_proba(self, embeddings: FloatArray) -> FloatArray:
@@ -160,27 +200,41 @@ class EstimatorAttacker(Attacker):
         probabilities: FloatArray = model.predict_proba(embeddings)
         return probabilities
 
-    def _best(self, job: Job) -> dict[str, Any]:
+    @staticmethod
+    def _best(pairs: Sequence[tuple[EstimatorAttacker, Job]]) -> list[dict[str, Any]]:
+        """The setting that each attacker takes for its job."""
+        trials = [attacker._trial(job) for attacker, job in pairs]
+        with trained_together():
+            models = [
+                [attacker._fitted(options, job) for options, job in trial.tries()]
+                for (attacker, _), trial in zip(pairs, trials, strict=True)
+            ]
+        return [
+            trial.grid[attacker._strongest(trial, own)]
+            for (attacker, _), trial, own in zip(pairs, trials, models, strict=True)
+        ]
+
+    def _trial(self, job: Job) -> _Trial:
         grid = self._grid(len(job.classes))
         if len(grid) == 1:
-            return grid[0]
+            return _Trial(grid, job, [])
         drawn = draw_users(job.classes, self._tuning_users, job.seed)
-        embeddings, classes = job.embeddings[drawn], job.classes[drawn]
-        folds = inner_folds(classes, _TUNING_FOLDS, job.seed)
-        if not folds:
-            return grid[0]
-        tries = [(options, Job(embeddings[known], classes[known], job.seed)) for options in grid for known, _ in folds]
-        models = list(self._fitted_many(tries))
+        classes = job.classes[drawn]
+        return _Trial(
+            grid, Job(job.embeddings[drawn], classes, job.seed), inner_folds(classes, _TUNING_FOLDS, job.seed)
+        )
+
+    def _strongest(self, trial: _Trial, models: Sequence[Any]) -> int:
+        """The place in the grid of the setting with the largest advantage; the first, where nothing was tried."""
+        (embeddings, classes, _), folds = trial.job, trial.folds
+        if not models:
+            return 0
         gains = []
         for start in range(0, len(models), len(folds)):
             own = models[start : start + len(folds)]
             scores = [self._probabilities(model, embeddings[rows]) for model, (_, rows) in zip(own, folds, strict=True)]
             gains.append(float(advantage(mean_auc(classes, InnerScores.of(folds, scores)))))
-        return grid[gains.index(max(gains))]
-
-    def _fitted_many(self, jobs: Iterable[tuple[dict[str, Any], Job]]) -> Iterable[Any]:
-        """A fitted model for each pair of parameters and job. Subclasses may fit several at once."""
-        return (self._fitted(options, job) for options, job in jobs)
+        return gains.index(max(gains))
 
     def _fitted(self, options: dict[str, Any], job: Job) -> Any:
         from sklearn.dummy import DummyClassifier

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +12,7 @@ from typing_extensions import Self
 
 from recbole_aia.config.types import BoolArray, FloatArray, IntArray
 from recbole_aia.evaluator.attackers.base import Attacker, EstimatorAttacker, Job, register_attacker
-from recbole_aia.evaluator.attackers.densities import GaussianClassifier, MarginSVC
+from recbole_aia.evaluator.attackers.densities import MarginSVC, gaussians
 from recbole_aia.evaluator.attackers.inner import InnerScores, inner_folds, mean_auc
 from recbole_aia.evaluator.attackers.networks import LogisticAttacker, MlpAttacker
 from recbole_aia.evaluator.attackers.trees import TunedXgboostAttacker
@@ -22,18 +24,20 @@ _INNER_FOLDS, _INNER_FOLDS_OF_MANY, _FEW_USERS = 5, 3, 2000
 
 class _PlainSvm(EstimatorAttacker):
     name = "svm, not tuned"
+    uses_device = True
     _standardized = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return MarginSVC(class_weight="balanced", random_state=seed)
+        return MarginSVC(class_weight="balanced", random_state=seed, device=self.device)
 
 
 class _PlainQuadratic(EstimatorAttacker):
     name = "quadratic, not tuned"
+    uses_device = True
     _standardized = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return GaussianClassifier(0.5)
+        return gaussians(0.5, self.device)
 
 
 class _ShallowXgboost(TunedXgboostAttacker):
@@ -43,14 +47,39 @@ class _ShallowXgboost(TunedXgboostAttacker):
         return ({"max_depth": 3, "learning_rate": 0.1},)
 
 
-def _held_out(base: type[Attacker], job: Job, device: str) -> InnerScores | None:
-    """A base attacker's answers about the known users, each from a fit that did not see the user."""
-    embeddings, classes, seed = job
-    most = _INNER_FOLDS if len(classes) <= _FEW_USERS else _INNER_FOLDS_OF_MANY
-    folds = inner_folds(classes, most, seed)
-    fitted = base.fit_many([Job(embeddings[known], classes[known], seed) for known, _ in folds], device)
-    said = [attacker.predict_proba(embeddings[others]) for attacker, (_, others) in zip(fitted, folds, strict=True)]
-    return InnerScores.of(folds, said)
+_Answers = tuple[InnerScores | None, ...]
+
+
+def _held_out(bases: Sequence[type[Attacker]], jobs: Sequence[Job], device: str) -> list[_Answers]:
+    """For each job, every base's answers about the known users, each from a fit that did not see the user."""
+    folds, parts = [], []
+    for embeddings, classes, seed in jobs:
+        most = _INNER_FOLDS if len(classes) <= _FEW_USERS else _INNER_FOLDS_OF_MANY
+        folds.append(inner_folds(classes, most, seed))
+        parts += [Job(embeddings[known], classes[known], seed) for known, _ in folds[-1]]
+    found = []
+    for fitted in map(iter, _fitted(bases, parts, device)):
+        answers = [
+            InnerScores.of(own, [next(fitted).predict_proba(job.embeddings[others]) for _, others in own])
+            for job, own in zip(jobs, folds, strict=True)
+        ]
+        found.append(answers)
+    return list(zip(*found, strict=True))
+
+
+def _fitted(bases: Sequence[type[Attacker]], jobs: Sequence[Job], device: str) -> list[list[Attacker]]:
+    """For each base, one attacker for each job. What stays on the CPU works while the others use the device."""
+    places = [base.where(device, min((len(job.classes) for job in jobs), default=0)) for base in bases]
+    if {*places} <= {"cpu"}:
+        return [list(base.fit_many(jobs)) for base in bases]
+    with ThreadPoolExecutor() as threads:
+        beside = {
+            base: [threads.submit(base.fit_many, [job]) for job in jobs]
+            for base, place in zip(bases, places, strict=True)
+            if place == "cpu"
+        }
+        away = {base: list(base.fit_many(jobs, device)) for base in bases if base not in beside}
+        return [away[base] if base in away else [fit.result()[0] for fit in beside[base]] for base in bases]
 
 
 @register_attacker
@@ -70,16 +99,28 @@ class FlipAwareAttacker(Attacker):
     """
 
     name = "flip_aware"
+    uses_device = True
     _bases: ClassVar[tuple[type[Attacker], ...]] = (LogisticAttacker, _PlainQuadratic, _PlainSvm)
+
+    @classmethod
+    def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
+        """One fitted attacker for each job; see :meth:`Attacker.fit_many`."""
+        attackers = cls._made(len(jobs), device)
+        for attacker, job, answers in zip(attackers, jobs, _held_out(cls._bases, jobs, device), strict=True):
+            attacker._learn(job, answers)
+        return attackers
 
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
         """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
         job = Job(embeddings, classes, seed)
-        aucs = [mean_auc(classes, _held_out(base, job, self.device)) for base in self._bases]
+        self._learn(job, _held_out(self._bases, [job], self.device)[0])
+        return self
+
+    def _learn(self, job: Job, inner: Sequence[InnerScores | None]) -> None:
+        aucs = [mean_auc(job.classes, answers) for answers in inner]
         best = int(np.argmax([advantage(auc) for auc in aucs]))
         self._inverted = aucs[best] < 0.5
         (self._base,) = self._bases[best].fit_many([job], self.device)
-        return self
 
     def predict_proba(self, embeddings: FloatArray) -> FloatArray:
         """Class probabilities; see :meth:`Attacker.predict_proba`."""
@@ -126,20 +167,21 @@ class EnsembleAttacker(Attacker):
         _ShallowXgboost,
     )
 
+    @classmethod
+    def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
+        """One fitted attacker for each job; see :meth:`Attacker.fit_many`."""
+        attackers = cls._made(len(jobs), device)
+        answers = _held_out(cls._bases, jobs, device)
+        fitted = zip(*_fitted(cls._bases, jobs, device), strict=True)
+        for attacker, job, inner, own in zip(attackers, jobs, answers, fitted, strict=True):
+            attacker._judge, attacker._fitted = _judge(job, inner), list(own)
+        return attackers
+
     def fit(self, embeddings: FloatArray, classes: IntArray, seed: int) -> Self:
         """Learns from the users whose attribute is known; see :meth:`Attacker.fit`."""
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
         job = Job(embeddings, classes, seed)
-        inner = [_held_out(base, job, self.device) for base in self._bases]
-        said = [_centered_logs(each.scores) for each in inner if each is not None]
-        self._judge = None
-        if said:
-            judge = LogisticRegression(C=0.1, class_weight="balanced", max_iter=300, random_state=seed)
-            self._judge = make_pipeline(StandardScaler(), judge).fit(np.hstack(said), classes)
-        self._fitted = [base.fit_many([job], self.device)[0] for base in self._bases]
+        self._judge = _judge(job, _held_out(self._bases, [job], self.device)[0])
+        self._fitted = [own for (own,) in _fitted(self._bases, [job], self.device)]
         return self
 
     def predict_proba(self, embeddings: FloatArray) -> FloatArray:
@@ -150,6 +192,19 @@ class EnsembleAttacker(Attacker):
             return mean
         judged: FloatArray = self._judge.predict_proba(np.hstack([_centered_logs(answer) for answer in answers]))
         return judged
+
+
+def _judge(job: Job, inner: Sequence[InnerScores | None]) -> Any:
+    """The regression on held-out answers; ``None`` where nobody could be held out."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    said = [_centered_logs(each.scores) for each in inner if each is not None]
+    if not said:
+        return None
+    judge = LogisticRegression(C=0.1, class_weight="balanced", max_iter=300, random_state=job.seed)
+    return make_pipeline(StandardScaler(), judge).fit(np.hstack(said), job.classes)
 
 
 def _centered_logs(probabilities: FloatArray) -> FloatArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import softmax
@@ -12,6 +12,10 @@ from typing_extensions import Self
 
 from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
+from recbole_aia.evaluator.attackers.together import fit_or_wait
+
+if TYPE_CHECKING:
+    from recbole_aia.evaluator.attackers.machines import Machines
 
 
 class MarginSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -26,24 +30,44 @@ class MarginSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         C: price of a user on the wrong side of the margin, > 0.
         class_weight: ``balanced`` for classes that count equally; ``None`` for users that do.
         random_state: seed.
+        device: where it computes. On a CPU scikit-learn does; elsewhere torch solves the same problems, many at once.
     """
 
-    def __init__(self, C: float = 1.0, class_weight: str | None = None, random_state: int = 0) -> None:  # noqa: N803
+    def __init__(
+        self,
+        C: float = 1.0,  # noqa: N803
+        class_weight: str | None = None,
+        random_state: int = 0,
+        device: str = "cpu",
+    ) -> None:
         self.C = C
         self.class_weight = class_weight
         self.random_state = random_state
+        self.device = device
 
     def fit(self, X: FloatArray, y: IntArray) -> Self:  # noqa: N803  scikit-learn's name
         """Learns from ``[n, d]`` and classes ``[n]`` in ``0..K-1``, each present."""
-        from sklearn.svm import SVC
+        self.classes_ = np.arange(y.max() + 1)
+        if self.device == "cpu":
+            from sklearn.svm import SVC
 
-        self._machine = SVC(C=self.C, class_weight=self.class_weight, random_state=self.random_state).fit(X, y)
-        self.classes_ = self._machine.classes_
+            machine = SVC(C=self.C, class_weight=self.class_weight, random_state=self.random_state).fit(X, y)
+            self._margins = machine.decision_function
+        else:
+            from recbole_aia.evaluator.attackers.machines import MachinesTask, solve_machines
+
+            counts = np.bincount(y)
+            weights = len(y) / (len(counts) * counts) if self.class_weight == "balanced" else np.ones(len(counts))
+            fit_or_wait(self, MachinesTask(X, y, self.C * weights, self.device), solve_machines)
         return self
+
+    def take(self, found: Machines) -> None:
+        """See :class:`~recbole_aia.evaluator.attackers.together.Learner`."""
+        self._margins = found.margins
 
     def predict_proba(self, X: FloatArray) -> FloatArray:  # noqa: N803  scikit-learn's name
         """Class probabilities, ``[m, K]``."""
-        margins = self._machine.decision_function(X)
+        margins = self._margins(X)
         if margins.ndim == 1:
             margins = np.stack([-margins, margins], axis=1)
         probabilities: FloatArray = softmax(margins, axis=1)
@@ -59,14 +83,35 @@ class SvmAttacker(EstimatorAttacker):
 
     name = "svm"
     most_users = 10_000
+    uses_device = True
     _standardized = True
     _tuning_users = 2000
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return MarginSVC(class_weight="balanced", random_state=seed)
+        return MarginSVC(class_weight="balanced", random_state=seed, device=self.device)
 
     def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
         return ({"C": 1.0}, {"C": 0.1}, {"C": 10.0})
+
+
+def naive_bayes(device: str) -> Any:
+    """An unfitted classifier by densities of single dimensions: scikit-learn's on a CPU, else its twin for a GPU."""
+    if device == "cpu":
+        from sklearn.naive_bayes import GaussianNB
+
+        return GaussianNB()
+    from recbole_aia.evaluator.attackers.gaussians import DeviceNaiveBayes
+
+    return DeviceNaiveBayes(device)
+
+
+def gaussians(shrinkage: float, device: str) -> Any:
+    """An unfitted :class:`GaussianClassifier`, or its twin for a GPU."""
+    if device == "cpu":
+        return GaussianClassifier(shrinkage)
+    from recbole_aia.evaluator.attackers.gaussians import DeviceGaussians
+
+    return DeviceGaussians(shrinkage, device)
 
 
 @register_attacker
@@ -75,13 +120,12 @@ class NaiveBayesAttacker(EstimatorAttacker):
 
     name = "naive_bayes"
     most_users = None
+    uses_device = True
     _standardized = True
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        from sklearn.naive_bayes import GaussianNB
-
-        return GaussianNB()
+        return naive_bayes(self.device)
 
 
 class GaussianClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -141,13 +185,25 @@ class QuadraticAttacker(EstimatorAttacker):
 
     name = "quadratic"
     most_users = None
+    uses_device = True
     _standardized = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return GaussianClassifier()
+        return gaussians(0.5, self.device)
 
     def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
         return ({"shrinkage": 0.5}, {"shrinkage": 0.1}, {"shrinkage": 0.9})
+
+
+def neighbors(device: str) -> Any:
+    """An unfitted classifier by the five nearest users: scikit-learn's on a CPU, else :class:`DeviceNeighbors`."""
+    if device == "cpu":
+        from sklearn.neighbors import KNeighborsClassifier
+
+        return KNeighborsClassifier()
+    from recbole_aia.evaluator.attackers.nearest import DeviceNeighbors
+
+    return DeviceNeighbors(device=device)
 
 
 @register_attacker
@@ -158,12 +214,11 @@ class KnnAttacker(EstimatorAttacker):
     """
 
     name = "knn"
+    uses_device = True
     _standardized = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        from sklearn.neighbors import KNeighborsClassifier
-
-        return KNeighborsClassifier()
+        return neighbors(self.device)
 
     def _grid(self, n_users: int) -> Sequence[dict[str, Any]]:
         # An inner fit has two thirds of the users, and must have more than it compares with.
@@ -171,12 +226,10 @@ class KnnAttacker(EstimatorAttacker):
         return tuple({"n_neighbors": k} for k in dict.fromkeys(min(k, most) for k in (30, 10, 100)))
 
     def _probabilities(self, model: Any, embeddings: FloatArray) -> FloatArray:
-        from sklearn.neighbors import KNeighborsClassifier
-
         last = model[-1]
         shares = super()._probabilities(model, embeddings)
-        if not isinstance(last, KNeighborsClassifier):
-            return shares
+        if not hasattr(last, "n_neighbors"):
+            return shares  # there was nothing to learn
         balanced = shares / np.bincount(last._y)
         probabilities: FloatArray = balanced / balanced.sum(axis=1, keepdims=True)
         return probabilities

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from typing_extensions import Self
-
-from recbole_aia.evaluator.attackers.base import EstimatorAttacker, Job, register_attacker
-from recbole_aia.evaluator.attackers.perceptron import Perceptron, trained_together
+from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
+from recbole_aia.evaluator.attackers.perceptron import Perceptron
 
 
 class NetworkAttacker(EstimatorAttacker):
@@ -21,16 +19,6 @@ class NetworkAttacker(EstimatorAttacker):
     fits_together = True
     uses_device = True
 
-    @classmethod
-    def fit_many(cls, jobs: Sequence[Job], device: str = "cpu") -> list[Self]:
-        """One fitted attacker for each job; see :meth:`Attacker.fit_many`."""
-        with trained_together():
-            return super().fit_many(jobs, device)
-
-    def _fitted_many(self, jobs: Iterable[tuple[dict[str, Any], Job]]) -> Iterable[Any]:
-        with trained_together():
-            return list(super()._fitted_many(jobs))
-
 
 @register_attacker
 class LogisticAttacker(EstimatorAttacker):
@@ -41,10 +29,15 @@ class LogisticAttacker(EstimatorAttacker):
 
     name = "logistic"
     most_users = None
+    uses_device = True
     _standardized = True
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
+        if self.device != "cpu":
+            from recbole_aia.evaluator.attackers.regressions import DeviceLogistic
+
+            return DeviceLogistic(C=0.1, device=self.device)
         from sklearn.linear_model import LogisticRegression
 
         return LogisticRegression(C=0.1, max_iter=300, random_state=seed)

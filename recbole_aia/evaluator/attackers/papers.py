@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
-from recbole_aia.evaluator.attackers.boosting import BoostedStumps, HistogramBoosting
-from recbole_aia.evaluator.attackers.densities import MarginSVC
+from recbole_aia.evaluator.attackers.boosting import ON_GPU, BoostedStumps, HistogramBoosting, xgboost_device
+from recbole_aia.evaluator.attackers.densities import MarginSVC, naive_bayes, neighbors
 from recbole_aia.evaluator.attackers.networks import NetworkAttacker
 from recbole_aia.evaluator.attackers.perceptron import Perceptron
 
@@ -103,9 +103,10 @@ class RaidSvmAttacker(EstimatorAttacker):
 
     name = "svm_raid"
     most_users = 10_000
+    uses_device = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return MarginSVC(random_state=seed)
+        return MarginSVC(random_state=seed, device=self.device)
 
 
 @register_attacker
@@ -118,11 +119,10 @@ class RaidNaiveBayesAttacker(EstimatorAttacker):
 
     name = "naive_bayes_raid"
     most_users = None
+    uses_device = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        from sklearn.naive_bayes import GaussianNB
-
-        return GaussianNB()
+        return naive_bayes(self.device)
 
 
 @register_attacker
@@ -134,11 +134,10 @@ class RaidKnnAttacker(EstimatorAttacker):
     """
 
     name = "knn_raid"
+    uses_device = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        from sklearn.neighbors import KNeighborsClassifier
-
-        return KNeighborsClassifier()
+        return neighbors(self.device)
 
 
 @register_attacker
@@ -187,6 +186,7 @@ class RaidGradientBoostingAttacker(EstimatorAttacker):
     name = "gradient_boosting_raid"
     most_users = None
     uses_device = True
+    device_users = ON_GPU
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         return HistogramBoosting(n_estimators=100, random_state=seed, device=self.device)
@@ -203,11 +203,12 @@ class RaidXgboostAttacker(EstimatorAttacker):
     name = "xgboost_raid"
     most_users = None
     uses_device = True
+    device_users = ON_GPU
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         from xgboost import XGBClassifier
 
-        return XGBClassifier(device=self.device, n_jobs=1, random_state=seed)
+        return XGBClassifier(device=xgboost_device(self.device), n_jobs=1, random_state=seed)
 
 
 @register_attacker
@@ -242,11 +243,17 @@ class OkttonXgboostAttacker(EstimatorAttacker):
     name = "xgboost_oktton"
     most_users = None
     uses_device = True
+    device_users = ON_GPU
     _balance = "undersample"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         from xgboost import XGBClassifier
 
         return XGBClassifier(
-            max_depth=4, n_estimators=50, learning_rate=0.5, device=self.device, n_jobs=1, random_state=seed
+            max_depth=4,
+            n_estimators=50,
+            learning_rate=0.5,
+            device=xgboost_device(self.device),
+            n_jobs=1,
+            random_state=seed,
         )

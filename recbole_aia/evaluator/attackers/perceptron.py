@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any
-
 import numpy as np
 import torch
 from scipy.special import expit, softmax
@@ -14,10 +9,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from typing_extensions import Self
 
 from recbole_aia.config.types import FloatArray, IntArray
+from recbole_aia.evaluator.attackers.together import fit_or_wait
 from recbole_aia.evaluator.attackers.training import NetworkJob, TrainedNetwork, train
-
-#: Networks that wait for the end of :func:`trained_together`, each with its job; None outside of it.
-_waiting: ContextVar[list[tuple[Perceptron, NetworkJob]] | None] = ContextVar("waiting", default=None)
 
 
 class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -30,8 +23,9 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     .. math:: \delta_L = w \odot (p - y), \quad \delta_{l} = (\delta_{l+1} W_{l+1}^\top) \odot [a_l > 0], \quad
         g_l = \bigl(a_{l-1}^\top \delta_l + \alpha W_l\bigr) / \textstyle\sum w
 
-    (sums over a batch of 200 users), so that networks of equal shape can be trained side by side: see
-    :func:`trained_together`. Being trained beside others changes a network by rounding only.
+    (sums over a batch of 200 users), so that networks of equal shape can be trained side by side
+    (:func:`~recbole_aia.evaluator.attackers.together.trained_together`). Being trained beside others changes a network
+    by rounding only.
 
     Args:
         hidden_layer_sizes: units of each hidden layer; none for a linear classifier.
@@ -69,12 +63,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: FloatArray, y: IntArray, sample_weight: FloatArray | None = None) -> Self:  # noqa: N803
         """Learns from ``[n, d]`` and classes ``[n]`` in ``0..K-1``, each present, users weighted by ``[n]``."""
         self.classes_ = np.arange(y.max() + 1)
-        job = self._job(np.asarray(X, np.float32), y, sample_weight)
-        waiting = _waiting.get()
-        if waiting is None:
-            self._take(train([job])[0])
-        else:
-            waiting.append((self, job))
+        fit_or_wait(self, self._job(np.asarray(X, np.float32), y, sample_weight), train)
         return self
 
     def predict_proba(self, X: FloatArray) -> FloatArray:  # noqa: N803  scikit-learn's name
@@ -105,23 +94,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device=self.device,
         )
 
-    def _take(self, trained: TrainedNetwork) -> None:
-        self.coefs_, self.intercepts_, self.loss_curve_ = trained
+    def take(self, found: TrainedNetwork) -> None:
+        """See :class:`~recbole_aia.evaluator.attackers.together.Learner`."""
+        self.coefs_, self.intercepts_, self.loss_curve_ = found
         self.n_iter_ = len(self.loss_curve_)
-
-
-@contextmanager
-def trained_together() -> Iterator[None]:
-    """Networks that are fitted inside are trained when it ends, those of equal shape and size side by side."""
-    token = _waiting.set([])
-    try:
-        yield
-        waiting = _waiting.get() or []
-    finally:
-        _waiting.reset(token)
-    groups: dict[tuple[Any, ...], list[tuple[Perceptron, NetworkJob]]] = {}
-    for network, job in waiting:
-        groups.setdefault(job.kind, []).append((network, job))
-    for group in groups.values():
-        for (network, _), trained in zip(group, train([job for _, job in group]), strict=True):
-            network._take(trained)

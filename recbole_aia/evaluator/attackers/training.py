@@ -5,18 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from recbole_aia.config.types import FloatArray, IntArray
+from recbole_aia.evaluator.attackers.epochs import BATCH, Epoch, Layers, State
 
-_BATCH = 200  # users of a batch; scikit-learn's
 _TOLERANCE, _PATIENCE = 1e-4, 10  # training stops when the loss has not fallen by 1e-4 for more than ten epochs
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's; scikit-learn's
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ class NetworkJob:
     @property
     def kind(self) -> tuple[Any, ...]:
         """What networks must have in common to be trained side by side."""
-        steps = -(-len(self.classes) // _BATCH)
+        steps = -(-len(self.classes) // BATCH)
         return self.units, steps, self.learning_rate, self.max_epochs, self.device, self.even_penalty
 
 
@@ -84,32 +83,7 @@ class _Progress:
         return self.stalled <= _PATIENCE and len(self.losses) < max_epochs
 
 
-@dataclass
-class _State:
-    """Parameters and Adam's moments of the networks that are still in training, a row for each network."""
-
-    parameters: Tensor
-    first_moment: Tensor
-    second_moment: Tensor
-    alpha: Tensor
-
-    def only(self, rows: list[int]) -> _State:
-        return _State(*(each[rows] for each in vars(self).values()))
-
-
-class _Layers:
-    """Views of ``[B, P]`` parameters (or gradients) as weights ``[B, in, out]`` and biases ``[B, 1, out]``."""
-
-    def __init__(self, flat: Tensor, units: Sequence[int]) -> None:
-        self.weights, self.biases, start = [], [], 0
-        for inputs, outputs in itertools.pairwise(units):
-            middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
-            self.weights.append(flat[:, start:middle].unflatten(1, (inputs, outputs)))
-            self.biases.append(flat[:, middle:end].unsqueeze(1))
-            start = end
-
-
-class _Users:
+class Users:
     """The users of B networks in one tensor.
 
     Networks may share users. Their numbers of users may differ within the last batch: the places that a network does
@@ -179,113 +153,28 @@ def train(jobs: Sequence[NetworkJob]) -> list[TrainedNetwork]:
         One network for each job, in the same order.
     """
     first, device = jobs[0], torch.device(jobs[0].device)
-    units, users = first.units, _Users(jobs, device)
+    units, users = first.units, Users(jobs, device)
     with torch.inference_mode():
         flat = users.initial(units)
         alpha = torch.tensor([[job.alpha] for job in jobs], device=device)
-        state = _State(flat, torch.zeros_like(flat), torch.zeros_like(flat), alpha)
-        penalized = _penalized(units, device)
-        active, steps = list(range(len(jobs))), 0
-        progress = [_Progress() for _ in jobs]
+        state = State(flat, torch.zeros_like(flat), torch.zeros_like(flat), alpha)
+        # A recorded epoch is of all networks to the end; what those do that have converged is not looked at.
+        records = device.type == "cuda"
+        rows, epoch, steps = list(range(len(jobs))), Epoch(state, users, range(len(jobs)), first), 0
+        active, progress = list(range(len(jobs))), [_Progress() for _ in jobs]
         trained: dict[int, TrainedNetwork] = {}
         while active:
-            losses = _epoch(state, users, active, penalized, first, steps)
-            steps += -(-users.longest // _BATCH)
-            more = [progress[n].goes_on(loss, first.max_epochs) for n, loss in zip(active, losses, strict=True)]
-            for row, network in enumerate(active):
-                if not more[row]:
-                    layers = _Layers(state.parameters[row : row + 1].clone(), units)
+            losses = epoch(steps)
+            steps += -(-users.longest // BATCH)
+            more = [progress[n].goes_on(losses[row], first.max_epochs) for n, row in zip(active, rows, strict=True)]
+            for network, row, goes_on in zip(active, rows, more, strict=True):
+                if not goes_on:
+                    layers = Layers(state.parameters[row : row + 1].clone(), units)
                     weights, biases = [w[0] for w in layers.weights], [b[0, 0] for b in layers.biases]
                     trained[network] = TrainedNetwork(weights, biases, progress[network].losses)
             if not all(more):
-                going = [row for row, goes_on in enumerate(more) if goes_on]
-                state, active = state.only(going), [active[row] for row in going]
+                active, rows = list(compress(active, more)), list(compress(rows, more))
+                if active and not records:
+                    state, rows = state.only(rows), list(range(len(active)))
+                    epoch = Epoch(state, users, active, first)
     return [trained[network] for network in range(len(jobs))]
-
-
-def _penalized(units: Sequence[int], device: torch.device) -> Tensor:
-    """1 for a weight and 0 for a bias, ``[P]``."""
-    mask = torch.zeros(1, sum((i + 1) * o for i, o in itertools.pairwise(units)), device=device)
-    for weights in _Layers(mask, units).weights:
-        weights.fill_(1)
-    return mask[0]
-
-
-def _epoch(
-    state: _State,
-    users: _Users,
-    active: Sequence[int],
-    penalized: Tensor,
-    kind: NetworkJob,
-    steps: int,
-) -> list[float]:
-    """One pass over the users; returns the mean loss of each network. All are of one kind."""
-    units, whole = kind.units, min(_BATCH, users.longest)
-    positions, targets, weights = users.shuffled(active)
-    layers, gradient = _Layers(state.parameters, units), torch.empty_like(state.parameters)
-    gradients, batches = _Layers(gradient, units), range(0, users.longest, _BATCH)
-    logits, penalties, totals = torch.empty_like(targets), [], []
-    for start in batches:
-        batch = slice(start, start + _BATCH)
-        total = weights[:, batch].sum(1)
-        inputs = users.embeddings[positions[:, batch]]
-        logits[:, batch] = _backpropagate(layers, gradients, inputs, targets[:, batch], weights[:, batch])
-        decayed = state.parameters * penalized
-        alpha = state.alpha * total / whole if kind.even_penalty else state.alpha
-        penalties.append(0.5 * alpha[:, 0] * (decayed * state.parameters).sum(1))
-        totals.append(total[:, 0])
-        gradient.addcmul_(decayed, alpha).div_(total)
-        steps += 1
-        _adam(state, gradient, kind.learning_rate, steps)
-    return _mean_losses(logits, targets, weights, torch.stack(penalties, 1), torch.stack(totals, 1), users, active)
-
-
-def _backpropagate(layers: _Layers, gradients: _Layers, inputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Writes the gradient of the loss summed over a batch; returns the logits ``[B, m, outputs]``."""
-    values = [inputs]
-    last = len(layers.weights) - 1
-    for layer, (weight, bias) in enumerate(zip(layers.weights, layers.biases, strict=True)):
-        out = torch.baddbmm(bias, values[-1], weight)
-        values.append(out if layer == last else out.relu_())
-    logits = values.pop()
-    probabilities = torch.sigmoid(logits) if logits.shape[-1] == 1 else torch.softmax(logits, -1)
-    delta = probabilities.sub_(targets).mul_(weights)
-    for layer in range(last, -1, -1):
-        gradients.weights[layer].copy_(torch.bmm(values[layer].transpose(1, 2), delta))
-        gradients.biases[layer].copy_(delta.sum(1, keepdim=True))
-        if layer:
-            # The derivative of relu; a product with a comparison takes several times as long.
-            back = torch.bmm(delta, layers.weights[layer].transpose(1, 2))
-            delta = torch.ops.aten.threshold_backward(back, values[layer], 0)
-    return logits
-
-
-def _adam(state: _State, gradient: Tensor, rate: float, steps: int) -> None:
-    state.first_moment.lerp_(gradient, 1 - _BETA1)
-    state.second_moment.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
-    corrected = rate * (1 - _BETA2**steps) ** 0.5 / (1 - _BETA1**steps)
-    state.parameters.addcdiv_(state.first_moment, state.second_moment.sqrt().add_(_EPSILON), value=-corrected)
-
-
-def _mean_losses(
-    logits: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    penalties: Tensor,
-    totals: Tensor,
-    users: _Users,
-    active: Sequence[int],
-) -> list[float]:
-    """Mean over users of the loss of their batch, penalty included, as scikit-learn reports it."""
-    if logits.shape[-1] == 1:
-        losses = F.softplus(logits) - targets * logits
-    else:
-        losses = torch.logsumexp(logits, -1, keepdim=True) - (targets * logits).sum(-1, keepdim=True)
-    spare = -users.longest % _BATCH
-    sums = F.pad((losses * weights)[..., 0], (0, spare)).unflatten(1, (-1, _BATCH)).sum(2)
-    means = ((sums + penalties) / totals).double().cpu().numpy()
-    counts = np.array([users.counts[network] for network in active])
-    sizes = np.full(means.shape, float(_BATCH))
-    sizes[:, -1] = counts - _BATCH * (means.shape[1] - 1)
-    mean: list[float] = ((means * sizes).sum(axis=1) / counts).tolist()
-    return mean

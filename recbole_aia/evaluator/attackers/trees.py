@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbole_aia.evaluator.attackers.base import EstimatorAttacker, register_attacker
-from recbole_aia.evaluator.attackers.boosting import BoostedStumps, BudgetedXgboost
+from recbole_aia.evaluator.attackers.boosting import ON_GPU, BoostedStumps, BudgetedXgboost, xgboost_device
 
 
 @register_attacker
@@ -20,11 +20,14 @@ class XgboostAttacker(EstimatorAttacker):
     name = "xgboost"
     most_users = None
     uses_device = True
+    device_users = ON_GPU
 
     def _estimator(self, n_users: int, seed: int) -> Any:
         from xgboost import XGBClassifier
 
-        return XGBClassifier(tree_method="hist", max_bin=64, device=self.device, n_jobs=1, random_state=seed)
+        return XGBClassifier(
+            tree_method="hist", max_bin=64, device=xgboost_device(self.device), n_jobs=1, random_state=seed
+        )
 
 
 @register_attacker

@@ -12,6 +12,7 @@ from torch import Tensor
 from recbole_aia.losses.attrcloak.gaussian import ledoit_wolf_shrinkage, log_det
 from recbole_aia.losses.shared.inputs import check_movers
 from recbole_aia.losses.shared.moments import Cells, class_moments
+from recbole_aia.losses.shared.sums import add_groups
 
 CovarianceMethod = Literal["ledoit_wolf", "ridge", "full", "full_or_ridge"]
 
@@ -71,6 +72,8 @@ class ClassDivergence:
         others = embeddings[:0] if others is None else others
         other_labels = labels[:0] if other_labels is None else other_labels
         check_movers(embeddings, labels, others, other_labels)
+        labels, other_labels = labels.to(embeddings.device), other_labels.to(embeddings.device)
+        known = None if known is None else known.to(embeddings.device)
         embeddings, others = embeddings.detach(), others.detach()
         classes, named, self.left_out = _classes(labels)
         taking_part = labels.clone()
@@ -142,7 +145,7 @@ class _Groups:
     def unshrunk(self, gradients: Tensor) -> Tensor:
         """Gradients ``[C + A, d, d]`` of covariances, given those of the shrunk ones."""
         n = len(self.pools)
-        of_all = gradients[n:].index_add(0, self.attributes, gradients[:n] * self.pools)
+        of_all = add_groups(gradients[n:], self.attributes, gradients[:n] * self.pools)
         return self._rounded(torch.cat([gradients[:n] * (1 - self.pools), of_all]))
 
     def _rounded(self, matrices: Tensor) -> Tensor:
@@ -190,7 +193,7 @@ class _Divergences(torch.autograd.Function):
         of_offsets = (weights * (of_all[own] @ offsets.unsqueeze(2))).squeeze(2)
         of_means = -2 * (of_seconds @ origins.unsqueeze(2)).squeeze(2)
         of_means[:n] += of_offsets
-        of_means[n:].index_add_(0, own, of_offsets, alpha=-1)
+        of_means[n:] = add_groups(of_means[n:], own, -of_offsets)
         return of_means[:n] + shares @ of_means[n:], of_seconds[:n] + groups.pooled(shares, of_seconds[n:]), None
 
 

@@ -9,9 +9,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from recbole_aia.replay import Replayed
+
 _CHANCE = 0.5  # users are at chance where no statistic is further from 0, in its deviations under permuted labels
 _WIDTH = 64  # up to this many dimensions the steps asked for are enough; beyond, they grow in proportion
 _STRIDE = 0.03  # longest step: its root mean square over all numbers that move, in their standard deviations
+_LOOK = 10  # steps on a GPU after which it is asked whether users are at chance; steps from there on move nobody
 
 
 class Movable(Protocol):
@@ -46,7 +49,12 @@ class Alignment(NamedTuple):
 
 @torch.enable_grad()  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
 def align(
-    target: Movable, discrepancy: Callable[[Tensor], Tensor], max_steps: int = 100, judged: bool = True
+    target: Movable,
+    discrepancy: Callable[[Tensor], Tensor],
+    max_steps: int = 100,
+    judged: bool = True,
+    *,
+    replayed: bool = False,
 ) -> Alignment:
     r"""Moves users, in place, until the statistics tell no class from a random group of its size.
 
@@ -67,6 +75,8 @@ def align(
         max_steps: how many steps are taken at most. The descent ends earlier where all statistics are within half a
             standard deviation.
         judged: whether to compute the statistics once more after the last step, which ``after`` needs.
+        replayed: whether CUDA may record a step and replay it (:class:`.Replayed`). The target then has to do the same
+            at every step, without the host.
 
     Returns:
         How the descent went.
@@ -74,30 +84,62 @@ def align(
     Source:
         Ours; Polyak (1969) for the step.
     """
-    units = target.scales()
-    reach = _STRIDE * sum(parameter.numel() for parameter in target.parameters) ** 0.5
-    before, step = None, 0
-    while True:
-        if before is not None and step >= max_steps and not judged:
-            return Alignment(before, nan, step)
+    descent, like = _Descent(target, discrepancy), target.parameters[0]
+    step = Replayed(descent.step, like, max_steps if replayed else 0)
+    before, look = nan, _LOOK if like.is_cuda else 1
+    for number in range(max_steps):
+        step()
+        if not number:
+            before = float(descent.largest)
+        if (number + 1) % look == 0 and not descent.going:
+            break
+    after = nan if descent.going else float(descent.largest)
+    if descent.going and (judged or not max_steps):
+        after = descent.judged()
+    return Alignment(before if max_steps else after, after, int(descent.taken))
+
+
+class _Descent:
+    """The state of a descent, on the device where users are: :meth:`step` asks the host for nothing.
+
+    Attributes:
+        going: whether users still move, a scalar.
+        largest: the largest absolute statistic where users were at the start of the last step, a scalar.
+        taken: how many steps moved users, a scalar.
+    """
+
+    def __init__(self, target: Movable, discrepancy: Callable[[Tensor], Tensor]) -> None:
+        self._target, self._discrepancy, self._units = target, discrepancy, target.scales()
+        self._reach = _STRIDE * sum(parameter.numel() for parameter in target.parameters) ** 0.5
+        device = target.parameters[0].device
+        self.going = torch.ones((), dtype=torch.bool, device=device)
+        self.largest = torch.full((), nan, dtype=torch.float64, device=device)
+        self.taken = torch.zeros((), dtype=torch.long, device=device)
+
+    def step(self) -> None:
+        """Moves users by one step, unless they are at chance, or were at an earlier step."""
+        target = self._target
         here = target.embeddings()
         leaf = here.detach().requires_grad_()
-        scores = discrepancy(leaf)
-        after = float(scores.detach().abs().max())
-        before = after if before is None else before
-        if step >= max_steps or after <= _CHANCE:
-            return Alignment(before, after, step)
-        loss = scores.square().sum()
-        slopes = target.pull_back(here, torch.autograd.grad(loss, leaf)[0])
-        slopes = [slope * unit for slope, unit in zip(slopes, units, strict=True)]
-        square = sum(float(slope.square().sum()) for slope in slopes)
-        if not square:
-            return Alignment(before, after, step)
-        length = min(float(loss.detach()) / square, reach / square**0.5)
+        # RecBole leaves torch's anomaly detection on, which looks at the numbers of every operation.
+        with torch.autograd.set_detect_anomaly(False):
+            scores = self._discrepancy(leaf)
+            loss = scores.square().sum()
+            slopes = target.pull_back(here, torch.autograd.grad(loss, leaf)[0])
+        self.largest.copy_(scores.detach().abs().max())
+        slopes = [slope * unit for slope, unit in zip(slopes, self._units, strict=True)]
+        square = torch.stack([slope.square().sum().double() for slope in slopes]).sum()
+        self.going &= ~(self.largest <= _CHANCE) & (square != 0)
+        length = torch.minimum(loss.detach() / square, self._reach / square.sqrt())
         with torch.no_grad():
-            for parameter, slope, unit in zip(target.parameters, slopes, units, strict=True):
-                parameter.sub_(slope * unit, alpha=length)
-        step += 1
+            for parameter, slope, unit in zip(target.parameters, slopes, self._units, strict=True):
+                parameter.sub_((slope * unit * length.to(slope.dtype)).where(self.going, 0.0))
+        self.taken += self.going
+
+    @torch.no_grad()
+    def judged(self) -> float:
+        """The largest absolute statistic where users are now."""
+        return float(self._discrepancy(self._target.embeddings()).abs().max())
 
 
 def steps_for(width: int, steps: int) -> int:
@@ -156,5 +198,5 @@ def align_vectors(
         Where users end, ``[n, d]``, and how the descent went.
     """
     vectors = Vectors(embeddings, silent)
-    outcome = align(vectors, discrepancy, max_steps, judged)
+    outcome = align(vectors, discrepancy, max_steps, judged, replayed=True)
     return vectors.parameters[0], outcome

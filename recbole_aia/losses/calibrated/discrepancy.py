@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 
 import torch
@@ -21,6 +22,7 @@ _MUTE = 1e-9  # a kernel tells no two users apart where it deviates by less; eve
 _OUTGROWN = 25.0  # largest variance along an axis, 1 or less at first, up to which the statistics still hold
 _CHUNK = 2048  # users whose features are computed at a time, so that they stay in a core's cache
 _KEPT = 10_000  # up to here features are kept for the gradient; of more users they are computed again
+_ON_GPU = 65_536  # both on a GPU, which has room, and which many small pieces would keep waiting
 
 
 class Discrepancy(ABC):
@@ -81,11 +83,13 @@ class Discrepancy(ABC):
 
     def _features(self, users: Tensor, members: Tensor) -> Tensor:
         """Sums of features over groups ``[G, n]``, ``[G, W]``; above many users computed again backward."""
-        part = self._table.features
-        chunks = list(zip(users.split(_CHUNK), members.split(_CHUNK, dim=1), strict=True))
-        if len(users) <= _KEPT:
-            return torch.stack([part(*chunk) for chunk in chunks]).sum(0)
-        return torch.stack([checkpoint(part, *chunk, use_reentrant=False) for chunk in chunks]).sum(0)
+        part, (chunk, kept) = self._table.features, (_ON_GPU, _ON_GPU) if users.is_cuda else (_CHUNK, _KEPT)
+        pieces = zip(users.split(chunk), members.split(chunk, dim=1), strict=True)
+        if len(users) <= kept:
+            return torch.stack([part(*piece) for piece in pieces]).sum(0)
+        # Nothing in it is random.
+        again = functools.partial(checkpoint, part, use_reentrant=False, preserve_rng_state=False)
+        return torch.stack([again(*piece) for piece in pieces]).sum(0)
 
 
 class ClassDiscrepancy(Discrepancy):
@@ -147,6 +151,8 @@ class ClassDiscrepancy(Discrepancy):
         others = embeddings[:0] if others is None else others
         other_labels = labels[:0] if other_labels is None else other_labels
         check_movers(embeddings, labels, others, other_labels)
+        labels, other_labels = labels.to(embeddings.device), other_labels.to(embeddings.device)
+        known = None if known is None else known.to(embeddings.device)
         everyone = torch.cat([embeddings, others]).detach()
         super().__init__(everyone, seed, exact_users, read)
         everyone = self._standardized(everyone)

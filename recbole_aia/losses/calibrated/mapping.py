@@ -19,7 +19,7 @@ _BANDWIDTH = 1.0  # of their Gaussian kernel
 _FLOOR = 1e-4  # an axis is stretched no further than if its eigenvalue were this share of the largest
 _DEPENDENT = 1e-6  # a combination of columns is left out where its variance is below this share of the largest
 WEIGHTS_A_USER = 0.03  # weights of a dimension's movement for each user at most: more would write single labels down
-_CHUNK = 8192  # users mapped at a time
+_CHUNK, _CHUNK_ON_GPU = 8192, 262_144  # users mapped at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +71,10 @@ class UserMap:
         """Maps users at ``embeddings [n, d]``, who need no label, to ``[n, d]``; :func:`learn_map` has ``silent``."""
         # All attributes are read at once: the features take the time.
         readouts, sizes = torch.cat(self.readouts, dim=1), [each.shape[1] for each in self.readouts]
-        free = (embeddings != 0 if silent is None else ~silent).split(_CHUNK)
+        chunk = _CHUNK_ON_GPU if embeddings.is_cuda else _CHUNK
+        free = (embeddings != 0 if silent is None else ~silent).split(chunk)
         parts = list[Tensor]()
-        for users, moves in zip(embeddings.split(_CHUNK), free, strict=True):
+        for users, moves in zip(embeddings.split(chunk), free, strict=True):
             logits = self.features.times(users, readouts[:-1]) + readouts[-1]
             said = [torch.softmax(each, dim=1) for each in logits.split(sizes, dim=1)]
             functions, way = self.basis(users), torch.zeros_like(users)
@@ -81,6 +82,10 @@ class UserMap:
                 way.addcmul_(residual.unsqueeze(1), functions @ weights)
             parts.append(users + moves * way)
         return torch.cat(parts) if parts else embeddings.clone()
+
+    def to(self, device: torch.device | str) -> UserMap:
+        """The same map with its tensors on a device."""
+        return self.from_state({name: tensor.to(device) for name, tensor in self.state().items()})
 
     def state(self) -> dict[str, Tensor]:
         """Its tensors by name, from which :meth:`from_state` makes it again."""
@@ -152,7 +157,7 @@ def learn_map(
     whitening = (vectors[:, kept] * values[kept].rsqrt()).to(users)
     free = users != 0 if silent is None else ~silent[drawn]
     target = _Moved(users, design @ whitening, free)
-    outcome = align(target, discrepancy, max_steps)
+    outcome = align(target, discrepancy, max_steps, replayed=True)
     weights = whitening @ target.parameters[0]
     shape = residuals.shape[1], -1, users.shape[1]
     features, readouts = posteriors[0].readout.features, tuple(p.readout.weights for p in posteriors)

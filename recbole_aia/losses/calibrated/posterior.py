@@ -175,6 +175,7 @@ class MixedDiscrepancy:
         seed: int = 0,
         exact_users: int = EXACT_USERS,
     ) -> None:
+        labels = labels.to(embeddings.device)
         read = torch.cat([each[:, :-1] - each[:, :-1].mean(0) for each in posteriors], dim=1).t().to(embeddings)
         parts: list[Discrepancy] = []
         groups = _levels(activity, len(embeddings)).to(labels.device)

@@ -49,5 +49,5 @@ def as_csv(rows):
 
 
 def recbole_config(name, folder, **values):
-    quiet = {"data_path": str(folder), "gpu_id": "", "state": "error", "attributes": ["group"], **values}
+    quiet = {"data_path": str(folder), "state": "error", "attributes": ["group"], **values}
     return AIAConfig("BPR", name, config_dict={"eval_args": {"order": "RO"}, **quiet}, argv=[])

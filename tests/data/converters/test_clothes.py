@@ -56,7 +56,7 @@ def test_users_who_contradict_themselves_are_counted_in_the_labels_of_a_run(conv
     rows = [row(i, f"u{u}", 5, "2011-01-01", "Small" if (u + i * (u < 3)) % 2 else "Large")
             for u in range(16) for i in range(3)]  # fmt: skip
     convert("modcloth", {"df_modcloth.csv": HEADER + "".join(rows)}, core=1)
-    config = AIAConfig("BPR", "modcloth", config_dict={"data_path": str(tmp_path / "out"), "gpu_id": ""}, argv=[])
+    config = AIAConfig("BPR", "modcloth", config_dict={"data_path": str(tmp_path / "out")}, argv=[])
     summary = load_labels(config, create_dataset(config)).summary()["body_shape"]
     assert sum(summary["classes"].values()) == 16
     assert summary["affected"] == {"conflicting_users": 3}

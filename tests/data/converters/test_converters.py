@@ -36,7 +36,7 @@ def test_the_command_prints_the_account_and_a_command_that_runs(tmp_path, capsys
 @pytest.mark.parametrize("name", CONVERTERS)
 def test_the_property_file_of_a_dataset_fits_what_is_prepared(name, tmp_path):
     converter = CONVERTERS[name]
-    config = AIAConfig("BPR", name, config_dict={"data_path": str(tmp_path), "gpu_id": ""}, argv=[])
+    config = AIAConfig("BPR", name, config_dict={"data_path": str(tmp_path)}, argv=[])
     specs = {name: AttributeSpec.from_mapping(name, entry) for name, entry in config["attribute_specs"].items()}
     timed = any(column in converter.interactions.numbers for column in (converter.time, "timestamp"))
     assert {spec.field for spec in specs.values()} <= set(converter.fields)

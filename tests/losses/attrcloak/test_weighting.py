@@ -40,12 +40,12 @@ def test_a_shorter_gradient_that_agrees_takes_all_the_weight():
 def test_without_a_utility_gradient_the_lower_bound_decides():
     privacy = torch.tensor([1.0, 2.0])
     for lower in (0.0, 0.1):
-        assert min_norm_weight(privacy, 0 * privacy, lower) == pytest.approx(lower)
+        assert float(min_norm_weight(privacy, 0 * privacy, lower)) == pytest.approx(lower)
 
 
 def test_equal_gradients_give_the_lower_bound():
     gradient = torch.tensor([1.0, 2.0])
-    assert min_norm_weight(gradient, gradient, 0.1) == pytest.approx(0.1)
+    assert float(min_norm_weight(gradient, gradient, 0.1)) == pytest.approx(0.1)
 
 
 def test_several_tensors_are_one_long_gradient():

@@ -1,7 +1,9 @@
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_aia.losses import ClassDiscrepancy, align_vectors, steps_for
+from recbole_aia.losses import ClassDiscrepancy, MixedDiscrepancy, align, align_vectors, steps_for
+from recbole_aia.losses.calibrated.alignment import Vectors, _Descent
 from tests.losses.calibrated.populations import labels, leaky, users
 
 
@@ -78,3 +80,69 @@ def test_users_go_the_same_way_judged_or_not():
 @pytest.mark.parametrize(("width", "steps"), [(8, 3), (64, 3), (65, 4), (96, 5), (128, 6)])
 def test_users_of_more_dimensions_may_take_more_steps(width, steps):
     assert steps_for(width, 3) == steps
+
+
+class Unread(TorchDispatchMode):
+    """Fails where an operation waits for a tensor's numbers, which a recording of CUDA cannot."""
+
+    waits = ("_local_scalar_dense", "nonzero", "equal", "unique", "masked_select", "repeat_interleave")
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert not any(function.name().startswith(f"aten::{name}") for name in self.waits), function
+        return function(*args, **(kwargs or {}))
+
+
+def mixed(embeddings, known):
+    """Some users without a label, and posteriors of everybody."""
+    known, said = known.clone(), torch.rand(len(known), 2, generator=torch.Generator().manual_seed(0)).double()
+    known[:60] = -1
+    return MixedDiscrepancy(embeddings, known, [said / said.sum(1, keepdim=True)])
+
+
+@pytest.mark.parametrize("statistics", [ClassDiscrepancy, mixed])
+def test_a_step_reads_no_number_so_that_cuda_can_record_it(statistics):
+    embeddings, known = leaky(200, 4)
+    descent = _Descent(Vectors(embeddings), statistics(embeddings, known))
+    descent.step()  # what is computed once is there now
+    with Unread():
+        descent.step()
+    assert int(descent.taken) == 2
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), Unread():
+        bool(descent.going)
+
+
+def test_a_step_leaves_users_at_chance_where_they_are():
+    embeddings, known = leaky(200, 4)
+    target = Vectors(embeddings)
+    descent = _Descent(target, lambda users: 0.1 * users)
+    descent._discrepancy = lambda users: 0.01 * users / users.detach().abs().max()
+    descent.step()
+    assert torch.equal(target.parameters[0], embeddings)
+    assert not descent.going
+    assert int(descent.taken) == 0
+    descent._discrepancy = ClassDiscrepancy(embeddings, known)
+    descent.step()  # a recorded step comes after all, and moves nobody
+    assert torch.equal(target.parameters[0], embeddings)
+
+
+def test_anomaly_detection_of_recbole_does_not_slow_the_steps():
+    embeddings, _ = leaky(50, 3)
+    seen = []
+
+    def statistics(users):
+        seen.append(torch.is_anomaly_enabled())
+        return users
+
+    with torch.autograd.set_detect_anomaly(True):
+        align_vectors(embeddings, statistics, 2, judged=False)
+    assert seen == [False, False]
+
+
+def test_replayed_steps_go_where_launched_ones_go(device):
+    embeddings, known = (each.to(device) for each in leaky(80, 3))
+    discrepancy, launched = ClassDiscrepancy(embeddings, known), Vectors(embeddings)
+    expected = align(launched, discrepancy, 12)
+    moved, outcome = align_vectors(embeddings, discrepancy, 12)
+    torch.testing.assert_close(moved, launched.parameters[0])
+    assert outcome.steps == expected.steps
+    assert outcome.after == pytest.approx(expected.after, rel=1e-4)
