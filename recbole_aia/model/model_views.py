@@ -87,6 +87,7 @@ class TowerView(UserEmbeddingView):
 class DMFView(TowerView):
     """DMF: a tower computes users from their rows of the interaction matrix."""
 
+    zeros = True
     caches = ("i_embedding", "u_embedding")
     shared = ("user_features", "item_features")
 

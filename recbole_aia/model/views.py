@@ -36,6 +36,9 @@ class UserEmbeddingView:
     #: What a defense after training can move, the default first: ``table``, the users' raw parameters; ``tower``, the
     #: parameters that compute users; ``released``, the users' served vectors, frozen.
     targets: ClassVar[tuple[str, ...]] = ("table",)
+    #: Whether served vectors have exact zeros, as after a ReLU. Which units are zero depends on the user, and stays so
+    #: if vectors are moved one by one.
+    zeros: ClassVar[bool] = False
 
     def __new__(cls, model: nn.Module) -> UserEmbeddingView:
         """Makes an object of the view class that is registered for the model."""

@@ -226,10 +226,9 @@ class DefenseTrainer(ResumingTrainer):
 
     def recommendation_loss(self, interaction: Any) -> Tensor:
         """The loss of a batch by the key ``rec_loss``, a scalar: the model's own, or cross-entropy (RAID, eq. 5)."""
-        # MultiVAE counts as pairwise in RecBole, and its batches hold users alone.
         pairwise = self.config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE and self.model.NEG_ITEM_ID in interaction
         if self.config["rec_loss"] == "native" or not pairwise:
-            # RecBole trains its pointwise models, and MultiVAE, with cross-entropy already.
+            # RecBole trains pointwise models with cross-entropy already, and MultiVAE, whose batches hold users alone.
             loss = self.model.calculate_loss(interaction)
             return sum(loss) if isinstance(loss, tuple) else loss  # type: ignore[return-value]
         return self._pairwise_cross_entropy(interaction)

@@ -36,8 +36,9 @@ class CalibratedUnlearner(Unlearner):
     more of the label than the old vector did, the less the more users there are. With ``calibrated_labels: own`` it
     shows the label.
 
-    If all users ask, the tower moves by default. Vectors moved one by one would leave a leak: many units of a tower
-    are zero for a user, and which units are zero depends on the class.
+    If all users ask, DMF's tower moves by default. Vectors moved one by one would leave a leak: many units of that
+    tower are zero for a user, and which units are zero depends on the class. MultiVAE's latent means have no zeros, and
+    are released.
 
     Attributes:
         map: the map of the last unlearning, for users who come later; ``None`` before, for towers, and for own labels.
@@ -174,14 +175,14 @@ class CalibratedUnlearner(Unlearner):
         )
 
     def target(self, task: UnlearningTask) -> Target:
-        """See :meth:`Unlearner.target`; by default the tower, if the model has one and all users ask."""
+        """See :meth:`Unlearner.target`; by default the tower, if it gives zeros (DMF's) and all users ask."""
         return make_target(self.view, task.users, "tower" if self._moves_tower(task) else self.config["target"])
 
     def _moves_tower(self, task: UnlearningTask) -> bool:
         everybody = len(task.users) == len(self.view.users)
         free = self.config["target"] is None and self.view.released is None and everybody
-        has_tower = bool(self.view.tower())
-        return self.config["target"] == "tower" or (has_tower and (free or self.config["target"] == "own"))
+        by_default, own = free and self.view.zeros, self.config["target"] == "own"
+        return self.config["target"] == "tower" or (bool(self.view.tower()) and (by_default or own))
 
     def _recommend(self, target: Target, train_data: Any) -> None:
         """Trains an epoch of recommendation in which only the target moves."""

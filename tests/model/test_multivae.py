@@ -130,8 +130,8 @@ def test_defenses_in_training_pull_the_encoder(make, values):
 @pytest.mark.parametrize(
     ("values", "released"),
     [
-        ({"defense": "calibrated", "stage": "post", "calibrated_steps": 2}, False),
-        ({"defense": "calibrated", "stage": "post", "calibrated_steps": 2, "target": "released"}, True),
+        ({"defense": "calibrated", "stage": "post", "calibrated_steps": 2}, True),
+        ({"defense": "calibrated", "stage": "post", "calibrated_steps": 2, "target": "tower"}, False),
         ({"defense": "u2u", "stage": "post", "unlearn_max_steps": 2}, True),
         ({"defense": "d2d", "stage": "post", "unlearn_max_steps": 2, "target": "tower"}, False),
         ({"defense": "dp"}, True),
