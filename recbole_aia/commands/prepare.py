@@ -22,6 +22,12 @@ dataset 'synthetic', whose attribute 'group' is the class. The leak is known, an
 A user has from 5 interactions to half of the items; few users have many.
 
   recbole-aia prepare synthetic --users 6000 --items 3500 --interactions 500000
+
+With --like it generates the twin of a published dataset, 'synthetic-NAME': as many users, items and interactions, and
+its attributes with classes of the same sizes. What users like is invented, and so is the leak. A YAML file beside the
+data has the settings to read it.
+
+  recbole-aia prepare synthetic --like lfm-2b
 """
 
 _RAW_HELP = """\
@@ -180,25 +186,36 @@ def _csv_converter(arguments: argparse.Namespace) -> tuple[Converter, str]:
     return converter, "".join(f" {shlex.quote(word)}" for word in (*settings, f"--eval_args={split}"))
 
 
-def _written(name: str, out: Path, start: float) -> str:
+def _written(name: str, out: Path, start: float, settings: Path | None = None) -> str:
+    read = "" if settings is None else f" --config_files {shlex.quote(str(settings))}"
     return (
         f"written to {out / name}/ in {time.perf_counter() - start:.1f} s. Next:\n\n"
-        f"  recbole-aia run --model=BPR --dataset={name} {shlex.quote(f'--data_path={out}')} --defense=calibrated"
+        f"  recbole-aia run --model=BPR --dataset={name} {shlex.quote(f'--data_path={out}')}{read} --defense=calibrated"
     )
 
 
 def _add_synthetic(sources: argparse._SubParsersAction[Any]) -> None:
+    from recbole_aia.data.twins import SHAPES
+
     parser = sources.add_parser(
         "synthetic",
-        help="interactions of any size, with a planted attribute",
+        help="interactions of any size, with planted attributes",
         description=_SYNTHETIC_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--users", type=int, required=True, metavar="N", help="number of users, at least 20")
-    parser.add_argument("--items", type=int, required=True, metavar="N", help="number of items; each is used")
+    parser.add_argument("--users", type=int, metavar="N", help="number of users, at least 20")
+    parser.add_argument("--items", type=int, metavar="N", help="number of items; each is used")
+    parser.add_argument("--interactions", type=int, metavar="N", help="number of different user-item pairs")
     parser.add_argument(
-        "--interactions", type=int, required=True, metavar="N", help="number of different user-item pairs"
+        "--like", choices=SHAPES, metavar="NAME", help=f"in place of these numbers: one of {', '.join(SHAPES)}"
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        metavar="X",
+        help="with --like: X of the users and the root of X of the items, 0 to 1; a user has as many interactions "
+        "(default: 1)",
     )
     parser.add_argument(
         "--leak",
@@ -214,23 +231,42 @@ def _add_synthetic(sources: argparse._SubParsersAction[Any]) -> None:
 def _prepare_synthetic(arguments: argparse.Namespace) -> int:
     import numpy as np
 
-    from recbole_aia.data import synthetic
+    from recbole_aia.data import synthetic, twins
 
-    start = time.perf_counter()
-    sizes = arguments.users, arguments.items, arguments.interactions
+    start, name, settings = time.perf_counter(), synthetic.NAME, None
+    _check_sizes(arguments)
     try:
-        data = synthetic.generate(*sizes, leak=arguments.leak, seed=arguments.seed)
-        synthetic.write(data, arguments.out)
+        if arguments.like is None:
+            sizes = arguments.users, arguments.items, arguments.interactions
+            data = synthetic.generate(*sizes, leak=arguments.leak, seed=arguments.seed)
+            synthetic.write(data, arguments.out)
+        else:
+            scale = 1.0 if arguments.scale is None else arguments.scale
+            data = twins.twin(arguments.like, scale=scale, leak=arguments.leak, seed=arguments.seed)
+            name, settings = f"{name}-{arguments.like}", twins.write_twin(arguments.like, data, arguments.out)
     except MemoryError as error:
         raise ConfigValueError(
             "that is too much for this machine's memory. Ask for fewer users or interactions."
         ) from error
-    classes = zip(synthetic.CLASSES, np.bincount(data.labels), strict=True)
     activity = np.bincount(data.users)
-    print(
-        "users {:,}, items {:,}, interactions {:,}\n".format(*sizes)
-        + f"group: {', '.join(f'{name} {size:,}' for name, size in classes)}\n"
-        + f"interactions of a user: median {np.median(activity):,.0f}, most {activity.max():,}\n"
-        + _written(synthetic.NAME, arguments.out, start)
-    )
+    print(f"users {len(activity):,}, items {data.items.max() + 1:,}, interactions {len(data.items):,}")
+    for attribute, labels in zip(data.attributes, data.labels.T, strict=True):
+        classes = zip(attribute.classes, np.bincount(labels, minlength=len(attribute.classes)), strict=True)
+        equal = "" if twins.is_known(attribute) else " (published sizes are not known: equal)"
+        print(f"{attribute.name}: {', '.join(f'{each} {size:,}' for each, size in classes)}{equal}")
+    print(f"interactions of a user: median {np.median(activity):,.0f}, most {activity.max():,}")
+    print(_written(name, arguments.out, start, settings))
     return 0
+
+
+def _check_sizes(arguments: argparse.Namespace) -> None:
+    """Refuses sizes that are missing, and sizes beside the name of a dataset that has its own."""
+    sizes = {f"--{name}": getattr(arguments, name) for name in ("users", "items", "interactions")}
+    given = [name for name, value in sizes.items() if value is not None]
+    if arguments.like is not None and given:
+        raise ConfigValueError(f"--like {arguments.like} has its own sizes. Leave {', '.join(given)} out, or --like.")
+    if arguments.like is None and len(given) < len(sizes):
+        missing = ", ".join(name for name in sizes if name not in given)
+        raise ConfigValueError(f"prepare synthetic: {missing} missing. Give all three sizes, or --like NAME.")
+    if arguments.like is None and arguments.scale is not None:
+        raise ConfigValueError("--scale makes the twin of a dataset smaller, and no --like names one.")

@@ -1,14 +1,15 @@
-r"""Synthetic interactions of any size with a planted attribute, whose leak is known.
+r"""Synthetic interactions of any size with planted attributes, whose leak is known.
 
 A user's items are drawn without replacement. The probability of item i for user u is proportional to
 
 .. math:: \text{popularity}_i \cdot \exp(\text{taste}_{u, g(i)}), \qquad g(i) \text{ the genre of item } i.
 
-The attribute enters through the taste alone.
+Attributes enter through the taste alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,26 +20,44 @@ from recbole_aia.data.atomic import write_dataset
 from recbole_aia.errors import ConfigValueError
 
 NAME = "synthetic"
-CLASSES = ("a", "b")
-_SHARE_B = 0.3  # share of class b; about the share of women in MovieLens
 _GENRES = 16  # genres of a dataset with enough items; MovieLens has 18
 _CELLS = 2**22  # users times items in a block of dense scores: 32 MiB in double precision
 
 
 @dataclass(frozen=True)
+class Planted:
+    """An attribute to plant.
+
+    Attributes:
+        name: of the attribute and of its column.
+        classes: names of its classes, at least two.
+        weights: how many users each class has, in numbers or as shares; only their proportions count.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    weights: tuple[float, ...]
+
+
+GROUP = Planted("group", ("a", "b"), (0.7, 0.3))  # b is about as rare as women are in MovieLens
+
+
+@dataclass(frozen=True)
 class SyntheticData:
-    """Interactions, sorted by user, and the planted attribute. Users and items count from 0.
+    """Interactions, sorted by user, and the planted attributes. Users and items count from 0.
 
     Attributes:
         users: ``[n]`` user of each interaction.
         items: ``[n]`` item of each interaction; no pair of user and item occurs twice.
         timestamps: ``[n]`` a random order of all interactions, 0 to n - 1; independent of everything else.
-        labels: ``[n_users]`` int8, the attribute: an index into :data:`CLASSES`.
+        attributes: what is planted, ``A`` attributes.
+        labels: ``[n_users, A]`` int8, for each attribute an index into its classes.
     """
 
     users: np.ndarray
     items: np.ndarray
     timestamps: np.ndarray
+    attributes: tuple[Planted, ...]
     labels: np.ndarray
 
 
@@ -69,64 +88,90 @@ class _Market:
         return keys
 
 
-def generate(n_users: int, n_items: int, n_interactions: int, *, leak: float = 1.0, seed: int = 0) -> SyntheticData:
-    r"""Generates interactions of two classes of users who like different genres.
+def generate(
+    n_users: int,
+    n_items: int,
+    n_interactions: int,
+    *,
+    leak: float = 1.0,
+    seed: int = 0,
+    attributes: Sequence[Planted] = (GROUP,),
+    fewest: int = 5,
+) -> SyntheticData:
+    r"""Generates interactions of users whose classes like different genres.
 
-    .. math:: \text{taste}_u = 2 \, (\varepsilon_u \pm \text{leak} \cdot d),
-        \qquad \varepsilon_u \sim N(0, I), \quad \lVert d \rVert = 1
+    .. math:: \text{taste}_u = 2 \, \Bigl(\varepsilon_u + \text{leak} \sum_a p_{a, k_a(u)} \, d_a\Bigr),
+        \qquad \varepsilon_u \sim N(0, I), \quad p_{a, k} = -1 + \frac{2 k}{K_a - 1}
 
-    The class of the user gives the sign. Three users in ten are of class ``b``. Whoever knew the tastes would tell the
-    classes apart with an AUC of :math:`\Phi(\sqrt 2 \cdot \text{leak})`, which is 0.92 for a leak of 1. The
-    interactions show the tastes with noise, so that their AUC is lower; for a leak of 0 it is 1/2.
+    The classes :math:`k = 0, \dots, K_a - 1` of an attribute stand evenly between -1 and 1 along a direction of its
+    own. The directions :math:`d_a` are orthonormal, and attributes are independent of each other. Whoever knew the
+    tastes would tell the outermost classes apart with an AUC of :math:`\Phi(\sqrt 2 \cdot \text{leak})`, which is 0.92
+    for a leak of 1. The interactions show the tastes with noise, so that their AUC is lower; for a leak of 0 it is 1/2.
 
     Args:
-        n_users: at least 20; the smaller class then has 6 users, and fewer cannot be attacked.
-        n_items: at least 2; every item occurs at least once.
+        n_users: at least 20; the smaller class of ``group`` then has 6 users, and fewer cannot be attacked.
+        n_items: more than there are attributes; every item occurs at least once.
         n_interactions: at least one for every user and every item, at most half of the items for every user. The
-            number of a user's interactions is log-normal, and at least 5 if the mean over users is.
-        leak: 0 to 10; distance of each class from the centre, in standard deviations of the individual taste.
+            number of a user's interactions is log-normal.
+        leak: 0 to 10; distance of the outermost classes from the centre, in standard deviations of the individual
+            taste.
         seed: 0 to 2**31 - 1. The same seed gives the same classes and popularity for every leak.
+        attributes: what to plant, at most 15.
+        fewest: interactions that a user has at least, if the mean over users is as large.
 
     Raises:
         ConfigValueError: a number is outside its range, or the numbers do not fit together.
     """
-    _check(n_users, n_items, n_interactions, leak, seed)
+    _check(n_users, n_items, n_interactions, leak, seed, len(attributes))
     rng = np.random.default_rng(seed)
-    labels = rng.permutation((np.arange(n_users) < round(_SHARE_B * n_users)).astype(np.int8))
-    direction = np.linspace(-1.0, 1.0, min(_GENRES, n_items))
-    direction /= np.linalg.norm(direction)
-    tastes = rng.standard_normal((n_users, direction.size)) + leak * np.outer(2.0 * labels - 1.0, direction)
+    labels = np.stack([rng.permutation(_classes(each, n_users)) for each in attributes], axis=1)
+    directions = _directions(len(attributes), min(_GENRES, n_items))
+    tastes = rng.standard_normal((n_users, directions.shape[1]))
+    for column, (each, direction) in enumerate(zip(attributes, directions, strict=True)):
+        places = np.linspace(-1.0, 1.0, len(each.classes))
+        tastes += leak * np.outer(places[labels[:, column]], direction)
     tastes *= 2.0  # chosen so that recommending by tastes is two or three times as good as by popularity
     # Zipf's law with Mandelbrot's offset. Without the offset every user would have the first few items.
     popularity = rng.permutation(1.0 / (np.arange(1, n_items + 1) + n_items / 200))
-    genres = rng.permutation(np.arange(n_items) % direction.size)
+    genres = rng.permutation(np.arange(n_items) % directions.shape[1])
     market = _Market(popularity / popularity.sum(), genres, tastes)
-    counts = _activity(rng, n_users, n_interactions, n_items // 2)
+    counts = _activity(rng, n_users, n_interactions, fewest, n_items // 2)
     users, items = np.divmod(_pairs(rng, market, counts), n_items)
     _place_missing(rng, items, n_items)
-    return SyntheticData(users, items, rng.permutation(n_interactions), labels)
+    return SyntheticData(users, items, rng.permutation(n_interactions), tuple(attributes), labels)
 
 
-def write(data: SyntheticData, folder: Path) -> None:
-    """Writes RecBole's atomic files ``synthetic/synthetic.inter`` and ``.user`` into a folder, both or none.
+def write(data: SyntheticData, folder: Path, name: str = NAME, settings: str | None = None) -> None:
+    """Writes RecBole's atomic files ``name/name.inter`` and ``.user`` into a folder, all or none.
 
     Users and items are numbered from 1. Files with the same content stay as they are.
+
+    Args:
+        data: what to write.
+        folder: the folder of datasets.
+        name: of the dataset.
+        settings: the text of ``name.yaml`` beside them; ``None`` writes none.
 
     Raises:
         ConfigValueError: the folder holds another dataset of this name, or cannot be written to.
     """
-    users = {"user_id:token": np.arange(1, data.labels.size + 1), "group:token": np.take(CLASSES, data.labels)}
+    users: dict[str, np.ndarray] = {"user_id:token": np.arange(1, len(data.labels) + 1)}
+    users |= {f"{each.name}:token": np.take(each.classes, data.labels[:, a]) for a, each in enumerate(data.attributes)}
     inter = {"user_id:token": data.users + 1, "item_id:token": data.items + 1, "timestamp:float": data.timestamps}
 
     def fill(aside: Path) -> None:
         for suffix, columns in ((".user", users), (".inter", inter)):
-            pd.DataFrame(columns).to_csv(aside / f"{NAME}{suffix}", sep="\t", index=False, lineterminator="\n")
+            pd.DataFrame(columns).to_csv(aside / f"{name}{suffix}", sep="\t", index=False, lineterminator="\n")
+        if settings is not None:
+            (aside / f"{name}.yaml").write_text(settings, encoding="utf-8")
 
-    write_dataset(folder, NAME, fill)
+    write_dataset(folder, name, fill)
 
 
-def _check(n_users: int, n_items: int, n_interactions: int, leak: float, seed: int) -> None:
-    for name, value, least in (("users", n_users, 20), ("items", n_items, 2), ("seed", seed, 0)):
+def _check(n_users: int, n_items: int, n_interactions: int, leak: float, seed: int, n_attributes: int) -> None:
+    if not 0 < n_attributes < _GENRES:
+        raise ConfigValueError(f"{n_attributes} attributes cannot be planted. Give 1 to {_GENRES - 1}.")
+    for name, value, least in (("users", n_users, 20), ("items", n_items, n_attributes + 1), ("seed", seed, 0)):
         if not least <= value < 2**31:
             raise ConfigValueError(f"{name} is {value}. It must be between {least} and {2**31 - 1}.")
     if not 0.0 <= leak <= 10.0:
@@ -139,9 +184,31 @@ def _check(n_users: int, n_items: int, n_interactions: int, leak: float, seed: i
         )
 
 
-def _activity(rng: np.random.Generator, n_users: int, total: int, most: int) -> np.ndarray:
-    """Log-normal numbers of interactions ``[n_users]``, each at most ``most``, with the sum ``total``."""
-    fewest = min(5, total // n_users)
+def _classes(planted: Planted, n_users: int) -> np.ndarray:
+    """The class of each user, in proportion to the weights and in descending order, ``[n_users]`` int8."""
+    beyond = np.cumsum(planted.weights[::-1])[-2::-1] / np.sum(planted.weights)  # shares of users above class 0, 1, ...
+    counts = [round(share * n_users) for share in beyond.tolist()]
+    labels: np.ndarray = (np.arange(n_users) < np.array(counts)[:, None]).sum(axis=0).astype(np.int8)
+    return labels
+
+
+def _directions(count: int, n_genres: int) -> np.ndarray:
+    """Orthonormal directions in the space of genres, ``[count, n_genres]``: polynomials of the genre's number.
+
+    The first is a straight line. A direction that is the same for all genres would not change what users like.
+    """
+    line = np.linspace(-1.0, 1.0, n_genres)
+    found: np.ndarray = np.linalg.qr(np.vander(line, count + 1, increasing=True))[0].T[1:].copy()
+    found[0] = line / np.linalg.norm(line)  # as it is, without rounding and with its sign
+    return found
+
+
+def _activity(rng: np.random.Generator, n_users: int, total: int, fewest: int, most: int) -> np.ndarray:
+    """Log-normal numbers of interactions ``[n_users]``, with the sum ``total``.
+
+    Each is at most ``most``, and at least ``fewest`` or the mean if that is smaller.
+    """
+    fewest = min(fewest, total // n_users)
     weights = rng.lognormal(sigma=1.2, size=n_users)  # makes activity about as uneven as in MovieLens-1M
     extra, room = total - fewest * n_users, most - fewest
     low, high = 0.0, room / weights.min()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -105,8 +106,8 @@ class Adversaries:
         optimizer = copy.deepcopy(self.optimizer.state_dict())
         return {"weights": tensors, "optimizer": optimizer, "drawn": self._generator.get_state()}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continues from a :meth:`state`."""
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a :meth:`state`."""
         with torch.no_grad():
             for parameter, value in zip(self.parameters, state["weights"], strict=True):
                 parameter.copy_(value)

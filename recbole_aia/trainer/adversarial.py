@@ -40,6 +40,7 @@ class AdversarialTrainer(DefenseTrainer):
     """
 
     defense = "adversarial"
+    resumable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrate": CALIBRATE,
         "adversarial_weight": Number(0.02, "Weight of the reversed gradient against the recommendation loss.", low=0),
@@ -148,6 +149,7 @@ class AdversarialPostTrainer(AdversarialTrainer):
     """Adversarial training of a trained model, which goes on training as a whole for ``adversarial_post_epochs``."""
 
     stage = "post"
+    resumable = True
     keys: ClassVar[Mapping[str, Key]] = {
         **AdversarialTrainer.keys,
         "adversarial_post_epochs": Count(10, "Epochs after training.", low=1),
@@ -208,6 +210,15 @@ class AdversarialTerm(AttributeTerm):
             self.networks.learn(seen, targets)
         weight = 0.0 if self.at_chance() else float(config["adversarial_weight"])
         return self.networks.loss(reverse_gradient(seen, weight), targets)
+
+    def state(self) -> dict[str, Any]:
+        """See :meth:`AttributeTerm.state`; with the networks."""
+        return {**super().state(), "networks": self.networks.state()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`AttributeTerm.load_state`."""
+        super().load_state(state)
+        self.networks.load_state(state["networks"])
 
     def draw(self) -> Tensor:
         """See :meth:`AttributeTerm.draw`; by interactions, a user can be drawn more than once."""

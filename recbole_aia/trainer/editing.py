@@ -89,6 +89,7 @@ class EditingTrainer(DefenseTrainer):
             place = write_edited(Path(out), name, train_data.dataset, edits)
             self.logger.info(f"{self.defense}: the edited set is in {place}")
         loader = edited_loader(self.config, train_data, edits)
+        self.go_on(self.last_snapshot(loader, valid_data))
         result: tuple[float, dict[str, float] | None]
         result = Trainer.fit(self, loader, valid_data, verbose, saved, show_progress, callback_fn)
         if saved and valid_data:
@@ -123,6 +124,7 @@ class BlurMeTrainer(EditingTrainer):
     """
 
     defense = "blurme"
+    resumable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "blurme_variant": Choice(
             "blurme",
@@ -177,6 +179,7 @@ class RecordTrainer(EditingTrainer):
     """
 
     defense = "record"
+    resumable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "record_choice": Choice(
             "telling",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from recbole_aia.config.keys import Choice
-from recbole_aia.errors import AttributeDataError
+from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.losses import Features, Posterior, Readout, cross_fitted_posterior, explained, learn_readout
 
 _Learned = TypeVar("_Learned")
@@ -36,8 +36,9 @@ def learn_posteriors(embeddings: Tensor, labels: Tensor, names: Sequence[str], s
 
     Raises:
         AttributeDataError: an attribute has too few labels to learn from.
+        ConfigValueError: training has put all users at the same place.
     """
-    features = Features.of(embeddings, seed)
+    features = _features(embeddings, seed)
     return [
         _learned(name, lambda labels: cross_fitted_posterior(embeddings, labels, features, seed=seed), column)
         for name, column in zip(names, labels.t(), strict=True)
@@ -46,11 +47,17 @@ def learn_posteriors(embeddings: Tensor, labels: Tensor, names: Sequence[str], s
 
 def learn_readouts(embeddings: Tensor, labels: Tensor, names: Sequence[str], seed: int) -> list[Readout]:
     """The readouts of :func:`learn_posteriors` alone, in a fraction of its time; same arguments, same errors."""
-    features = Features.of(embeddings, seed)
+    features = _features(embeddings, seed)
     return [
         _learned(name, lambda labels: learn_readout(embeddings, labels, features, seed=seed), column)
         for name, column in zip(names, labels.t(), strict=True)
     ]
+
+
+def _features(embeddings: Tensor, seed: int) -> Features:
+    if not embeddings.std(0).max() > 0:  # not so for vectors that are not finite either
+        raise ConfigValueError("calibrated: all users are at the same place. Lower the learning_rate.")
+    return Features.of(embeddings, seed)
 
 
 def _learned(name: str, learn: Callable[[Tensor], _Learned], labels: Tensor) -> _Learned:

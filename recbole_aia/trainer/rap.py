@@ -38,6 +38,7 @@ class RAPTrainer(DefenseTrainer):
     """
 
     defense = "rap"
+    resumable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrate": CALIBRATE,
         "rap_weight": Number(0.1, "Weight of the attackers' reversed gradient (the paper's alpha).", low=0),
@@ -100,6 +101,15 @@ class RAPTerm(AttributeTerm):
         self.attackers.learn(seen, classes)
         weight = 0.0 if self.at_chance() else float(self.trainer.config["rap_weight"])
         return self.attackers.loss(reverse_gradient(seen, weight), classes)
+
+    def state(self) -> dict[str, Any]:
+        """See :meth:`AttributeTerm.state`; with the attackers."""
+        return {**super().state(), "attackers": self.attackers.state()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`AttributeTerm.load_state`."""
+        super().load_state(state)
+        self.attackers.load_state(state["attackers"])
 
     def seen(self, users: Tensor) -> Tensor:
         """What the attackers see of users ``[n]``: mean vectors of their items and of their lists, ``[n, 2 d]``."""

@@ -27,6 +27,7 @@ class SWDTrainer(DefenseTrainer):
     """
 
     defense = "swd"
+    resumable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrate": CALIBRATE,
         "swd_distance": Choice("sliced", "sliced (Wasserstein) or mmd (five kernels).", choices=("sliced", "mmd")),
@@ -62,3 +63,12 @@ class SWDTerm(AttributeTerm):
             drawn = random_directions(embeddings.shape[1], config["swd_projections"], self.directions)
             distance = sliced_wasserstein(embeddings, classes, drawn)
         return float(config["swd_weight"]) * distance
+
+    def state(self) -> dict[str, Any]:
+        """See :meth:`AttributeTerm.state`; with the generator of directions."""
+        return {**super().state(), "directions": self.directions.get_state()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`AttributeTerm.load_state`."""
+        super().load_state(state)
+        self.directions.set_state(state["directions"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ class AttributeTerm(ABC):
     """Draws labelled users evenly, and stops at chance where the key ``calibrate`` asks for it.
 
     Draws have a generator of their own, so that the training's other random numbers stay what they are without it.
+    A subclass that keeps more from step to step adds it to :meth:`state`.
 
     Args:
         trainer: the defense; its labels are there.
@@ -59,6 +62,14 @@ class AttributeTerm(ABC):
             return torch.arange(len(self.users), device=self.users.device)
         drawn = torch.randperm(len(self.users), generator=self.generator)[: self.most]
         return drawn.to(self.users.device)
+
+    def state(self) -> dict[str, Any]:
+        """See :meth:`Resumable.state`; the stop at chance is fitted anew in each epoch, and needs none."""
+        return {"generator": self.generator.get_state()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`Resumable.load_state`."""
+        self.generator.set_state(state["generator"])
 
     def at_chance(self) -> bool:
         """Whether the attribute is at chance and the defense is to leave it alone. Call it once in a step."""

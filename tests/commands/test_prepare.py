@@ -27,6 +27,49 @@ def test_synthetic_data_are_prepared_and_run_with_the_command_that_is_printed(ca
     assert results["data"]["attributes"] == {"group": {"classes": {"a": 210, "b": 90}, "missing": 0}}
 
 
+def test_the_twin_of_a_dataset_is_prepared_and_run_with_the_command_that_is_printed(capsys, tmp_path):
+    assert main(["prepare", "synthetic", "--like=lfm-2b", "--scale=0.005", "--out=my data"]) == 0
+    printed = capsys.readouterr().out
+    assert "users 100, items 7,046, interactions 14,148" in printed
+    assert "gender: f 22, m 78\n" in printed
+    assert "age: <35 33, 35-45 34, >45 33 (published sizes are not known: equal)" in printed
+    command = shlex.split(printed.splitlines()[-1])
+    assert {"--dataset=synthetic-lfm-2b", "--data_path=my data"} <= set(command)
+    short = ["--epochs=1", "--embedding_size=8", "--attackers=[logistic]", "--attack_repeats=1", "--attack_folds=2"]
+    assert main([*command[1:], *short, "--show_progress=False", "--output_dir=out"]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["data"]["attributes"] == {
+        "age": {"classes": {"<35": 33, "35-45": 34, ">45": 33}, "missing": 0},
+        "gender": {"classes": {"f": 22, "m": 78}, "missing": 0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--users, --items, --interactions missing. Give all three sizes, or --like NAME."),
+        (["--users=30", "--items=20"], "--interactions missing"),
+        (["--like=ml-1m", "--users=30", "--items=20"], "--like ml-1m has its own sizes. Leave --users, --items out"),
+        (["--like=ml-2m"], "invalid choice: 'ml-2m'"),
+        (["--like=ml-1m", "--scale=0.001"], "scale is 0.001, which leaves 6 users. It must be at least 0.0033."),
+        (["--like=ml-1m", "--scale=0"], "scale is 0.0"),
+        (["--like=ml-1m", "--scale=nan"], "scale is nan"),
+        (["--like=ml-1m", "--scale=1.5"], "scale is 1.5"),
+        (["--users=30", "--items=20", "--interactions=200", "--scale=0.5"], "no --like names one"),
+    ],
+)
+def test_a_mistake_in_the_sizes_is_one_line_and_leaves_nothing(arguments, message, capsys, tmp_path):
+    try:
+        code = main(["prepare", "synthetic", *arguments])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.model_selection import cross_val_predict
 
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import create_dataset, load_labels, prepare_loaders
-from recbole_aia.data.synthetic import generate, write
+from recbole_aia.data.synthetic import GROUP, Planted, generate, write
 from recbole_aia.errors import ConfigValueError
 
 # Sizes at which every branch is taken: plain, one each, fewer than five each, half of all items each, items that
@@ -32,15 +33,16 @@ def plain():
 
 def profiles(data):
     """Rows of users who bought each item, of unit length."""
-    matrix = np.zeros((data.labels.size, data.items.max() + 1))
+    matrix = np.zeros((len(data.labels), data.items.max() + 1))
     matrix[data.users, data.items] = 1
     return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
 
 
 def raw_auc(data):
     classifier = LogisticRegression(C=1.0, max_iter=500)
-    scores = cross_val_predict(classifier, profiles(data), data.labels, cv=3, method="decision_function")
-    return roc_auc_score(data.labels, scores)
+    labels = data.labels[:, 0]
+    scores = cross_val_predict(classifier, profiles(data), labels, cv=3, method="decision_function")
+    return roc_auc_score(labels, scores)
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
@@ -55,12 +57,12 @@ def test_it_makes_exactly_what_was_asked_for(request_):
     assert activity.min() >= min(5, n // n_users)
     assert activity.max() <= n_items // 2
     assert (np.diff(data.users) >= 0).all()
-    assert data.labels.shape == (n_users,)
+    assert data.labels.shape == (n_users, 1)
     assert data.labels.dtype == np.int8
 
 
 def test_three_users_in_ten_are_of_the_second_class(plain):
-    assert np.bincount(plain.labels).tolist() == [1_400, 600]
+    assert np.bincount(plain.labels[:, 0]).tolist() == [1_400, 600]
 
 
 def test_few_users_and_few_items_have_most_interactions(plain):
@@ -82,6 +84,42 @@ def test_timestamps_order_the_interactions_whatever_the_item(plain):
     assert np.abs(np.corrcoef([plain.timestamps, plain.users, plain.items])[0, 1:]).max() < 0.02
 
 
+@pytest.mark.parametrize(
+    ("request_", "digest"),
+    [((300, 120, 4_000, 1.0), "dc5e1f71ed9d787c"), ((1_001, 3_000, 20_000, 0.5), "7a267ea2e4b4b78a")],
+)
+def test_the_files_are_bit_for_bit_those_of_earlier_versions(request_, digest, tmp_path):
+    *sizes, leak = request_
+    write(generate(*sizes, leak=leak), tmp_path)
+    found = hashlib.sha256()
+    for file in sorted((tmp_path / "synthetic").iterdir()):
+        found.update(file.read_bytes())
+    assert found.hexdigest()[:16] == digest
+
+
+def test_several_attributes_have_the_wanted_classes_and_show_in_the_items_each_on_its_own():
+    wanted = (Planted("age", ("young", "middle", "old"), (5, 3, 2)), GROUP, Planted("sex", ("f", "m"), (1, 1)))
+    data = generate(2_000, 400, 60_000, leak=1.5, seed=1, attributes=wanted)
+    ages, groups, sexes = data.labels.T
+    assert np.bincount(ages).tolist() == [1_000, 600, 400]
+    assert np.bincount(groups).tolist() == [1_400, 600]
+    assert np.bincount(sexes).tolist() == [1_000, 1_000]
+    assert np.abs(np.corrcoef(data.labels.T) - np.eye(3)).max() < 0.05
+    matrix, classifier = profiles(data), LogisticRegression(C=1.0, max_iter=500)
+    for labels in (groups, sexes, ages == 2):
+        scores = cross_val_predict(classifier, matrix, labels, cv=3, method="decision_function")
+        assert roc_auc_score(labels, scores) > 0.75
+    # The middle class stands between the others.
+    old_from_young = classifier.fit(matrix[ages != 1], ages[ages != 1] == 2).decision_function(matrix)
+    young, middle, old = (old_from_young[ages == k].mean() for k in range(3))
+    assert young < middle < old
+    assert (middle - young) / (old - young) == pytest.approx(0.5, abs=0.15)
+
+
+def test_users_have_at_least_the_fewest_interactions_that_are_asked_for():
+    assert np.bincount(generate(100, 200, 5_000, fewest=45).users).min() == 45
+
+
 def test_no_leak_means_that_items_and_activity_are_independent_of_the_class():
     data = generate(2_000, 300, 60_000, leak=0.0, seed=1)
     # The class means of the unit profiles against those of shuffled classes.
@@ -90,10 +128,10 @@ def test_no_leak_means_that_items_and_activity_are_independent_of_the_class():
     def distance(labels):
         return np.linalg.norm(matrix[labels == 1].mean(axis=0) - matrix[labels == 0].mean(axis=0))
 
-    shuffled = [distance(rng.permutation(data.labels)) for _ in range(50)]
-    assert distance(data.labels) < np.max(shuffled)
+    shuffled = [distance(rng.permutation(data.labels[:, 0])) for _ in range(50)]
+    assert distance(data.labels[:, 0]) < np.max(shuffled)
     assert 0.45 < raw_auc(data) < 0.55
-    assert 0.45 < roc_auc_score(data.labels, np.bincount(data.users)) < 0.55
+    assert 0.45 < roc_auc_score(data.labels[:, 0], np.bincount(data.users)) < 0.55
 
 
 def test_a_greater_leak_is_easier_to_find_and_never_beyond_what_the_tastes_tell():
@@ -140,6 +178,9 @@ def test_users_have_tastes_for_a_recommender_to_learn():
         ((100, 50, 1000), {"leak": -0.1}, "leak is -0.1"),
         ((100, 50, 1000), {"leak": float("nan")}, "leak is nan"),
         ((100, 50, 1000), {"seed": -1}, "seed is -1"),
+        ((100, 2, 100), {"attributes": (GROUP, GROUP)}, "items is 2. It must be between 3"),
+        ((100, 50, 1000), {"attributes": ()}, "0 attributes cannot be planted"),
+        ((100, 50, 1000), {"attributes": (GROUP,) * 16}, "16 attributes cannot be planted"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused_in_one_line(sizes, options, message):
@@ -158,7 +199,7 @@ def test_the_written_files_load_in_recbole_with_the_planted_numbers(tmp_path):
     assert labels.summary() == {"group": {"classes": {"a": 210, "b": 90}, "missing": 0}}
     column = labels.column("group").numpy()
     tokens = dataset.id2token("user_id", np.arange(1, 301)).astype(int)
-    np.testing.assert_array_equal(column[1:], data.labels[tokens - 1])
+    np.testing.assert_array_equal(column[1:], data.labels[tokens - 1, 0])
     _, _, test_data = prepare_loaders(config, dataset)
     # The last interaction of each user is tested.
     tested = test_data.dataset.inter_feat

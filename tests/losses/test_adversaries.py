@@ -105,7 +105,7 @@ def test_a_state_that_is_restored_goes_on_as_if_nothing_had_happened():
     embeddings, classes = planted(50)
     first, second = networks(dropout=0.5), networks(seed=9, dropout=0.5)
     first.learn(embeddings, classes)
-    second.restore(first.state())
+    second.load_state(first.state())
     for adversaries in (first, second):
         adversaries.learn(embeddings, classes)
     assert torch.equal(first.outputs(embeddings), second.outputs(embeddings))

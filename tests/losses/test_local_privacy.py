@@ -1,5 +1,6 @@
 """One private bit about one coordinate: its guarantee, and that it is unbiased."""
 
+import itertools
 import math
 
 import numpy as np
@@ -19,6 +20,51 @@ def test_no_answer_is_more_than_e_to_the_epsilon_times_likelier_under_other_data
         worst = max(worst, float(np.log(answer.max() / answer.min())))
     assert worst <= epsilon + 1e-9
     assert worst == pytest.approx(epsilon)
+
+
+class Chosen:
+    """A generator whose numbers the test chooses."""
+
+    def __init__(self, coordinate, uniform):
+        self.coordinate, self.uniform = coordinate, uniform
+
+    def integers(self, width, size):
+        assert self.coordinate < width
+        return np.full(size, self.coordinate)
+
+    def random(self, size):
+        return np.full(size, self.uniform)
+
+
+def probabilities(vector, epsilon):
+    """The probability of every report that :func:`random_responses` can make of a vector, ``[D, 2]``: minus, plus.
+
+    A coordinate has probability 1 / D. Of one coordinate the answer is plus for uniform numbers below a point, which
+    halving finds to the last bit.
+    """
+    found = np.empty((len(vector), 2))
+    for coordinate in range(len(vector)):
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            report = random_responses(vector[None], epsilon, Chosen(coordinate, middle))
+            assert report.coordinates.tolist() == [coordinate]
+            low, high = (middle, high) if report.values[0] > 0 else (low, middle)
+        found[coordinate] = np.array([1 - low, low]) / len(vector)
+    return found
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_over_all_reports_the_privacy_loss_is_epsilon_and_the_mean_is_the_vector(epsilon):
+    corners = [np.array(corner, dtype=float) for corner in itertools.product((-1, 1), repeat=3)]
+    vectors = [*corners, np.array([0.2, -0.7, 0.0]), np.array([9.0, -0.1, -3.0])]
+    every = [probabilities(vector, epsilon) for vector in vectors]
+    losses = [np.abs(np.log(one / other)).max() for one, other in itertools.combinations(every, 2)]
+    assert max(losses) == pytest.approx(epsilon)
+    for vector, found in zip(vectors, every, strict=True):
+        assert found.sum() == pytest.approx(1)
+        size = report_size(3, epsilon)
+        np.testing.assert_allclose(found @ [-size, size], np.clip(vector, -1, 1), atol=1e-9)
 
 
 def test_the_coordinate_is_drawn_without_looking_at_the_data():
