@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import kills, leaks, setting
+from benchmarks import kills, leaks, on_gpu, setting
 from benchmarks.attacks import REFERENCE, Suite, attack_suite
 from benchmarks.attrcloak import _many, _Ours, _Plain, population
 from benchmarks.epochs import lightgcn_epoch, loader, neumf_eval
@@ -186,3 +186,25 @@ def test_the_command_chooses_the_device_of_both_sides(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "loader", "--quick", "--device", "cpu"])
     command.main()
     assert where == [torch.device("cpu")]
+
+
+def test_the_table_of_a_gpu_says_what_holds_what_does_not_and_what_was_not_measured(tmp_path, monkeypatch, capsys):
+    lines = [
+        {"name": "epoch LightGCN", "ours_s": 0.7, "ratio": 7.5, "loss_error": 0.0, "gradient_error": 2e-7},
+        {"name": "attack 6040 cpu", "seconds": 50.0},
+        {"name": "attack 6040 cuda", "seconds": 10.0},
+        {"part": "epochs", "exit": 0, "seconds": 61},
+        {"part": "tests", "exit": 1, "seconds": 180},
+    ]
+    (tmp_path / "lines.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "tests.log").write_text("....\n=== 1 failed, 2000 passed in 180.12s ===\n")
+    monkeypatch.setattr(sys, "argv", ["on_gpu", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        on_gpu.main()
+    assert stopped.value.code == 1
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    endings = {(" ".join(line[:2]), *line[-2:]) for line in printed}
+    assert {("epoch LightGCN", "0.7", "yes"), ("epoch LightGCN", "7.5", "no"), ("epoch NGCF", "-", "?")} <= endings
+    assert ("attack 6040", "5", "yes") in endings
+    assert printed[-2][-9:] == ["0", "failed", "1", "failed,", "2000", "passed", "in", "180.12s", "no"]
+    assert printed[-1][:5] == ["parts:", "epochs", "61", "s", "(exit"]
