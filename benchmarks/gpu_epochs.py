@@ -14,32 +14,27 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from itertools import islice
 from statistics import median
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
-from recbole.data.interaction import Interaction
 from recbole.data.utils import create_samplers
 from recbole.model.general_recommender import lightgcn, ngcf
 from recbole.trainer import Trainer
-from recbole.utils import InputType, init_seed
+from recbole.utils import init_seed
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.raid import Stretch
 from benchmarks.setting import ML1M, SMALL, VALUES, Shape, apart, folder
 from recbole_aia import AIAConfig
-from recbole_aia.data import LabelTable, create_dataset, load_labels
-from recbole_aia.data.drawn import DrawnBatches, Negatives
+from recbole_aia.data import create_dataset, load_labels
 from recbole_aia.data.loader import FastTrainDataLoader, WideFullSortEvalDataLoader
 from recbole_aia.model import build_model
-from recbole_aia.model.lightgcn import LightGCN
-from recbole_aia.model.sparse import normalized_adjacency
 from recbole_aia.trainer import CalibratedTrainer, RAIDTrainer
 from recbole_aia.trainer.averaging import WeightAverage
 from recbole_aia.trainer.base import DefenseTrainer
@@ -105,14 +100,15 @@ class Setting:
 
 @contextlib.contextmanager
 def _quick_graphs() -> Iterator[None]:
-    """Inside, stock graph models get their matrix from ours, because their loops in Python take longer than epochs."""
+    """Inside, stock graph models make their matrix by SciPy, because their loops in Python take longer than epochs."""
 
     def matrix(model: Any) -> Tensor:
-        rows = normalized_adjacency(model.interaction_matrix)._forward
-        size = len(rows.starts) - 1
-        csr = torch.sparse_csr_tensor(rows.starts.long(), rows.columns.long(), rows.values, (size, size))
-        coo = csr.to_sparse_coo()
-        return torch.sparse_coo_tensor(coo.indices(), coo.values(), coo.shape)
+        interactions = model.interaction_matrix
+        graph = sp.csr_matrix(sp.bmat([[None, interactions], [interactions.T, None]], dtype=np.float32))
+        scale = sp.diags(np.power(np.asarray((graph > 0).sum(axis=1)).ravel() + 1e-7, -0.5))
+        coo = sp.coo_matrix(scale @ graph @ scale)
+        places = torch.from_numpy(np.array([coo.row, coo.col], dtype=np.int64))
+        return torch.sparse_coo_tensor(places, torch.from_numpy(coo.data.astype(np.float32)), coo.shape)
 
     stock = [(each, each.get_norm_adj_mat) for each in (lightgcn.LightGCN, ngcf.NGCF)]
     for each, _ in stock:
@@ -122,20 +118,6 @@ def _quick_graphs() -> Iterator[None]:
     finally:
         for each, original in stock:
             each.get_norm_adj_mat = original
-
-
-class Stretch:
-    """The first batches of an epoch, as a loader for RecBole's trainer; ``share`` stretches make an epoch."""
-
-    def __init__(self, loader: Any, steps: int) -> None:
-        self.loader, self.steps = loader, min(steps, len(loader))
-        self.share = len(loader) / self.steps
-
-    def __iter__(self) -> Iterator[Any]:
-        return islice(self.loader, self.steps)
-
-    def __len__(self) -> int:
-        return self.steps
 
 
 def epoch(setting: Setting, model: str) -> dict[str, Any]:
@@ -265,87 +247,6 @@ def evaluation(setting: Setting, model: str) -> dict[str, Any]:
     }
 
 
-def large(setting: Setting, model: str) -> dict[str, Any]:
-    """An epoch and an alignment of a million users, 200,000 items and 50 million interactions, and their memory.
-
-    RecBole would load such data for many minutes, so they are made on the device.
-    """
-    shape = Shape(1_000_000, 200_000, 50_000_000) if setting.shape == ML1M else Shape(20_000, 5_000, 500_000)
-    batch = shape.interactions // 50
-    config = setting.config(model, defense="calibrated", attributes=["group"], train_batch_size=batch)
-    start = time.perf_counter()
-    data = Drawn(shape, setting.device)
-    init_seed(config["seed"], True)
-    net = LightGCN(config, data).to(setting.device)
-    trainer: Any = CalibratedTrainer(config, net)
-    trainer.first_defended, trainer.total, trainer.pull, trainer.average = 9, 9, None, None
-    labels = torch.randint(0, 2, (data.user_num, 1))
-    labels[0] = -1
-    trainer.labels = LabelTable(labels, ("group",), {"group": ["a", "b"]}, count=data.count)
-    made = time.perf_counter() - start
-    batches = data.batches(batch)
-    peaks, times = [], []
-    for task in (
-        lambda: trainer._train_epoch(batches, 0),
-        lambda: trainer._train_epoch(batches, 1),
-        lambda: trainer.align_users(True),
-    ):
-        if setting.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        times.append(round(setting.seconds(task), 2))
-        peaks.append(round(torch.cuda.max_memory_reserved() / 2**30, 1) if setting.device.type == "cuda" else None)
-    epochs = {"first_epoch_s": times[0], "epoch_s": times[1], "alignment_s": times[2], "peak_gib": peaks}
-    return {"name": f"large {model}", **asdict(shape), "batch": batch, "making_s": round(made, 1), **epochs}
-
-
-class Drawn:
-    """Random interactions on a device: what models and loaders read of RecBole's dataset."""
-
-    uid_field, iid_field = "user_id", "item_id"
-    user_feat = item_feat = None
-
-    def __init__(self, shape: Shape, device: torch.device) -> None:
-        self.user_num, self.item_num = shape.users + 1, shape.items + 1
-        generator = torch.Generator(device).manual_seed(0)
-        draws = torch.rand(2, shape.interactions, generator=generator, device=device)
-        users = 1 + (draws[0] * shape.users).long().clamp_max_(shape.users - 1)
-        items = 1 + (draws[1].square() * shape.items).long().clamp_max_(shape.items - 1)  # some are popular
-        self.inter_feat = Interaction({self.uid_field: users, self.iid_field: items})
-
-    def num(self, field: str) -> int:
-        """The number of users or items, with the padding."""
-        return self.user_num if field == self.uid_field else self.item_num
-
-    def inter_matrix(self, form: str) -> Any:
-        """The interactions as a sparse matrix."""
-        users, items = (self.inter_feat[field].int().cpu().numpy() for field in (self.uid_field, self.iid_field))
-        ones = np.ones(len(users), dtype=np.float32)
-        return sp.coo_matrix((ones, (users, items)), shape=(self.user_num, self.item_num)).asformat(form)
-
-    def count(self) -> Tensor:
-        """The number of interactions of each user, ``[n_users]``."""
-        return self.inter_feat[self.uid_field].bincount(minlength=self.user_num).cpu()
-
-    def batches(self, size: int) -> Any:
-        """A pairwise loader."""
-        users, items = self.inter_feat[self.uid_field], self.inter_feat[self.iid_field]
-        loader = SimpleNamespace(
-            _dataset=self, _sampler=None, step=size, times=1, neg_sample_num=1, shuffle=True,
-            dl_format=InputType.PAIRWISE, neg_prefix="neg_",
-        )  # fmt: skip
-        drawn = DrawnBatches(loader, users.device)
-        drawn.negatives = Negatives(users, items, self.item_num)
-        return _Epochs(drawn, torch.Generator(users.device).manual_seed(0))
-
-
-class _Epochs:
-    def __init__(self, drawn: DrawnBatches, generator: torch.Generator) -> None:
-        self.drawn, self.generator = drawn, generator
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.drawn.epoch(self.generator)
-
-
 class _Part:
     """The first batches of an evaluation loader, which RecBole's trainer takes for one."""
 
@@ -370,7 +271,6 @@ MEASURES: dict[str, tuple[Callable[[Setting, str], dict[str, Any]], tuple[str, .
     "raid": (raid_epoch, ("LightGCN", "BPR")),
     "calibrated": (calibrated_epoch, ("LightGCN", "BPR")),
     "evaluation": (evaluation, ("NeuMF", "LightGCN")),
-    "large": (large, ("LightGCN",)),
 }
 
 

@@ -82,7 +82,7 @@ def _draws_on_device(config: Any, sampler: Any) -> bool:
     """Whether batches can be drawn on a GPU: one process, no transformation, and negatives that need no model."""
     known = sampler is None or (Negatives.takes(sampler) and not config["train_neg_sample_args"].get("dynamic", False))
     plain = config["single_spec"] and not config["worker"] and config["transform"] is None
-    return bool(torch.device(config["device"]).type != "cpu" and known and plain)
+    return bool(torch.device(config["device"]).type == "cuda" and known and plain)
 
 
 class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]

@@ -42,7 +42,7 @@ class DeviceEpochs:
     def takes(trainer: Any) -> bool:
         """Whether a trainer's epochs run here: on a GPU, in one process, without mixed precision."""
         plain = trainer.config["single_spec"] and not trainer.enable_amp and not trainer.enable_scaler
-        return bool(trainer.device.type != "cpu" and plain)
+        return bool(trainer.device.type == "cuda" and plain)
 
     def run(self, batches: Iterable[Interaction], epoch: int, show_progress: bool) -> Any:
         """One epoch: the sums of its steps' losses, a tuple if there are several, ``None`` without batches."""

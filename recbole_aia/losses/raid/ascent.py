@@ -35,7 +35,7 @@ class State(NamedTuple):
     potentials: Tensor
     log_weights: Tensor
 
-    def towards(self, other: State, amount: float) -> State:
+    def towards(self, other: State, amount: Tensor) -> State:
         """The state beyond ``self``, away from ``other``, by ``amount`` of their difference; eq. 21 holds there."""
         return State(
             self.potentials + amount * (self.potentials - other.potentials),
@@ -111,20 +111,27 @@ def step(
     return State(potentials, torch.log_softmax(state.log_weights - gain * shared, 0)), residual
 
 
+def look_after(potentials: Tensor) -> int:
+    """Steps between two looks at the error of the marginals; each look waits for a GPU."""
+    return 1 if potentials.is_cpu else 10
+
+
 def smoothed_ascent(dual: Dual, state: State, smoothing: float, max_steps: int) -> tuple[State, int]:
     """Accelerated ascent on the dual whose minimum is softened, over all users."""
     tolerance = FINE_TOLERANCE if smoothing == FINE_STAGES[-1] else COARSE_TOLERANCE
-    previous, momentum = state, 0
+    # In a tensor, because a number in Python would wait for a GPU in each step.
+    previous, momentum = state, torch.zeros((), dtype=torch.float64, device=state.potentials.device)
+    every = look_after(state.potentials)
     for count in range(1, max_steps + 1):
         ahead = state.towards(previous, momentum / (momentum + 3))
         masses = dual.costs.masses(ahead.potentials, smoothing)
         weights = ahead.log_weights.exp()
         unit = torch.maximum(masses, weights)
         following, residual = step(dual, ahead, masses, unit, size=smoothing, damping=dual.tau)
-        if dual.marginal_error(masses, weights) < tolerance:
+        if count % every == 0 and dual.marginal_error(masses, weights) < tolerance:
             return following, count
         uphill = (residual * (following.potentials - state.potentials)).sum() >= 0
-        momentum = momentum + 1 if uphill else 0
+        momentum = torch.where(uphill, momentum + 1, 0.0)
         previous, state = state, following
     return state, max_steps
 

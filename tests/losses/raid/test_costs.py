@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_aia.losses.raid.costs import ClassCosts, Kernel, soft_response, squared_cost
+from recbole_aia.losses import penalized_barycenter
+from recbole_aia.losses.raid.costs import ClassCosts, JointCosts, Kernel, soft_response, squared_cost
 
 
 @settings(deadline=None)
@@ -35,3 +36,37 @@ def test_cached_and_blockwise_masses_agree_for_moving_potentials():
         torch.testing.assert_close(
             cached.masses(potentials, 0.01), blocks.masses(potentials, 0.01), rtol=1e-3, atol=1e-6
         )
+
+
+def test_the_costs_of_all_classes_in_one_matrix_give_the_masses_too():
+    torch.manual_seed(0)
+    samples, atoms = [torch.randn(n, 4) + n / 50 for n in (60, 25, 1)], torch.randn(10, 4)
+    scale = float(squared_cost(torch.cat(samples), atoms).mean())
+    blocks, joint = ClassCosts(samples, atoms, scale, 16), JointCosts([squared_cost(x, atoms) / scale for x in samples])
+    for spread in (0.0, 0.5, 2.0):
+        potentials = spread * torch.randn(3, 10)
+        torch.testing.assert_close(joint.masses(potentials, 0.01), blocks.masses(potentials, 0.01))
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_gpus_way_finds_as_good_a_barycenter(monkeypatch, warm):
+    """On the CPU, with the costs in one matrix and a look at the marginals after each ten steps."""
+    torch.manual_seed(0)
+    samples = [torch.randn(n, 6) + k for k, n in enumerate((150, 90, 60))]
+
+    def solve():
+        start = penalized_barycenter(samples, n_atoms=24, tau=0.1)
+        return penalized_barycenter(samples, n_atoms=24, tau=0.1, warm_start=start) if warm else start
+
+    ours = solve()
+    together = ClassCosts.masses
+
+    def masses(self, potentials, smoothing):
+        self._joint = self._joint or JointCosts(self._cached)
+        return together(self, potentials, smoothing)
+
+    monkeypatch.setattr(ClassCosts, "masses", masses)
+    monkeypatch.setattr("recbole_aia.losses.raid.ascent.look_after", lambda tensor: 10)
+    on_gpu = solve()
+    assert on_gpu.converged
+    assert on_gpu.objective == pytest.approx(ours.objective, rel=1e-3)
