@@ -230,9 +230,11 @@ def _cells(
     ]
     cells = []
     together = [column for column in columns if column[2].fits_together or column[3] != "cpu"]
+    # Protocols name the slowest attackers last. They begin, so that at the end no process is left alone with one.
+    apart = [column for column in reversed(columns) if column not in together]
     for repeat, fold in product(range(repeats), range(folds)):
         cells += [_Cell(*column[:3], repeat, tuple(range(folds)), column[3]) for column in together[fold::folds]]
-        cells += [_Cell(*column[:3], repeat, (fold,), column[3]) for column in columns if column not in together]
+        cells += [_Cell(*column[:3], repeat, (fold,), column[3]) for column in apart]
     return cells
 
 
