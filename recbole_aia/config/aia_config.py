@@ -6,6 +6,8 @@ config files, ``config_dict``, command line. Values given as text are parsed as 
 
 from __future__ import annotations
 
+import copy
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from logging import getLogger
@@ -150,6 +152,11 @@ class AIAConfig(Config):  # type: ignore[misc]
             # Without it cuBLAS may add up in another order from run to run. It reads this when it starts.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
+    def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
+        values = copy.deepcopy(_property_file(file))
+        self.internal_config_dict.update(values)
+        return values
+
     def _refuse_misspelt_keys(self) -> None:
         ours = registry.known_keys().keys()
         known = set(self.internal_config_dict) | {k for keys in self.parameters.values() for k in keys}
@@ -198,6 +205,13 @@ class AIAConfig(Config):  # type: ignore[misc]
                 f"valid_metric is {self['valid_metric']}, which is not computed. Choose one of {', '.join(offered)}, "
                 "or change metrics and topk."
             )
+
+
+@functools.cache
+def _property_file(file: str) -> dict[str, Any]:
+    """One of RecBole's property files; each is parsed once a process, because parsing takes most of the time."""
+    values: dict[str, Any] | None = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=SafeLoader)
+    return values or {}
 
 
 def misspelt(key: str) -> str | None:

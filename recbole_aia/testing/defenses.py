@@ -35,7 +35,7 @@ SHORT: dict[str, Any] = {
     "embedding_size": 8,
     "init_std": 0.1,
     "n_layers": 1,
-    "train_batch_size": 8192,
+    "train_batch_size": 32768,
     "epochs": 2,
     "attributes": ["gender", "age"],
     "unlearn_max_steps": 2,

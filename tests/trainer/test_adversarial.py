@@ -97,14 +97,6 @@ def test_what_is_no_number_cannot_be_predicted_as_one(make_config, ml100k, attri
         fitted(make_config, ml100k, attributes=attributes, adversarial_regression=regressed)
 
 
-@pytest.mark.parametrize("preset", ["paper", "advx"])
-@pytest.mark.parametrize("model", ["BPR", "NeuMF", "LightGCN", "DMF", "MultiVAE"])
-def test_published_settings_train_every_model(make_config, ml100k, model, preset):
-    trainer = fitted(make_config, ml100k, model, preset=preset, mf_embedding_size=8, n_layers=1)
-    with torch.no_grad():
-        assert trainer.view.served().isfinite().all()
-
-
 def test_after_training_it_goes_on_for_its_own_epochs(make_config, ml100k):
     trainer, _ = prepared(make_config, ml100k, stage="post", adversarial_post_epochs=3, epochs=7)
     trainer._dataset, trainer.labels = ml100k, defense_labels(trainer.config, ml100k)

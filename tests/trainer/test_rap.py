@@ -67,13 +67,6 @@ def test_a_step_of_the_game_raises_the_loss_of_the_attackers(make_config, ml100k
     assert float(loss()) > float(before)
 
 
-@pytest.mark.parametrize("model", ["LightGCN", "DMF"])
-def test_models_with_inner_products_are_trained(make_config, ml100k, model):
-    trainer = fitted(make_config, ml100k, model, n_layers=1)
-    with torch.no_grad():
-        assert trainer.view.served().isfinite().all()
-
-
 @pytest.mark.parametrize("model", ["NeuMF", "MultiVAE"])
 def test_a_model_that_scores_by_a_network_is_refused(make_config, model):
     config = make_config(model, defense="rap")

@@ -75,7 +75,6 @@ TRAININGS = {
     "stock loaders and dropout": ("NeuMF", {"fast": False, "dropout_prob": 0.3, "learner": "adagrad"}),
     "popular negatives": ("BPR", {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 2}}),
     "adversarial, parts of users": ("LightGCN", {"defense": "adversarial", "adversarial_batch_users": 16}),
-    "adversarial, by interactions": ("BPR", {"defense": "adversarial", "preset": "paper"}),
     "adversarial, stop at chance": ("BPR", {"defense": "adversarial", "calibrate": True}),
     "rap, parts of users": ("DMF", {"defense": "rap", "rap_batch_users": 16}),
     "swd, parts of users": ("NeuMF", {"defense": "swd", "swd_batch_users": 16}),

@@ -51,11 +51,3 @@ def test_at_chance_it_leaves_users_alone(make_config, ml100k):
     assert float(term()) == 0
     term.stop.above = lambda: torch.tensor([True])
     assert float(term()) > 0
-
-
-@pytest.mark.parametrize("model", ["NeuMF", "LightGCN", "DMF", "MultiVAE"])
-def test_published_settings_train_every_model(make_config, ml100k, model):
-    trainer = fitted(make_config, ml100k, model, preset="paper", mf_embedding_size=8, n_layers=1, epochs=1)
-    assert (trainer.config["swd_weight"], trainer.config["swd_projections"]) == (100.0, 8)
-    with torch.no_grad():
-        assert trainer.view.served().isfinite().all()
