@@ -118,7 +118,7 @@ class MultiVAEView(TowerView):
 
     def logits(self, users: Tensor, items: Tensor) -> Tensor:
         """See :meth:`UserEmbeddingView.logits`."""
-        return pair_logits(self.model, self.served(users), items)
+        return pair_logits(self.model, self.served, users, items)
 
     def scores(self, vectors: Tensor) -> Tensor:
         """See :meth:`UserEmbeddingView.scores`."""

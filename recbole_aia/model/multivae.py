@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ class MultiVAE(multivae.MultiVAE):  # type: ignore[misc]
 
     def predict(self, interaction: Any) -> Tensor:
         """Logits ``[n]`` of user and item pairs."""
-        return pair_logits(self, self.user_vectors(interaction[self.USER_ID]), interaction[self.ITEM_ID])
+        return pair_logits(self, self.user_vectors, interaction[self.USER_ID], interaction[self.ITEM_ID])
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Logits of all items for each user, flattened."""
@@ -98,10 +98,18 @@ class MultiVAE(multivae.MultiVAE):  # type: ignore[misc]
         return self.decoder(self.u_embedding[interaction[self.USER_ID]]).view(-1)  # type: ignore[no-any-return]
 
 
-def pair_logits(model: multivae.MultiVAE, vectors: Tensor, items: Tensor) -> Tensor:
-    """Logits ``[n]`` of items ``[n]`` for users with the vectors ``[n, d]``, of a MultiVAE, ours or RecBole's."""
+def pair_logits(model: multivae.MultiVAE, vectors: Callable[[Tensor], Tensor], users: Tensor, items: Tensor) -> Tensor:
+    """Logits ``[n]`` of pairs of a user and an item, ``[n]`` each; a user's hidden units are computed once.
+
+    Args:
+        model: a MultiVAE, ours or RecBole's.
+        vectors: gives the vectors ``[m, d]`` of users ``[m]``.
+        users: ids.
+        items: ids.
+    """
+    different, places = users.unique(return_inverse=True)
     last = model.decoder[-1]
-    hidden = model.decoder[:-1](vectors)
+    hidden = F.embedding(places, model.decoder[:-1](vectors(different)))
     return (hidden * F.embedding(items, last.weight)).sum(1) + last.bias[items]  # type: ignore[no-any-return]
 
 
