@@ -36,7 +36,7 @@ class DeviceEpochs:
         self._steps: dict[Hashable, Recorded[int]] = {}
         self._memory: list[Any] = []
         self._sums = torch.zeros(0)
-        self._told = False
+        self._known = self._told = False
 
     @staticmethod
     def takes(trainer: Any) -> bool:
@@ -48,6 +48,7 @@ class DeviceEpochs:
         """One epoch: the sums of its steps' losses, a tuple if there are several, ``None`` without batches."""
         trainer, count = self.trainer, 0
         trainer.model.train()
+        self._known = recordable(trainer.model) and type(trainer.optimizer) in _RECORDABLE
         if self._memory != self._places():
             self._steps = {}
             # A tower's pull is a loss beside those of the terms.
@@ -106,8 +107,7 @@ class DeviceEpochs:
     def _kind(self) -> Hashable | None:
         """What decides the operations of the next step; ``None`` if it cannot be recorded."""
         trainer = self.trainer
-        known = recordable(trainer.model) and type(trainer.optimizer) in _RECORDABLE
-        kind: Hashable | None = trainer.step_kind() if known else None
+        kind: Hashable | None = trainer.step_kind() if self._known else None
         if kind is None and not self._told:
             self._told = True
             logging.getLogger().info("Steps of this training cannot be recorded. The GPU gets their operations singly.")
