@@ -174,7 +174,7 @@ def _points(embeddings: Any, device: torch.device) -> Tensor:
     array = np.asarray(embeddings)
     if device.type != "cpu" and array.ndim == 2 and array.dtype in (np.float32, np.float64):
         # A GPU looks for what is not finite in no time, and half as many bytes reach it.
-        points = torch.from_numpy(np.ascontiguousarray(array)).to(device).double()
+        points = torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device).double()
         if points.numel() and points.isfinite().all():
             return points
     return torch.from_numpy(checked_embeddings(embeddings)).to(device)

@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 
 from recbole_aia.evaluator.attackers import blocks, registered_attackers
 from recbole_aia.evaluator.attackers.base import Attacker, Job
-from recbole_aia.evaluator.attackers.boosting import xgboost_device
+from recbole_aia.evaluator.attackers.boosting import BoostedStumps, xgboost_device
 from recbole_aia.evaluator.attackers.densities import GaussianClassifier, MarginSVC
 from recbole_aia.evaluator.attackers.gaussians import DeviceGaussians, DeviceNaiveBayes
 from recbole_aia.evaluator.attackers.machines import MachinesTask, solve_machines
@@ -82,6 +82,18 @@ class TestAgainstScikitLearn:
             expected = held_out(GaussianNB(), points, classes, **weights)
             np.testing.assert_allclose(held_out(DeviceNaiveBayes(DEVICE), points, classes, **weights), expected)
 
+    def test_boosted_stumps(self, n_classes):
+        points, classes = planted(n_classes=n_classes)
+        for weights in ({}, {"sample_weight": np.linspace(0.5, 2, 160)}):
+            expected = held_out(BoostedStumps(20), points, classes, **weights)
+            ours = held_out(BoostedStumps(20, LIKE_A_GPU), points, classes, **weights)
+            np.testing.assert_allclose(ours, expected, atol=1e-9)
+
+    def test_a_dimension_that_tells_all_ends_the_boosting(self, n_classes):
+        classes = np.arange(40) % n_classes
+        stumps = BoostedStumps(30, LIKE_A_GPU).fit((classes == 0)[:, None].astype(float), np.minimum(classes, 1))
+        assert len(stumps._stumps) == 1
+
 
 def test_machines_solved_side_by_side_are_those_solved_alone():
     tasks = [MachinesTask(*planted(n, 3, seed=n), np.ones(3), DEVICE) for n in (60, 90)]
@@ -101,7 +113,8 @@ def test_regressions_fitted_side_by_side_are_those_fitted_alone():
 
 
 @pytest.mark.parametrize(
-    "name", ["logistic_tuned", "quadratic", "naive_bayes", "knn", "svm", "mlp_tuned", "flip_aware", "ensemble"]
+    "name",
+    ["logistic_tuned", "quadratic", "naive_bayes", "knn", "svm", "mlp_tuned", "flip_aware", "ensemble", "adaboost"],
 )
 def test_an_attacker_says_on_a_gpu_what_it_says_on_a_cpu(name, monkeypatch):
     monkeypatch.setattr(Attacker, "device_users", 0)

@@ -37,13 +37,15 @@ class BoostedStumps(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         n_estimators: stumps at most, >= 1.
+        device: where it computes; torch does so away from the CPU.
 
     Source:
         Zhu, Zou, Rosset & Hastie (2009), Multi-class AdaBoost.
     """
 
-    def __init__(self, n_estimators: int = 50) -> None:
+    def __init__(self, n_estimators: int = 50, device: str = "cpu") -> None:
         self.n_estimators = n_estimators
+        self.device = device
 
     def fit(self, X: FloatArray, y: IntArray, sample_weight: FloatArray | None = None) -> Self:  # noqa: N803
         """Learns from ``[n, d]`` and classes ``[n]`` in ``0..K-1``, each present, users weighted by ``[n]``."""
@@ -55,6 +57,11 @@ class BoostedStumps(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         splits = np.diff(ascending, axis=1) > _EQUAL_VALUES
         weights = np.full(n, 1 / n) if sample_weight is None else sample_weight / sample_weight.sum()
         self._stumps: list[tuple[int, float, int, int, float]] = []
+        if self.device != "cpu":
+            from recbole_aia.evaluator.attackers.stumps import stumps_on_device
+
+            self._stumps = stumps_on_device(values, y, weights, order, splits, self.n_estimators, self.device)
+            return self
         for _ in range(self.n_estimators):
             dimension, place, left, right = _best_split(weights, y, n_classes, order, splits)
             threshold = (float(ascending[dimension, place]) + float(ascending[dimension, place + 1])) / 2

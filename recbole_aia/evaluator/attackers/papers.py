@@ -167,9 +167,10 @@ class RaidAdaBoostAttacker(EstimatorAttacker):
 
     name = "adaboost_raid"
     most_users = None
+    uses_device = True
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return BoostedStumps(n_estimators=50)
+        return BoostedStumps(n_estimators=50, device=self.device)
 
 
 @register_attacker

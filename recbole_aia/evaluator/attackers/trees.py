@@ -86,10 +86,11 @@ class AdaBoostAttacker(EstimatorAttacker):
 
     name = "adaboost"
     most_users = None
+    uses_device = True
     _balance = "weights"
 
     def _estimator(self, n_users: int, seed: int) -> Any:
-        return BoostedStumps(n_estimators=100)
+        return BoostedStumps(n_estimators=100, device=self.device)
 
 
 @register_attacker
