@@ -27,7 +27,7 @@ part() {
 part epochs 70 "$python" -m benchmarks.gpu_epochs --device cuda --only epoch raid calibrated evaluation
 part align 50 "$python" -m benchmarks.gpu_align step protect attack --device cuda
 part job 55 "$python" -m benchmarks.gpu_align job --device cuda --alone
-part large 40 "$python" -m benchmarks.gpu_epochs --device cuda --only large
+part large 40 "$python" -m benchmarks.gpu_large --device cuda
 part tests $((355 - SECONDS)) env OMP_NUM_THREADS=1 "$python" -m pytest -p no:cacheprovider -n "${WORKERS:-14}" --device=cuda -q \
   --tb=short -rfE
 "$python" -m benchmarks.on_gpu "$logs"
