@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_aia.evaluator.attackers.epochs import Epoch, Layers, State
-from recbole_aia.evaluator.attackers.network_users import NetworkJob, Users
+from recbole_aia.evaluator.attackers.network_users import BATCH, NetworkJob, Users
 
 _TOLERANCE, _PATIENCE = 1e-4, 10  # training stops when the loss has not fallen by 1e-4 for more than ten epochs
 
