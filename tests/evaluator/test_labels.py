@@ -6,7 +6,7 @@ import pytest
 from attacked import attack, gaussians, untimed
 
 from recbole_aia.errors import AttributeDataError
-from recbole_aia.evaluator import AttackReport
+from recbole_aia.evaluator import AttackReport, encode_labels
 
 
 class TestLabels:
@@ -92,3 +92,12 @@ class TestLabels:
     def test_no_attribute_is_refused(self):
         with pytest.raises(AttributeDataError, match="no labels"):
             attack(np.ones((40, 2)), {})
+
+
+@pytest.mark.parametrize("values", [[3, -1, 7, 3, 7], [3.0, np.nan, 7.0, 3.0, 7.0]])
+def test_numbers_of_an_array_are_read_as_those_of_a_list(values):
+    of_list, of_array = (encode_labels("a", each, 5, 2) for each in (values, np.array(values)))
+    np.testing.assert_array_equal(of_list.codes, of_array.codes)
+    np.testing.assert_array_equal(of_array.users, [0, 2, 3, 4])
+    assert of_list.class_names == of_array.class_names == ("3", "7")
+    assert of_list.missing == of_array.missing == 1

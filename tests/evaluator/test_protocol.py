@@ -131,3 +131,9 @@ def test_cells_go_repeat_by_repeat_and_leave_no_fit_out():
     assert len(fits) == len(set(fits)) == 2 * 2 * 3 * 2 * 3
     assert {len(cell.folds) for cell in cells if cell.attacker.name == "mlp"} == {3}
     assert {len(cell.folds) for cell in cells if cell.attacker.name == "logistic"} == {1}
+
+
+def test_of_attackers_that_are_fitted_alone_the_last_named_begin():
+    attackers = [registered_attackers()[name] for name in ("logistic", "mlp", "random_forest")]
+    cells = _cells([100], [0.8], attackers, repeats=1, folds=2)
+    assert [cell.attacker.name for cell in cells] == ["mlp", *["random_forest", "logistic"] * 2]

@@ -10,7 +10,7 @@ models: [BPR]
 attributes: [[gender]]
 seeds: [1]
 settings:
-  {epochs: 1, embedding_size: 8, attackers: [logistic], attack_repeats: 1, attack_views: [served], gpu_id: "",
+  {epochs: 1, embedding_size: 8, attackers: [logistic], attack_repeats: 1, attack_views: [served],
    attack_permutations: 20, train_batch_size: 8192}
 methods:
   undefended: {defense: none}

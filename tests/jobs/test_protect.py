@@ -175,3 +175,11 @@ def test_numpys_whole_numbers_are_whole_numbers(leaking):
 def test_activity_is_a_number_for_each_user(leaking, activity):
     with pytest.raises(AttributeDataError, match="activity must be 400 numbers, one for each user"):
         protect(*leaking, activity=activity)
+
+
+def test_the_caller_may_say_where_it_computes(device):
+    embeddings, gender = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
+    expected = protect(embeddings, gender, max_steps=2, device="cpu")
+    np.testing.assert_allclose(protect(embeddings, gender, max_steps=2, device=str(device)), expected, atol=1e-4)
+    with pytest.raises(ConfigValueError, match="device is"):
+        protect(embeddings, gender, device="tpu")

@@ -117,7 +117,7 @@ def workshop(tmp_path_factory):
         strong = {name: value for name, value in STRONG.items() if name not in without}
         settings = {k: v for k, v in {**SMALL, **strong, **values}.items() if k in own or k not in every}
         which = {"defense": subject.defense, "stage": None if subject is UndefendedTrainer else subject.stage}
-        places = {"data_path": str(folder), "checkpoint_dir": str(folder), "gpu_id": "", "show_progress": False}
+        places = {"data_path": str(folder), "checkpoint_dir": str(folder), "show_progress": False}
         return AIAConfig(model, "synthetic", config_dict={**settings, **which, **places}, argv=[])
 
     @functools.cache

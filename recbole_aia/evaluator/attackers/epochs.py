@@ -5,19 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_aia.evaluator.attackers.network_users import BATCH, NetworkJob, Users
 from recbole_aia.replay import Replayed
 
-if TYPE_CHECKING:
-    from recbole_aia.evaluator.attackers.training import NetworkJob, Users
-
-BATCH = 200  # users of a batch; scikit-learn's
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's; scikit-learn's
 
 

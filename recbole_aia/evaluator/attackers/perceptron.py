@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from typing_extensions import Self
 
 from recbole_aia.config.types import FloatArray, IntArray
+from recbole_aia.evaluator.attackers.network_users import NetworkJob
 from recbole_aia.evaluator.attackers.together import fit_or_wait
-from recbole_aia.evaluator.attackers.training import NetworkJob, TrainedNetwork, train
+from recbole_aia.evaluator.attackers.training import TrainedNetwork, train
 
 
 class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
