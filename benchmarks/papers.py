@@ -142,6 +142,7 @@ class Table:
         run: arguments of every run.
         protocol: of the paper's measure.
         repeats: of its folds in each run; ``None``: the paper's.
+        printed_on: the data set of the paper's numbers, where it is another than ours.
         shown: the printed measures by heading.
     """
 
@@ -150,6 +151,7 @@ class Table:
     run: Arguments
     protocol: str
     repeats: int | None
+    printed_on: str
     shown: dict[str, Shown]
 
 
@@ -162,6 +164,7 @@ TABLES = {
         ("--attributes=[gender,age]",),
         "raid",
         None,
+        "ml-1m",
         {
             "F1": Shown("mlp_raid", "f1_binary", "f1_micro", "MLP", "F1", _TABLE_2),
             "BAcc": Shown("mlp_raid", "balanced_accuracy", "balanced_accuracy", "MLP", "BAcc", _TABLE_2),
@@ -173,6 +176,7 @@ TABLES = {
         ("--attributes=[gender,age,occupation]", "--attribute_specs={age: {bins: [18, 25, 35, 45, 50, 56]}}"),
         "attrcloak",
         1,
+        "",
         {
             "XGBoost": Shown("xgboost_raid", "f1_micro", "f1_micro", "XGBoost", "accuracy", _TABLES_4_AND_7),
             "MLP": Shown("mlp_raid", "f1_micro", "f1_micro", "MLP", "accuracy", _TABLES_4_AND_7),
@@ -264,14 +268,17 @@ def _kept(results: dict[str, Any]) -> dict[str, Any]:
 
 def print_table(table: Table, dataset: str, rows: Sequence[dict[str, Any]]) -> None:
     """Prints the table in Markdown: a line for each model, method and attribute."""
-    measures = [f"{name} (published)" for name in table.shown]
-    heads = ["model", "method", "attribute", *measures, "worst case (floor)", "NDCG@10 kept", "seconds"]
+    place = table.printed_on or dataset
+    where = "published" if place == dataset else f"published, {place}"
+    measures = [f"{name} ({where})" for name in table.shown]
+    further = ["worst case (floor)", "old and new add (floor)", "NDCG@10", "kept", "seconds"]
+    heads = ["model", "method", "attribute", *measures, *further]
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
     for model in table.models:
         for name, method in table.methods.items():
             group = [row for row in rows if (row["key"]["model"], row["key"]["method"]) == (model, name)]
             for attribute in group[0]["results"]["worst_case"] if group else ():
-                line = _line(table, group, attribute, Published(table.protocol, dataset, model, method.published))
+                line = _line(table, group, attribute, Published(table.protocol, place, model, method.published))
                 print(f"| {model} | {name} | {attribute} | {' | '.join(line)} |")
 
 
@@ -288,9 +295,19 @@ def _line(table: Table, group: list[dict[str, Any]], attribute: str, published: 
     worst = [each["worst_case"][attribute][state] for each in results]
     floor = mean(each["floor"] for each in worst)
     cells.append(f"{interval([each['advantage'] for each in worst])} ({floor:.3f})")
+    cells.append(_added(results, attribute))
+    cells.append(f"{mean(each['utility'][state]['ndcg@10'] for each in results):.4f}")
     kept = [each["utility"][state]["ndcg@10"] / each["utility"]["undefended"]["ndcg@10"] for each in results]
     seconds = mean(each["seconds"][f"train_{state}"] for each in results)
     return [*cells, interval(kept), f"{seconds:.0f}"]
+
+
+def _added(results: Sequence[dict[str, Any]], attribute: str) -> str:
+    """What old and new vectors tell beyond the old ones, and what chance adds."""
+    found = [each["informed"]["attributes"][attribute] for each in results if "informed" in each]
+    if not found:
+        return ""
+    return f"{interval([each['beyond_old'] for each in found])} ({mean(each['floor'] for each in found):.3f})"
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
