@@ -4,7 +4,7 @@ from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer
 from recbole_aia.trainer.calibrated_post import CalibratedUnlearner
-from recbole_aia.trainer.phases import LossTerm, Phase
+from recbole_aia.trainer.phases import LossTerm, Phase, RecordableTerm
 from recbole_aia.trainer.post import Unlearner, UnlearningTask
 from recbole_aia.trainer.raid import RAIDTrainer
 from recbole_aia.trainer.registry import register_defense, stage_of, trainer_class, unlearners
@@ -20,6 +20,7 @@ __all__ = [
     "LossTerm",
     "Phase",
     "RAIDTrainer",
+    "RecordableTerm",
     "Target",
     "Trained",
     "UndefendedTrainer",

@@ -72,6 +72,13 @@ class TestPage:
         outside = [(tag, given) for tag, given in Text(html).tags if "src" in given or given.get("rel") == "stylesheet"]
         assert outside == []
 
+    def test_without_plotly_it_says_that_there_are_no_figures(self, monkeypatch):
+        monkeypatch.setattr("recbole_aia.report.page.build._plotly", lambda: "")
+        html = page(results())
+        assert "Plotly is not installed" in Text(html).text
+        assert "Plotly.react" not in html
+        assert all(given.get("role") != "img" for _, given in Text(html).tags)
+
     def test_the_order_is_what_a_reader_asks_first(self):
         text = Text(page(results(comparisons=[]))).text
         heads = [

@@ -55,11 +55,12 @@ def page(results: Mapping[str, Any]) -> str:
 
 def rendered(name: str, drawn: Sequence[Figure], **values: Any) -> str:
     """A template with its values, its figures and all that they need."""
+    script = _plotly() if drawn else None
     drawing = _script([{"name": each.name, "data": each.data, "layout": each.layout} for each in drawn])
     text: str = (
         _templates()
         .get_template(name)
-        .render(figures=drawn, drawing=drawing, plotly=_plotly() if drawn else "", **values)
+        .render(figures=drawn if script else [], undrawn=script == "", drawing=drawing, plotly=script or "", **values)
     )
     return text
 
@@ -98,8 +99,11 @@ def _script(value: Any) -> str:
 
 @cache
 def _plotly() -> str:
-    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
-
+    """Plotly's script; empty where the package is missing, as it can be after an installation with ``--no-deps``."""
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        return ""
     return str(get_plotlyjs())
 
 
