@@ -277,7 +277,8 @@ def reduced(matrix: sp.csr_matrix, components: int, seed: int) -> FloatArray:
 @torch.no_grad()
 def _score_blocks(view: UserEmbeddingView) -> Iterator[tuple[int, Tensor]]:
     """Logits of all items but the padding item, a few users at a time: first user's row and ``[m, n_items - 1]``."""
-    served, rows, start = view.served(), max(1, _SCORES // view.model.n_items), 0
+    served, start = view.served(), 0
+    rows = max(1, min(len(served), _SCORES // view.model.n_items))
     with view.shared_forward():
         while start < len(served):
             try:

@@ -250,6 +250,23 @@ def test_a_diverged_model_is_an_error_and_not_an_empty_list(bpr, name):
         expose(name, diverged, bpr.training)
 
 
+def test_a_gpu_that_is_full_gets_smaller_blocks_and_other_errors_stay(bpr, monkeypatch):
+    whole, scores, sizes = bpr.expose("top_k"), type(bpr.view).scores, []
+
+    def cramped(view, vectors):
+        sizes.append(len(vectors))
+        if len(vectors) > 300:
+            raise RuntimeError("CUDA out of memory.")
+        return scores(view, vectors)
+
+    monkeypatch.setattr(type(bpr.view), "scores", cramped)
+    np.testing.assert_allclose(bpr.expose("top_k"), whole, atol=1e-5)
+    assert sizes[:4] == [943, 471, 235, 235]
+    monkeypatch.setattr(type(bpr.view), "scores", lambda *_: (_ for _ in ()).throw(RuntimeError("shapes disagree")))
+    with pytest.raises(RuntimeError, match="shapes disagree"):
+        bpr.expose("top_k")
+
+
 class TestNames:
     @pytest.mark.parametrize(
         ("asked", "names"),

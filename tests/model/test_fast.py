@@ -9,6 +9,7 @@ from recbole.utils import init_seed
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import prepare_loaders
 from recbole_aia.model import build_model, scores_users
+from recbole_aia.model.fast import _holds_sparse
 from recbole_aia.testing import split_once
 
 #: Every fast model, and every switch of a model that changes its computation.
@@ -143,6 +144,12 @@ def test_fast_can_be_switched_off_and_weights_reinitialised(make_config, split_m
     assert type(stock).__module__.startswith("recbole.")
     model = build_model(make_config("BPR", init_std=0.01), dataset)
     assert model.user_embedding.weight.std().item() == pytest.approx(0.01, rel=0.05)
+
+
+def test_recboles_graph_models_are_known_by_their_sparse_matrix(make_config, split_ml100k):
+    """A GPU adds up its products in no fixed order, and a warning says so."""
+    for name, fast, sparse in (("LightGCN", False, True), ("LightGCN", True, False), ("BPR", True, False)):
+        assert _holds_sparse(build_model(make_config(name, fast=fast), split_ml100k[0].dataset)) is sparse
 
 
 def _all_scores(stock, users):

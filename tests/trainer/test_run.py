@@ -50,6 +50,13 @@ def test_no_defense_gives_stock_recboles_metrics(make_config, tmp_path, name, or
     assert trained.test_result == pytest.approx(expected_test, abs=1e-6)
 
 
+def test_mixed_precision_trains_a_model_without_a_defense(make_config, ml100k, tmp_path):
+    config = make_config("NeuMF", enable_amp=True, train_batch_size=65536, eval_step=1)
+    trained = train(config, ml100k, tmp_path / "amp.pth")
+    assert trained.served.isfinite().all()
+    assert trained.valid_result["ndcg@10"] > 0
+
+
 def test_released_vectors_are_exported_without_the_table_that_they_replace(make_config, split_ml100k, tmp_path):
     config = make_config("LightGCN", n_layers=1)
     trainer = trainer_class(config)(config, build_model(config, split_ml100k[0].dataset))
