@@ -30,7 +30,8 @@ def test_the_command_writes_a_checkpoint_vectors_results_and_a_ledger(base, caps
     assert main(["unlearn", "--defense=attrcloak", *arguments, *QUICK]) == 0
     assert base.read_bytes() == before
     assert {path.name for path in Path("safe").iterdir()} == {
-        "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "ledger.json", "results.json", "run.log"
+        "activity.csv", "checkpoint.pth", "config.yaml", "embeddings.npz", "ledger.json", "report.html", "results.json",
+        "run.log",
     }  # fmt: skip
     assert {path.stat().st_mode & 0o777 for path in Path("safe").iterdir()} == {0o600}
     assert Path("safe").stat().st_mode & 0o777 == 0o700
