@@ -13,6 +13,8 @@ from pathlib import Path
 
 import joblib
 
+import recbole_aia
+
 _WAIT = 10.0  # seconds for a run to end after it was asked to
 # A run ends with the process that has started it, however that ends; else it would go on alone. Linux can do this.
 _WITH_PARENT = "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
@@ -99,7 +101,9 @@ def _processes() -> Iterator[_Processes]:
 
 def _environment(threads: int) -> Mapping[str, str]:
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    return {**os.environ, **limits}
+    # The package of this process, wherever it is imported from.
+    path = [str(Path(recbole_aia.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, **limits, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _reason(log: Path, status: int) -> str:
