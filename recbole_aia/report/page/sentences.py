@@ -138,7 +138,8 @@ def what_changed(results: Mapping[str, Any]) -> list[str]:
             )
         elif floor <= _BLIND:
             said.append(
-                f"{name}: old and new vectors together tell no more than the old ones ({gain:+.3f}, {floor:.3f})."
+                f"{name}: old and new vectors together give {gain:+.3f} of advantage beyond the old ones alone; chance "
+                f"gives up to {floor:.3f}."
             )
     return said
 
