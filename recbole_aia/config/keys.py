@@ -269,6 +269,27 @@ class Names(Key):
         return isinstance(value, str) or _is_list_of_names(value)
 
 
+@dataclass(frozen=True)
+class Settings(Key):
+    """Settings by name, such as ``{paper: {protocol: raid}}``."""
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`Key.kind`."""
+        return "dict"
+
+    @property
+    def expected(self) -> str:
+        """See :attr:`Key.expected`."""
+        return "a mapping of names to mappings of settings, such as {paper: {protocol: raid}}"
+
+    def _accepts(self, value: Any) -> bool:
+        return isinstance(value, dict) and all(
+            isinstance(name, str) and isinstance(settings, dict) and all(isinstance(key, str) for key in settings)
+            for name, settings in value.items()
+        )
+
+
 def _is_list_of_names(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(name, str) for name in value)
 

@@ -10,7 +10,7 @@ import joblib
 
 from recbole_aia.config.devices import find_device
 from recbole_aia.config.hints import did_you_mean
-from recbole_aia.config.keys import Choice, Count, Key, Names, Shares
+from recbole_aia.config.keys import Choice, Count, Key, Names, Settings, Shares
 from recbole_aia.config.registry import ATTACK, add_keys
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.evaluator.attackers import registered_attackers
@@ -49,6 +49,11 @@ KEYS: dict[str, Key] = {
     ),
     "attack_leak_ratios": Shares(
         None, "Shares of all users that attackers learn from, such as [0.2, 0.4, 0.6, 0.8]. ~: (folds - 1) / folds."
+    ),
+    "further_attacks": Settings(
+        None,
+        "Attacks beside the main one, which count in no worst case: settings of an attack by a name of yours, such as "
+        "{paper: {protocol: raid}}. They see the served vectors. ~: none.",
     ),
     "attack_permutations": Count(200, "Label permutations behind the floor of the advantage.", low=20),
     "attack_every": Count(

@@ -26,6 +26,7 @@ from recbole_aia.data import (
 )
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
+from recbole_aia.jobs.attacks import attacked, further_attacks, further_evaluators
 from recbole_aia.jobs.hook import AttackHook
 from recbole_aia.jobs.informed import informed_run
 from recbole_aia.jobs.loading import attacked_views, restored_model, training_split
@@ -51,6 +52,7 @@ from recbole_aia.storage.run_folder import (
     write_embeddings,
     written_digest,
 )
+from recbole_aia.storage.snapshots import Answers
 from recbole_aia.trainer import (
     DefenseTrainer,
     Trained,
@@ -72,6 +74,7 @@ def run(config: AIAConfig) -> dict[str, Any]:
     if config["target"] is not None and stage_of(config) == "post":
         check_target(view, config["model"], config["target"])
     evaluator = AttributeInferenceEvaluator(config)
+    further_evaluators(config)
     exposure_names(config["attack_views"])
     data = starting_data(config)
     check_dataset(config, data)
@@ -89,7 +92,6 @@ def run(config: AIAConfig) -> dict[str, Any]:
         log.info(sys.argv)
         log.info(config)
         log.info(data)
-        evaluator.kept = kept.answers()
         results, final = _run(config, data, labels, unseen, evaluator, folder, kept)
         log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
         log.info(set_color("test result", "yellow") + f": {final.test_result}")
@@ -168,8 +170,10 @@ def _run(
         views, said = _views(config, data, name, trained, checkpoints[name])
         notes += said
         seen += [(name, view, vectors) for view, vectors in views.items()]
-    every = evaluator.evaluate_views(seen, labels.columns(), class_names=labels.classes)
+    answers = {"undefended": _twin_answers(config, checkpoint) or kept.answers(), "defended": kept.answers()}
+    every = attacked(evaluator, seen, labels, answers)
     report = counted(every, config)
+    further = further_attacks(config, states, labels, answers)
     seconds = {f"train_{state}": trained.seconds for state, trained in states.items()}
     seconds["attack"] = time.perf_counter() - start
     activity, said = interactions_by_user(data), list(dict.fromkeys(notes))
@@ -181,6 +185,8 @@ def _run(
         results["holdout"] = holdout_findings(report, unseen, config["holdout_users"])
     if informed is not None:
         results["informed"] = informed
+    if further:
+        results["further_attacks"] = further
     final, tokens = list(states.values())[-1], np.asarray(data.field2id_token[data.uid_field][1:], dtype=np.str_)
     vectors = final.served.numpy(), None if final.table is None else final.table.numpy()
     write_whole(folder / "embeddings.npz", lambda aside: write_embeddings(aside, tokens, *vectors))
@@ -202,6 +208,16 @@ def _views(
         return restored_model(config, training, load_checkpoint(checkpoint), checkpoint), training
 
     return attacked_views(config, trained, model, references=state == "undefended")
+
+
+def _twin_answers(config: AIAConfig, checkpoint: Path) -> Answers | None:
+    """What attackers have answered about the undefended twin, kept beside it for the next defense.
+
+    ``None`` where there is no such place: the run starts from a model of the user's, wants no reuse, or wants no file
+    from which labels can be read.
+    """
+    kept = config["init_checkpoint"] is None and config["reuse_undefended"] and not config["no_labels_out"]
+    return Answers(checkpoint.with_suffix(".attacks")) if kept else None
 
 
 def _output_dir(config: AIAConfig) -> tuple[Path, str]:

@@ -6,6 +6,7 @@ A measure of a table is a mapping of one of these forms:
   ``otherwise`` where the attribute does not have it. ``published: {table: "2", attacker: MLP, metric: F1}`` puts the
   paper's number beside it; ``table`` may be a mapping by model.
 - ``{worst_case: true}``: the advantage of the strongest attacker, with its floor.
+- ``{beyond_old: true}``: what an attacker with the old and the new vectors gains over the old ones, with its floor.
 - ``{utility: ndcg@10}``: a metric of recommendation; ``{kept: ndcg@10}``: divided by the undefended model's.
 - ``{seconds: true}``: of the training that the line adds.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 LOWER, HIGHER = "lower", "higher"
@@ -46,6 +48,9 @@ def measure(given: Mapping[str, Any]) -> Measure:
     name = str(given.get("name", ""))
     if given.get("worst_case"):
         return Measure(name or "worst case (floor)", partial(_worst, "advantage"), LOWER, 3, partial(_worst, "floor"))
+    if given.get("beyond_old"):
+        heading = name or "old and new add (floor)"
+        return Measure(heading, partial(_informed, "beyond_old"), LOWER, 3, partial(_informed, "floor"))
     if "utility" in given:
         return Measure(
             name or given["utility"].upper(), partial(_utility, given["utility"]), HIGHER, 4, None,
@@ -67,7 +72,8 @@ def state_of(results: Mapping[str, Any]) -> str:
 
 def _attack(attacker: str, metrics: Sequence[str], results: Mapping[str, Any], attribute: str) -> float | None:
     wanted = (state_of(results), "served", attribute, attacker)
-    for row in results["attacks"]:
+    further = results.get("further_attacks", {}).values()
+    for row in chain(results["attacks"], *further):
         if (row["state"], row["view"], row["attribute"], row["attacker"]) == wanted:
             return next((row["metrics"][name]["mean"] for name in metrics if name in row["metrics"]), None)
     return None
@@ -75,6 +81,11 @@ def _attack(attacker: str, metrics: Sequence[str], results: Mapping[str, Any], a
 
 def _worst(number: str, results: Mapping[str, Any], attribute: str) -> float | None:
     found: float | None = results["worst_case"].get(attribute, {}).get(state_of(results), {}).get(number)
+    return found
+
+
+def _informed(number: str, results: Mapping[str, Any], attribute: str) -> float | None:
+    found: float | None = results.get("informed", {}).get("attributes", {}).get(attribute, {}).get(number)
     return found
 
 

@@ -15,6 +15,7 @@ from recbole_aia.config.keys import (
     Names,
     Number,
     Path,
+    Settings,
     Share,
     Shares,
     Text,
@@ -62,6 +63,13 @@ KINDS = [
         [[], {}, [1], 5, True, [""], ["a", "a"], {1: {}}],
         "list or dict",
         "a list of different names such as [gender,age], or a mapping of names to specifications",
+    ),
+    (
+        Settings({}, "."),
+        [{}, {"paper": {}}, {"paper": {"protocol": "raid"}}],
+        [[], "raid", {"paper": "raid"}, {1: {}}, {"paper": {1: 2}}],
+        "dict",
+        "a mapping of names to mappings of settings, such as {paper: {protocol: raid}}",
     ),
     (Specifications({}, "."), [{}, {"age": {}}], [[], "age", 3], "dict", "a mapping of names to specifications"),
 ]

@@ -98,4 +98,5 @@ class TestProtocols:
         published = {name for preset in ("raid", "attrcloak", "oktton") for name in PRESETS[preset].attackers}
         ours = set(registered_attackers()) - published
         untuned = {name.removesuffix("_tuned") for name in ours if name.endswith("_tuned")}
-        assert set(PRESETS["strict"].attackers) == ours - untuned
+        of_a_defense = {"adversary"}  # finds less than the tuned network, and takes long
+        assert set(PRESETS["strict"].attackers) == ours - untuned - of_a_defense
