@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,16 @@ def _texts(path: Path, tokens: np.ndarray) -> np.ndarray:
     """Users' names as texts; bytes are read as UTF-8."""
     if tokens.dtype.kind not in "USiu":
         raise AttributeDataError(f"'user_tokens' of '{path}' are {tokens.dtype}. They must be texts or whole numbers.")
-    return np.char.decode(tokens, "utf-8") if tokens.dtype.kind == "S" else tokens.astype(str)
+    if tokens.dtype.kind == "S":
+        return np.char.decode(tokens, "utf-8")
+    texts = tokens.astype(str)
+    texts = texts.astype(texts.dtype.newbyteorder("="))
+    letters = texts.view(np.uint32) if texts.size and texts.dtype.itemsize else np.zeros(0, np.uint32)
+    if (wrong := letters[(letters > sys.maxunicode) | ((letters >= 0xD800) & (letters <= 0xDFFF))]).size:
+        raise AttributeDataError(
+            f"'user_tokens' of '{path}' hold the number {wrong[0]:#x} in place of a letter. Write the file again."
+        )
+    return texts
 
 
 def _read_csv(path: Path) -> Matrix:

@@ -66,6 +66,13 @@ def cut(share):
     return make
 
 
+def no_letters(order, code):
+    """Users whose first name holds a number that is no letter; ``order`` is that of its bytes."""
+    letters = np.arange(60 * 3, dtype=np.uint32) + 65
+    letters[0] = code
+    return letters.astype(f"{order}u4").view(f"{order}U3")
+
+
 def duplicated():
     members(("embeddings.npy", saved(vectors())), ("embeddings.npy", saved(vectors())))()
 
@@ -83,6 +90,8 @@ ROWS = [
         make=members(("embeddings.npy", saved(vectors())), kind=zipfile.ZIP_BZIP2),
         case="npz bzip2",
     ),
+    audit("in place of a letter", make=npz(user_tokens=no_letters("<", 0xFFFFFFFF)), case="npz users past Unicode"),
+    audit("in place of a letter", make=npz(user_tokens=no_letters(">", 0xD800)), case="npz users half a letter"),
     audit("no array of NumPy's", make=members(("embeddings.npy", b"hello world")), case="npz member not npy"),
     audit("no array of NumPy's", make=members(("embeddings", b"plain bytes")), case="npz member plain bytes"),
     audit("no array of NumPy's", make=members(("embeddings.npy", b"")), case="npz member empty"),
