@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ and 95 % interval over seeds, the best in bold, paired tests with Holm's correct
   recbole-aia compare --models BPR LightGCN --defenses none raid calibrated --attributes '[[gender,age]]'
   recbole-aia compare --recipe raid-table2            # a paper's table, its numbers beside ours
   recbole-aia compare grid.yaml --jobs 2              # your own; copy a recipe and edit it
+  recbole-aia compare grid.yaml --executor ray --address auto --gpus 0.5    # on a Ray cluster
 
 Runs that exist are not made again, so an interrupted grid goes on where it stopped: repeat the command. A run that
 fails is listed with its reason, and the others go on. --key=value goes to every run.
@@ -43,6 +45,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--attributes", metavar="LIST", help="[gender, age]: apart; [[gender, age]]: together")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="seeds (default: the grid's, or three)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
+    parser.add_argument("--executor", choices=("local", "ray"), default="local", help="where the runs are made")
+    parser.add_argument("--address", metavar="ADDRESS", help="with ray: the cluster, such as auto (default: none)")
+    parser.add_argument("--cpus", type=int, default=1, metavar="N", help="with ray: cores of a run (default: 1)")
+    parser.add_argument("--gpus", type=float, default=0.0, metavar="N", help="with ray: GPUs of a run (default: 0)")
     parser.add_argument("--output_dir", type=Path, metavar="DIR", help="where the tables go (default: compare/NAME)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the runs are kept")
     parser.set_defaults(handle=_compare)
@@ -54,16 +60,29 @@ def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if arguments.list_recipes:
         print(recipes_text())
         return 0
-    if arguments.jobs < 1:
-        raise ConfigValueError(f"--jobs is {arguments.jobs}. It must be at least 1.")
+    for name in ("jobs", "cpus"):
+        if getattr(arguments, name) < 1:
+            raise ConfigValueError(f"--{name} is {getattr(arguments, name)}. It must be at least 1.")
+    if not 0 <= arguments.gpus < 1e3:
+        raise ConfigValueError(f"--gpus is {arguments.gpus}. It must be a number >= 0.")
     from recbole_aia.jobs.compare import compare
 
     grid = _grid(arguments, rest)
     folder = arguments.output_dir or Path("compare") / grid.name
-    done = compare(grid, folder, jobs=arguments.jobs, runs=arguments.runs)
+    done = compare(grid, folder, execute=_executor(arguments), runs=arguments.runs)
     print(Path(done["files"]["markdown"]).read_text(encoding="utf-8"))
     print(f"{done['made']} runs made, {done['reused']} found, {done['failed']} failed; tables in {folder}/")
     return 0
+
+
+def _executor(arguments: argparse.Namespace) -> Any:
+    if arguments.executor == "ray":
+        from recbole_aia.jobs.ray_executor import RayExecutor
+
+        return RayExecutor(arguments.address, arguments.cpus, arguments.gpus)
+    from recbole_aia.jobs.executors import run_local
+
+    return partial(run_local, jobs=arguments.jobs)
 
 
 def _grid(arguments: argparse.Namespace, rest: Sequence[str]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.grid import Cell, Grid
 from recbole_aia.config.text import to_yaml
+from recbole_aia.data import files_digest
 from recbole_aia.errors import AIAError
-from recbole_aia.jobs.executors import Task, run_local
+from recbole_aia.jobs.executors import Execute, Task, run_local
 from recbole_aia.report.compared import Compared
 from recbole_aia.report.comparison_tables import write_tables
 from recbole_aia.report.page.comparison import comparison_page
@@ -31,10 +32,11 @@ class _Planned:
 
     cell: Cell
     folder: Path | None
+    data: str = ""  # digest of the data set's files; empty if unknown
     refused: str | None = None
 
 
-def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("runs")) -> dict[str, Any]:
+def compare(grid: Grid, output_dir: Path, *, execute: Execute = run_local, runs: Path = Path("runs")) -> dict[str, Any]:
     """Makes the runs of a grid that are missing, and the tables of all.
 
     A run is found again by its folder, whose name holds the hash of the keys that decide its numbers. So an interrupted
@@ -44,7 +46,8 @@ def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("r
     Args:
         grid: the runs, and the table.
         output_dir: the folder for the tables and the runs' logs.
-        jobs: runs at a time, >= 1; they share the cores.
+        execute: where the runs are made: :func:`~recbole_aia.jobs.executors.run_local`, one at a time, or
+            :class:`~recbole_aia.jobs.ray_executor.RayExecutor`.
         runs: the folder of the runs.
 
     Returns:
@@ -55,7 +58,8 @@ def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("r
     """
     make_folder(output_dir)
     make_folder(output_dir / "cells")
-    planned = [_plan(cell, runs) for cell in grid.cells()]
+    digests = dict[str, str]()  # of the data sets' files
+    planned = [_plan(cell, runs, digests) for cell in grid.cells()]
     failed = {_key(each): each.refused for each in planned if each.refused is not None}
     ready = {_key(each): each for each in planned if each.folder is not None}
     missing = {key: each for key, each in ready.items() if not _is_there(each)}
@@ -67,7 +71,7 @@ def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("r
                 failed[task.name] = reason
             bar.update()
 
-        run_local(tasks, jobs, done)
+        execute(tasks, done)
     compared = [
         Compared(each.cell, _results(each)) for each in planned if each.folder is not None and _key(each) not in failed
     ]
@@ -84,15 +88,17 @@ def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("r
     }
 
 
-def _plan(cell: Cell, runs: Path) -> _Planned:
+def _plan(cell: Cell, runs: Path, digests: dict[str, str]) -> _Planned:
     """Where a cell's run is. The configuration is built for its hash, which finds most mistakes before any run."""
     try:
         config = AIAConfig(config_dict={**_QUIET, **cell.settings}, argv=[])
     except AIAError as error:
-        return _Planned(cell, None, str(error))
+        return _Planned(cell, None, refused=str(error))
     digest = config_digest(config_text(config))
     name = f"{cell.model}-{cell.dataset}-{config['defense']}-seed{cell.seed}-{digest}"
-    return _Planned(cell, runs / name)
+    place = config["data_path"]
+    digests[place] = digests.get(place) or files_digest(config)
+    return _Planned(cell, runs / name, digests[place])
 
 
 _QUIET = {"show_progress": False, "state": "warning"}
@@ -107,15 +113,17 @@ def _key(planned: _Planned) -> str:
 
 
 def _is_there(planned: _Planned) -> bool:
-    """Whether the run is finished, with the packages that are installed now. Its folder's name says its settings."""
+    """Whether the run is finished, with the packages and the data of now. Its folder's name says its settings."""
     if planned.folder is None or not (planned.folder / "results.json").is_file():
         return False
     try:
-        found: Mapping[str, str] = _results(planned)["run"]["versions"]
+        results = _results(planned)
+        found: Mapping[str, str] = results["run"]["versions"]
     except (ValueError, KeyError):
         return False
     now = versions()
-    return all(found.get(name) == now[name] for name in _DECIDING)
+    same_data = results["data"].get("sha256", planned.data) == planned.data
+    return same_data and all(found.get(name) == now[name] for name in _DECIDING)
 
 
 def _results(planned: _Planned) -> dict[str, Any]:
@@ -128,5 +136,5 @@ def _task(key: str, planned: _Planned, output_dir: Path) -> Task:
     place = output_dir / "cells" / f"{key}.yaml"
     text = to_yaml({**_QUIET, **planned.cell.settings})
     write_whole(place, lambda aside: aside.write_text(text, encoding="utf-8"))
-    arguments: Sequence[str] = ("--config_files", str(place), f"--output_dir={planned.folder}")
-    return Task(key, tuple(arguments), place.with_suffix(".log"))
+    assert planned.folder is not None
+    return Task(key, ("--config_files", str(place)), planned.folder, place.with_suffix(".log"))

@@ -27,25 +27,33 @@ class Task:
 
     Attributes:
         name: of its log.
-        arguments: of ``recbole-aia run``.
+        arguments: of ``recbole-aia run``, without its folder.
+        folder: for the run's files.
         log: the file for all that it prints.
     """
 
     name: str
     arguments: tuple[str, ...]
+    folder: Path
     log: Path
 
 
-def run_local(tasks: Sequence[Task], jobs: int, done: Callable[[Task, str | None], None]) -> None:
+#: Called for each task that has ended, with ``None``, or with the line that says why it failed.
+Done = Callable[[Task, str | None], None]
+#: Runs tasks to their ends.
+Execute = Callable[[Sequence[Task], Done], None]
+
+
+def run_local(tasks: Sequence[Task], done: Done, jobs: int = 1) -> None:
     """Runs tasks on this machine.
 
     Args:
         tasks: in the order in which they start.
+        done: see :data:`Done`.
         jobs: processes at a time, >= 1. They share the cores.
-        done: called for each task with ``None``, or with the line that says why it failed.
     """
     threads = max(1, int(joblib.cpu_count()) // jobs)
-    with _processes() as start, ThreadPoolExecutor(jobs) as pool:
+    with processes() as start, ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(start, task, threads): task for task in tasks}
         try:
             for future in as_completed(running):
@@ -57,7 +65,7 @@ def run_local(tasks: Sequence[Task], jobs: int, done: Callable[[Task, str | None
             raise
 
 
-class _Processes:
+class Processes:
     """Starts runs and knows those that are alive."""
 
     def __init__(self) -> None:
@@ -69,7 +77,8 @@ class _Processes:
         if self._stopped:
             return "interrupted"
         code = (_WITH_PARENT if sys.platform == "linux" else "") + _RUN
-        command = [sys.executable, "-c", code, "run", *task.arguments, f"--attack_jobs={threads}"]
+        own = (f"--output_dir={task.folder}", f"--attack_jobs={threads}")
+        command = [sys.executable, "-c", code, "run", *task.arguments, *own]
         with task.log.open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=_environment(threads))
             self._alive.add(process)
@@ -91,12 +100,13 @@ class _Processes:
 
 
 @contextmanager
-def _processes() -> Iterator[_Processes]:
-    processes = _Processes()
+def processes() -> Iterator[Processes]:
+    """Gives what starts runs; those that are alive end with the block."""
+    started = Processes()
     try:
-        yield processes
+        yield started
     finally:
-        processes.stop()
+        started.stop()
 
 
 def _environment(threads: int) -> Mapping[str, str]:

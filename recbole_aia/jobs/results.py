@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recbole_aia.config.run_keys import LISTS, MASK
-from recbole_aia.data import LabelTable
+from recbole_aia.data import LabelTable, files_digest
 from recbole_aia.evaluator import AttackReport, coverage
 from recbole_aia.report import (
     SCHEMA,
@@ -65,6 +65,7 @@ def run_results(
             "n_users": data.user_num - 1,
             "n_items": data.item_num - 1,
             "n_interactions": data.inter_num,
+            "sha256": files_digest(config),
             "attributes": labels.summary(),
         },
         "utility": {state: trained.test_result for state, trained in states.items()},

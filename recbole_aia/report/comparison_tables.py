@@ -7,6 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import pandas as pd  # type: ignore[import-untyped]
 from scipy.stats import t
@@ -60,12 +61,21 @@ def _cell(grid: Grid, each: Measure, line: Line) -> str:
         return f"{text} ({line.beside[each.name]:.{each.places}f})"
     if each.printed is None or not grid.paper:
         return text
-    table = each.printed["table"]
+    return f"{text} ({_published(grid, each.printed, line)})"
+
+
+def _published(grid: Grid, printed: Mapping[str, Any], line: Line) -> str:
+    """The paper's number on the line's data set; if it has none there and the grid says ``on`` which, on that one."""
+    table = printed["table"]
     place = table.get(line.model, "") if isinstance(table, Mapping) else table
-    found = Published(grid.paper, line.dataset, line.model, grid.published(line.method))
-    attribute = "" if each.printed.get("of_all_attributes") else line.attribute
-    number = found.value(str(place), str(each.printed["metric"]), attribute, str(each.printed.get("attacker", "")))
-    return f"{text} ({number})"
+    attribute = "" if printed.get("of_all_attributes") else line.attribute
+    about = (str(place), str(printed["metric"]), attribute, str(printed.get("attacker", "")))
+    other = str(printed.get("on", line.dataset))
+    for dataset in dict.fromkeys((line.dataset, other)):
+        number = Published(grid.paper, dataset, line.model, grid.published(line.method)).value(*about)
+        if number != "-":
+            return number if dataset == line.dataset else f"{number}, {dataset}"
+    return "-"
 
 
 def markdown(grid: Grid, table: Sequence[Line]) -> str:

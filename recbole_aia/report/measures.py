@@ -4,7 +4,8 @@ A measure of a table is a mapping of one of these forms:
 
 - ``{attacker: mlp_raid, metric: f1_binary, otherwise: f1_micro, name: F1}``: an attacker's metric on the last state;
   ``otherwise`` where the attribute does not have it. ``published: {table: "2", attacker: MLP, metric: F1}`` puts the
-  paper's number beside it; ``table`` may be a mapping by model.
+  paper's number beside it; ``table`` may be a mapping by model. ``on: ml-1m`` says whose number to take where the
+  paper has none on the line's data set.
 - ``{worst_case: true}``: the advantage of the strongest attacker, with its floor.
 - ``{beyond_old: true}``: what an attacker with the old and the new vectors gains over the old ones, with its floor.
 - ``{utility: ndcg@10}``: a metric of recommendation; ``{kept: ndcg@10}``: divided by the undefended model's.

@@ -1,8 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from recbole_aia.cli import main
+from recbole_aia.config.grid import Grid
+from recbole_aia.jobs.compare import compare
 
 GRID = """\
 title: Tiny
@@ -25,7 +28,7 @@ def place(tmp_path):
     return tmp_path
 
 
-def test_a_grid_is_run_once_and_a_failed_run_does_not_stop_it(place, capsys, monkeypatch):
+def test_a_grid_is_run_once_and_a_failed_run_does_not_stop_it(place, capsys):
     assert main(["compare", "tiny.yaml", "--jobs", "2"]) == 0
     said = capsys.readouterr().out
     assert "2 runs made, 0 found, 1 failed" in said
@@ -43,15 +46,18 @@ def test_a_grid_is_run_once_and_a_failed_run_does_not_stop_it(place, capsys, mon
     assert {run: (run / "results.json").stat().st_mtime_ns for run in kept} == kept
     assert {name: (place / "compare" / "tiny" / name).read_bytes() for name in files} == files
 
-    # A run of another version is made again, and only that.
-    changed = sorted(kept)[0]
-    results = json.loads((changed / "results.json").read_text(encoding="utf-8"))
-    results["run"]["versions"]["torch"] = "0.0"
-    (changed / "results.json").write_text(json.dumps(results), encoding="utf-8")
-    made = []
-    monkeypatch.setattr("recbole_aia.jobs.compare.run_local", lambda tasks, jobs, done: made.extend(tasks))
-    assert main(["compare", "tiny.yaml"]) == 0
-    assert [task.name for task in made] == [changed.name]
+    # A run of another version, or of other data, is made again, and only that.
+    changed = sorted(kept)
+    for run, part, key in zip(changed, ("run", "data"), ("versions", "sha256"), strict=True):
+        results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+        results[part][key] = {"torch": "0.0"} if key == "versions" else "other"
+        (run / "results.json").write_text(json.dumps(results), encoding="utf-8")
+        made = []
+        compare(
+            Grid.read(Path("tiny.yaml")), place / "again", execute=lambda tasks, done, made=made: made.extend(tasks)
+        )
+        assert run.name in [task.name for task in made]
+        assert len(made) == changed.index(run) + 1
 
 
 @pytest.mark.parametrize(

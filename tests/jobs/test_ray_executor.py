@@ -1,0 +1,94 @@
+"""A comparison on a local Ray cluster."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from recbole_aia.cli import main
+from recbole_aia.jobs.executors import Task
+from recbole_aia.jobs.ray_executor import _bring, _Made
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+GRID = """\
+models: [BPR]
+attributes: [[gender]]
+seeds: [1]
+settings:
+  {epochs: 1, embedding_size: 8, attackers: [logistic], attack_repeats: 1, attack_views: [served],
+   attack_permutations: 20, train_batch_size: 8192}
+methods:
+  undefended: {defense: none}
+  noise: {defense: noise}
+  wrong: {defense: noise, init_checkpoint: absent.pth}
+measures: [{worst_case: true}, {kept: ndcg@10}]
+"""
+
+
+def _worker_of_a_run():
+    """The process of Ray's that has started a run, if one is going on."""
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"recbole_aia.cli import main" in (place / "cmdline").read_bytes():
+                parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                if b"ray::" in Path(f"/proc/{parent}/cmdline").read_bytes():
+                    return parent
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _kill_one(killed, over):
+    while not over.is_set() and not killed:
+        worker = _worker_of_a_run()
+        if worker is not None:
+            os.kill(worker, signal.SIGKILL)
+            killed.append(worker)
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes as Linux names them")
+def test_a_cluster_gives_the_table_of_one_machine_though_a_worker_is_killed(tmp_path, monkeypatch, capsys):
+    (tmp_path / "tiny.yaml").write_text(GRID, encoding="utf-8")
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    assert main(["compare", "tiny.yaml", "--output_dir", "local", "--runs", "here"]) == 0
+    killed, over = [], threading.Event()
+    killer = threading.Thread(target=_kill_one, args=(killed, over))
+    killer.start()
+    try:
+        assert main(["compare", "tiny.yaml", "--executor", "ray", "--output_dir", "ray", "--runs", "there"]) == 0
+    finally:
+        over.set()
+        killer.join()
+    assert killed
+    assert "2 runs made, 0 found, 1 failed" in capsys.readouterr().out
+    for name in ("table.md", "table.tex", "tests.csv", "failed.csv"):
+        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes(), name
+    assert b"absent.pth" in (tmp_path / "ray" / "failed.csv").read_bytes()
+    assert not list((tmp_path / "there").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--cpus", "0"], "--cpus is 0"), (["--gpus", "-1"], "--gpus is -1"), (["--gpus", "nan"], "--gpus is nan")],
+)
+def test_a_wrong_wish_is_refused(tmp_path, capsys, arguments, message):
+    (tmp_path / "tiny.yaml").write_text(GRID, encoding="utf-8")
+    assert main(["compare", "tiny.yaml", "--executor", "ray", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_files_of_another_machine_come_back_whole(tmp_path):
+    task = Task("a", (), tmp_path / "runs" / "a", tmp_path / "a.log")
+    (tmp_path / "runs").mkdir()
+    _bring(task, _Made(None, b"said", {"results.json": b"{}", "checkpoint.pth": b"\0"}))
+    assert {each.name: each.read_bytes() for each in task.folder.iterdir()} == {
+        "results.json": b"{}", "checkpoint.pth": b"\0",
+    }  # fmt: skip
+    assert task.log.read_bytes() == b"said"
+    assert [each.name for each in (tmp_path / "runs").iterdir()] == ["a"]
