@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_aia.config.hints import did_you_mean
+from recbole_aia.config.properties import properties_dir
 from recbole_aia.config.registry import defense_class, defense_keys, keys_of
 from recbole_aia.config.text import read_yaml
 from recbole_aia.errors import ConfigValueError
@@ -47,7 +48,7 @@ class Grid:
     Attributes:
         name: of the output folder.
         methods: the keys of each method's runs, by the name of its line. ``only_models`` says on which models it
-            works, ``published`` how the paper calls it.
+            works, ``published`` how the paper calls it, or what else its printed numbers are about.
         models: names.
         datasets: names.
         attributes: each entry is protected together, in runs of its own.
@@ -55,7 +56,8 @@ class Grid:
         settings: keys of every run.
         model_settings: keys of the runs of a model.
         dataset_settings: keys of the runs of a data set.
-        vary: values by key; every combination is a line of its own of each method that reads the keys.
+        vary: values by key; every combination is a line of its own of each method that reads the keys and does not
+            give them itself.
         measures: columns of the table; see :mod:`recbole_aia.report.compared`.
         paper: whose printed numbers stand beside ours, a file in ``properties/published``; empty for none.
         title: a heading.
@@ -81,6 +83,9 @@ class Grid:
     def read(cls, path: Path, **changes: Any) -> Grid:
         """A grid from a YAML file whose keys are this class's attributes.
 
+        ``like: raid-table2`` takes what the file does not give from a file beside it, or from a recipe. Keys of
+        ``settings`` are taken one by one, and a list of ``methods`` picks lines of the other grid.
+
         Args:
             path: the file.
             changes: values that go over the file's; ``None`` leaves the file's.
@@ -88,7 +93,7 @@ class Grid:
         Raises:
             ConfigValueError: the file cannot be read, or a value is not of the form that is expected.
         """
-        values = {**read_yaml(path), **{key: value for key, value in changes.items() if value is not None}}
+        values = {**_read(path), **{key: value for key, value in changes.items() if value is not None}}
         return cls.of({"name": path.stem, **values}, str(path))
 
     @classmethod
@@ -155,10 +160,11 @@ class Grid:
         """The names of the table's lines in their order."""
         return list(dict.fromkeys(cell.method for cell in self.cells()))
 
-    def published(self, line: str) -> str:
-        """How the paper calls a line; empty if it has no such method."""
+    def published(self, line: str) -> dict[str, str]:
+        """What a line's printed numbers are about; ``method`` is how the paper calls it, empty if it has it not."""
         method = max((name for name in self.methods if line.startswith(name)), key=len, default="")
-        return str(self.methods.get(method, {}).get("published", ""))
+        said = self.methods.get(method, {}).get("published", "")
+        return {"method": "", **said} if isinstance(said, Mapping) else {"method": str(said)}
 
     def _cells(self, method: str, model: str, dataset: str, seed: int, attributes: tuple[str, ...]) -> Iterator[Cell]:
         own = self.methods[method]
@@ -170,7 +176,7 @@ class Grid:
             **self.model_settings.get(model, {}),
             **{key: value for key, value in own.items() if key not in _OF_A_METHOD},
         }
-        for varied in _combinations(self._read_by(keys)):
+        for varied in _combinations({key: each for key, each in self._read_by(keys).items() if key not in own}):
             name = " ".join([method, *(f"{key}={value}" for key, value in varied.items())])
             named = {"attributes": list(attributes)} if attributes else {}
             settings = {**keys, **varied, **named, "model": model, "dataset": dataset, "seed": seed}
@@ -180,6 +186,23 @@ class Grid:
         """What is varied among the keys that a method's defense reads; keys of no defense vary for all."""
         own = keys_of(defense_class(keys.get("defense", "none"), keys.get("stage")))
         return {key: values for key, values in self.vary.items() if key in own or key not in defense_keys()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The values of a grid's file, with those of the grid that it is ``like``."""
+    values = read_yaml(path)
+    like = values.pop("like", None)
+    if like is None:
+        return values
+    beside = path.with_name(f"{like}.yaml")
+    base = _read(beside if beside.is_file() else properties_dir() / "recipes" / f"{like}.yaml")
+    values["settings"] = {**base.get("settings", {}), **values.get("settings", {})}
+    if isinstance(picked := values.get("methods"), list):
+        absent = [str(name) for name in picked if name not in base["methods"]]
+        if absent:
+            raise ConfigValueError(f"'{path}' picks '{absent[0]}', and '{like}' has no such line.")
+        values["methods"] = {name: base["methods"][name] for name in picked}
+    return {**base, **values}
 
 
 def _combinations(vary: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:

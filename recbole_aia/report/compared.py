@@ -14,8 +14,6 @@ from recbole_aia.config.grid import Cell, Grid
 from recbole_aia.evaluator.statistics import holm
 from recbole_aia.report.measures import LOWER, Measure, measure
 
-_BLOCK = ("dataset", "model", "attribute")
-
 
 @dataclass(frozen=True)
 class Compared:
@@ -68,11 +66,15 @@ def _rows(compared: Compared) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: a method on a model, a data set and an attribute; its numbers by measure and seed."""
+    """A line of the table: a method on a model, a data set and an attribute; its numbers by measure and seed.
+
+    ``protected`` are the attributes that were protected together with this one, itself among them.
+    """
 
     dataset: str
     model: str
     attribute: str
+    protected: tuple[str, ...]
     method: str
     numbers: Mapping[str, Mapping[int, float]]
     beside: Mapping[str, float]
@@ -82,25 +84,37 @@ class Line:
         return [*self.numbers[measure].values()]
 
     @property
-    def block(self) -> tuple[str, str, str]:
+    def block(self) -> tuple[str, str, str, tuple[str, ...]]:
         """Lines of one block are compared with each other."""
-        return self.dataset, self.model, self.attribute
+        return self.dataset, self.model, self.attribute, self.protected
+
+    def has(self, cell: Cell) -> bool:
+        """Whether a run is one of this line's."""
+        asked = cell.attributes or self.protected
+        return (self.dataset, self.model, self.protected, self.method) == (cell.dataset, cell.model, asked, cell.method)
 
 
 def lines(grid: Grid, compared: Sequence[Compared]) -> list[Line]:
     """The table's lines in the order of the grid."""
     measures = [measure(each) for each in grid.measures]
-    groups: dict[tuple[str, str, str, str], list[Compared]] = {}
+    groups: dict[tuple[str, str, str, tuple[str, ...], str], list[Compared]] = {}
     for each in compared:
         for attribute in each.results["worst_case"]:
-            key = (each.cell.dataset, each.cell.model, attribute, each.cell.method)
+            protected = each.cell.attributes or tuple(each.results["run"]["attributes"])
+            key = (each.cell.dataset, each.cell.model, attribute, protected, each.cell.method)
             groups.setdefault(key, []).append(each)
     order = {name: place for place, name in enumerate(grid.lines())}
-    places = {key: place for place, key in enumerate(dict.fromkeys(key[:3] for key in groups))}
+    places = {key: place for place, key in enumerate(dict.fromkeys(key[:4] for key in groups))}
     return [
         Line(*key, *_numbers(measures, group, key[2]))
-        for key, group in sorted(groups.items(), key=lambda pair: (places[pair[0][:3]], order[pair[0][3]]))
+        for key, group in sorted(groups.items(), key=lambda pair: (places[pair[0][:4]], order[pair[0][4]]))
     ]
+
+
+def said_of(attribute: str, protected: Sequence[str], table: Sequence[Line]) -> str:
+    """An attribute as a table names it: with those protected beside it, if the table has it with several."""
+    several = {line.protected for line in table if line.attribute == attribute}
+    return attribute if len(several) < 2 else f"{attribute} ({' and '.join(protected)} protected)"
 
 
 def _numbers(
@@ -165,8 +179,10 @@ def tests(grid: Grid, table: Sequence[Line]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for block in blocks(table):
         for each in (measure(given) for given in grid.measures):
-            rows += _tests_of(each, block)
-    heads = [*_BLOCK, "measure", "best", "method", "difference", "p", "p_holm"]
+            attribute = said_of(block[0].attribute, block[0].protected, table)
+            about = {"dataset": block[0].dataset, "model": block[0].model, "attribute": attribute}
+            rows += [{**about, **row} for row in _tests_of(each, block)]
+    heads = ["dataset", "model", "attribute", "measure", "best", "method", "difference", "p", "p_holm"]
     return pd.DataFrame(rows, columns=heads)
 
 
@@ -184,16 +200,15 @@ def _tests_of(each: Measure, block: Sequence[Line]) -> list[dict[str, Any]]:
         ours, theirs = [values[first][seed] for seed in shared], [own[seed] for seed in shared]
         found.append((method, mean(theirs) - mean(ours), _p_value(ours, theirs)))
     adjusted = holm([p for *_, p in found])
-    about = dict(zip(_BLOCK, block[0].block, strict=True))
     return [
-        {**about, "measure": each.name, "best": first, "method": method, "difference": gap, "p": p, "p_holm": holms}
+        {"measure": each.name, "best": first, "method": method, "difference": gap, "p": p, "p_holm": holms}
         for (method, gap, p), holms in zip(found, adjusted, strict=True)
     ]
 
 
 def blocks(table: Sequence[Line]) -> list[list[Line]]:
     """The lines of each block."""
-    found: dict[tuple[str, str, str], list[Line]] = {}
+    found: dict[tuple[str, str, str, tuple[str, ...]], list[Line]] = {}
     for line in table:
         found.setdefault(line.block, []).append(line)
     return list(found.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -13,9 +14,9 @@ import pandas as pd  # type: ignore[import-untyped]
 from scipy.stats import t
 
 from recbole_aia.config.grid import Cell, Grid
-from recbole_aia.report.compared import Compared, Line, best, blocks, lines, tests, tidy
+from recbole_aia.report.compared import Compared, Line, best, blocks, lines, said_of, tests, tidy
 from recbole_aia.report.measures import Measure, measure
-from recbole_aia.report.published import Published
+from recbole_aia.report.published import published
 from recbole_aia.storage.cells import escaped
 from recbole_aia.storage.files import write_whole
 
@@ -49,7 +50,8 @@ def cells(grid: Grid, table: Sequence[Line]) -> tuple[list[str], list[list[str]]
         winners = [best(each, block) for each in measures]
         for line in block:
             said = [_cell(grid, each, line) for each in measures]
-            rows.append([line.dataset, line.model, line.attribute, line.method, *said])
+            attribute = said_of(line.attribute, line.protected, table)
+            rows.append([line.dataset, line.model, attribute, line.method, *said])
             bold.append([False] * 4 + [line.method in each for each in winners])
     return heads, rows, bold
 
@@ -65,14 +67,13 @@ def _cell(grid: Grid, each: Measure, line: Line) -> str:
 
 
 def _published(grid: Grid, printed: Mapping[str, Any], line: Line) -> str:
-    """The paper's number on the line's data set; if it has none there and the grid says ``on`` which, on that one."""
-    table = printed["table"]
-    place = table.get(line.model, "") if isinstance(table, Mapping) else table
-    attribute = "" if printed.get("of_all_attributes") else line.attribute
-    about = (str(place), str(printed["metric"]), attribute, str(printed.get("attacker", "")))
-    other = str(printed.get("on", line.dataset))
-    for dataset in dict.fromkeys((line.dataset, other)):
-        number = Published(grid.paper, dataset, line.model, grid.published(line.method)).value(*about)
+    """The paper's number on the line's data set; if it has none there and the grid names another, on that one."""
+    by_model = {key: value.get(line.model, "") for key, value in printed.items() if isinstance(value, Mapping)}
+    about = {"attacker": "", "model": line.model, **printed, **by_model, **grid.published(line.method)}
+    other = about.pop("dataset", line.dataset)
+    asked = [about.pop("attribute")] if "attribute" in about else [" and ".join(line.protected), line.attribute]
+    for dataset, attribute in product(dict.fromkeys((line.dataset, other)), asked):
+        number = published(grid.paper, dataset=dataset, attribute=attribute, **about)
         if number != "-":
             return number if dataset == line.dataset else f"{number}, {dataset}"
     return "-"

@@ -3,9 +3,11 @@
 A measure of a table is a mapping of one of these forms:
 
 - ``{attacker: mlp_raid, metric: f1_binary, otherwise: f1_micro, name: F1}``: an attacker's metric on the last state;
-  ``otherwise`` where the attribute does not have it. ``published: {table: "2", attacker: MLP, metric: F1}`` puts the
-  paper's number beside it; ``table`` may be a mapping by model. ``on: ml-1m`` says whose number to take where the
-  paper has none on the line's data set.
+  ``otherwise`` where the attribute does not have it; ``leak_ratio: 0.2`` if it learned from several shares of users.
+  ``published: {table: "2", attacker: MLP, metric: F1}`` puts the paper's number beside it: columns of
+  ``properties/published`` and their values, each of which may be a mapping by model. The model, the attribute and the
+  data set are the line's; ``dataset: ml-1m`` says whose number to take where the paper has none on the
+  line's data set. A method's ``published`` goes before.
 - ``{worst_case: true}``: the advantage of the strongest attacker, with its floor.
 - ``{beyond_old: true}``: what an attacker with the old and the new vectors gains over the old ones, with its floor.
 - ``{utility: ndcg@10}``: a metric of recommendation; ``{kept: ndcg@10}``: divided by the undefended model's.
@@ -60,10 +62,11 @@ def measure(given: Mapping[str, Any]) -> Measure:
     if "kept" in given:
         return Measure(name or f"{given['kept'].upper()} kept", partial(_kept, given["kept"]), HIGHER)
     if given.get("seconds"):
-        return Measure(name or "seconds", _seconds, places=0)
+        return Measure(name or "seconds", _seconds, places=0, printed=given.get("published"))
     metrics = [given["metric"], given.get("otherwise", given["metric"])]
     heading = name or f"{given['attacker']} {given['metric']}"
-    return Measure(heading, partial(_attack, given["attacker"], metrics), LOWER, printed=given.get("published"))
+    found = partial(_attack, given["attacker"], metrics, given.get("leak_ratio"))
+    return Measure(heading, found, LOWER, printed=given.get("published"))
 
 
 def state_of(results: Mapping[str, Any]) -> str:
@@ -71,11 +74,14 @@ def state_of(results: Mapping[str, Any]) -> str:
     return "defended" if "defended" in results["utility"] else "undefended"
 
 
-def _attack(attacker: str, metrics: Sequence[str], results: Mapping[str, Any], attribute: str) -> float | None:
+def _attack(
+    attacker: str, metrics: Sequence[str], leak_ratio: float | None, results: Mapping[str, Any], attribute: str
+) -> float | None:
     wanted = (state_of(results), "served", attribute, attacker)
     further = results.get("further_attacks", {}).values()
     for row in chain(results["attacks"], *further):
-        if (row["state"], row["view"], row["attribute"], row["attacker"]) == wanted:
+        known = leak_ratio is None or abs(row["leak_ratio"] - leak_ratio) < 1e-9
+        if known and (row["state"], row["view"], row["attribute"], row["attacker"]) == wanted:
             return next((row["metrics"][name]["mean"] for name in metrics if name in row["metrics"]), None)
     return None
 

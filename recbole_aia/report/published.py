@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import functools
-from dataclasses import dataclass
 
 from recbole_aia.config.properties import properties_dir
 
@@ -26,30 +25,16 @@ def numbers(paper: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@dataclass(frozen=True)
-class Published:
-    """The printed numbers of one method on one model and dataset.
+def published(paper: str, **about: str) -> str:
+    """A printed number; a dash if the paper has none, or more than one that fits.
 
-    Attributes:
+    Args:
         paper: one of :data:`PAPERS`.
-        dataset: as we call it.
-        model: as RecBole calls it.
-        method: as the paper calls it; empty if it has no such method.
+        about: columns of the file and their values, such as ``table="2"``; RecBole's names of models and ours of data
+            sets. ``attribute`` and ``attacker`` are empty where a number has none.
     """
-
-    paper: str
-    dataset: str
-    model: str
-    method: str
-
-    def value(self, table: str, metric: str, attribute: str = "", attacker: str = "") -> str:
-        """The printed number; a dash if the paper has none."""
-        wanted = {
-            "table": table, "dataset": self.dataset, "model": self.model, "method": self.method, "metric": metric,
-            "attribute": attribute, "attacker": attacker,
-        }  # fmt: skip
-        found = [row["value"] for row in numbers(self.paper) if all(row[k] == v for k, v in wanted.items())]
-        return found[0] if len(found) == 1 else "-"
+    found = [row["value"] for row in numbers(paper) if all(row.get(key) == value for key, value in about.items())]
+    return found[0] if len(found) == 1 else "-"
 
 
 def below_chance(margin: float = 0.03) -> list[tuple[dict[str, str], float]]:

@@ -40,17 +40,56 @@ class TestCells:
         lines = grid(vary={"raid_eta": [0.4, 0.8], "embedding_size": [8]}).lines()
         assert lines == ["a embedding_size=8", "b raid_eta=0.4 embedding_size=8", "b raid_eta=0.8 embedding_size=8"]
 
+    def test_what_a_method_gives_itself_is_not_varied_for_it(self):
+        methods = {"a": {"defense": "raid", "raid_eta": 1}, "b": {"defense": "raid"}}
+        assert grid(methods=methods, vary={"raid_eta": [2, 3]}).lines() == ["a", "b raid_eta=2", "b raid_eta=3"]
+
     def test_a_method_may_work_on_some_models_only(self):
         methods = {"a": {"defense": "dp", "only_models": ["BPR"], "published": "DP-PoT"}}
         found = grid(methods=methods)
         assert {cell.model for cell in found.cells()} == {"BPR"}
         assert "only_models" not in found.cells()[0].settings
-        assert found.published("a") == "DP-PoT"
+        assert found.published("a") == {"method": "DP-PoT"}
+        assert found.published("b") == {"method": ""}
+
+    def test_a_methods_printed_numbers_may_stand_in_another_place(self):
+        found = grid(methods={"a": {"defense": "raid", "published": {"method": "RAID", "setting": "xi=1"}}})
+        assert found.published("a") == {"method": "RAID", "setting": "xi=1"}
 
     def test_further_keys_win_and_methods_can_be_picked(self):
         narrowed = grid().narrowed(["b"], {"epochs": 7})
         assert narrowed.lines() == ["b"]
         assert narrowed.cells()[0].settings["epochs"] == 7
+
+
+class TestLike:
+    @pytest.fixture
+    def place(self, tmp_path):
+        (tmp_path / "base.yaml").write_text(
+            "models: [BPR]\nseeds: [3]\nsettings: {epochs: 2, topk: [5]}\n"
+            "methods: {a: {defense: none}, b: {defense: raid}}\n",
+            encoding="utf-8",
+        )
+        return tmp_path / "mine.yaml"
+
+    def test_what_a_file_does_not_give_is_the_other_grids(self, place):
+        place.write_text("like: base\nsettings: {epochs: 7}\nmethods: [b]\nmodels: [DMF]\n", encoding="utf-8")
+        found = Grid.read(place)
+        assert (found.name, found.models, found.seeds, found.lines()) == ("mine", ("DMF",), (3,), ["b"])
+        assert found.settings == {"epochs": 7, "topk": [5]}
+
+    def test_a_recipe_can_be_the_other_grid(self, place):
+        place.write_text("like: raid-table2\nmethods: [undefended]\n", encoding="utf-8")
+        assert Grid.read(place).models == ("DMF", "NeuMF", "LightGCN")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [("like: base\nmethods: [c]", "picks 'c', and 'base' has no such line"), ("like: nowhere", "nowhere")],
+    )
+    def test_a_mistake_is_refused(self, place, text, message):
+        place.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigValueError, match=message):
+            Grid.read(place)
 
 
 @pytest.mark.parametrize(
@@ -84,5 +123,5 @@ class TestRecipes:
         assert f"{name}: " in recipes_text()
 
     def test_an_unknown_one_is_refused_with_a_hint(self):
-        with pytest.raises(ConfigValueError, match=r"no recipe 'raid-table3'\. Did you mean raid-table2"):
-            recipe("raid-table3")
+        with pytest.raises(ConfigValueError, match=r"no recipe 'raid-tabel3'\. Did you mean raid-table3"):
+            recipe("raid-tabel3")

@@ -1,11 +1,15 @@
 import json
+from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from recbole_aia.config.grid import Cell, Grid
-from recbole_aia.report.compared import Compared, lines, tidy
+from recbole_aia.config.recipes import recipe, recipes
+from recbole_aia.report.compared import Compared, Line, lines, tidy
 from recbole_aia.report.compared import tests as paired_tests
-from recbole_aia.report.comparison_tables import interval, latex, markdown
+from recbole_aia.report.comparison_tables import _published, interval, latex, markdown
+from recbole_aia.report.measures import measure
 from recbole_aia.report.page.comparison import comparison_page
 
 GRID = Grid.of(
@@ -73,6 +77,78 @@ def test_the_best_defended_line_is_bold_and_published_numbers_stand_beside():
     undefended = next(line for line in text.splitlines() if "undefended" in line)
     assert "0.702 ± 0.002 (0.7545)" in undefended
     assert "**" not in undefended
+
+
+def test_a_paper_without_the_data_set_lends_another_ones_number():
+    values = {"paper": "raid", "models": ["NeuMF"], "methods": {"RAID_1": {"published": "RAID"}}}
+    printed = {"table": "2", "attacker": "MLP", "metric": "F1", "dataset": "ml-1m"}
+    measures = [{"attacker": "mlp", "metric": "f1_micro", "published": printed}]
+    grid = Grid.of({**values, "measures": measures}, "test")
+    runs = [replace(each, cell=replace(each.cell, dataset="ml-100k")) for each in RUNS if each.cell.method == "RAID_1"]
+    assert "(0.2665, ml-1m)" in markdown(grid, lines(grid, runs))
+    assert "(0.2665)" in markdown(grid, lines(grid, [each for each in RUNS if each.cell.method == "RAID_1"]))
+
+
+def test_an_attribute_protected_alone_and_with_another_has_two_blocks():
+    def alone_and_together(each):
+        both = {**each.results, "run": {**each.results["run"], "attributes": ["gender", "age"]}}
+        return each, Compared(replace(each.cell, attributes=("gender", "age")), both)
+
+    runs = [run for each in RUNS for run in alone_and_together(each)]
+    table = lines(GRID, runs)
+    assert [line.protected for line in table] == [("gender",)] * 3 + [("gender", "age")] * 3
+    assert all(len(line.seeds("F1")) == 3 for line in table)
+    text = markdown(GRID, table)
+    assert "| gender (gender protected) |" in text
+    assert "| gender (gender and age protected) |" in text
+    assert set(paired_tests(GRID, table).attribute) == {
+        "gender (gender protected)",
+        "gender (gender and age protected)",
+    }
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_printed_measure_of_a_recipe_has_a_number(name):
+    grid = Grid.read(recipe(name))
+    for given in grid.measures:
+        if "published" in given:
+            found = {
+                _published(grid, given["published"], Line(dataset, model, attribute, together, method, {}, {}))
+                for dataset, model, together, method in product(
+                    grid.datasets, grid.models, grid.attributes, grid.lines()
+                )
+                for attribute in together
+            }
+            assert found - {"-"}, given
+
+
+class TestMeasures:
+    RESULTS = {
+        "utility": {"undefended": {}, "defended": {}},
+        "attacks": [],
+        "further_attacks": {
+            "paper": [
+                {
+                    "state": "defended", "view": "served", "attribute": "gender", "attacker": "mlp",
+                    "leak_ratio": ratio,
+                    "metrics": {"auc": {"mean": ratio + 0.1}},
+                }
+                for ratio in (0.2, 0.8)
+            ]
+        },
+        "informed": {"attributes": {"gender": {"beyond_old": 0.3, "floor": 0.1}}},
+    }  # fmt: skip
+
+    def test_further_attacks_are_found_at_each_share_of_known_labels(self):
+        for ratio in (0.2, 0.8):
+            found = measure({"attacker": "mlp", "metric": "auc", "leak_ratio": ratio})
+            assert found.value(self.RESULTS, "gender") == pytest.approx(ratio + 0.1)
+        assert measure({"attacker": "mlp", "metric": "auc"}).value(self.RESULTS, "age") is None
+
+    def test_what_two_releases_add_has_its_floor(self):
+        found = measure({"beyond_old": True})
+        assert (found.value(self.RESULTS, "gender"), found.beside(self.RESULTS, "gender")) == (0.3, 0.1)
+        assert found.value({"utility": {}}, "gender") is None
 
 
 def test_names_break_neither_markdown_nor_latex():

@@ -1,6 +1,6 @@
 import pytest
 
-from recbole_aia.report.published import PAPERS, Published, below_chance, numbers
+from recbole_aia.report.published import PAPERS, below_chance, numbers, published
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -14,16 +14,16 @@ def test_every_number_has_a_place_and_a_subject(paper):
 
 
 def test_a_printed_number_is_found_by_what_it_is_about():
-    raid = Published("raid", "ml-1m", "NeuMF", "RAID")
-    assert raid.value("2", "F1", "gender", "MLP") == "0.2665"
-    assert raid.value("3", "HR@10", "age") == "0.1010"
-    assert (
-        Published("attrcloak", "ml-100k", "LightGCN", "U2U-R").value("VII", "accuracy", "gender", "XGBoost") == "0.9151"
-    )
+    raid = {"dataset": "ml-1m", "model": "NeuMF", "method": "RAID"}
+    assert published("raid", **raid, table="2", metric="F1", attribute="gender", attacker="MLP") == "0.2665"
+    assert published("raid", **raid, table="3", metric="HR@10", attribute="age") == "0.1010"
+    cloak = {"dataset": "ml-100k", "model": "LightGCN", "method": "U2U-R", "attribute": "gender"}
+    assert published("attrcloak", **cloak, table="VII", metric="accuracy", attacker="XGBoost") == "0.9151"
 
 
-def test_a_method_that_a_paper_lacks_has_a_dash():
-    assert Published("raid", "ml-1m", "NeuMF", "").value("2", "F1", "gender", "MLP") == "-"
+@pytest.mark.parametrize("about", [{"method": ""}, {"method": "RAID"}, {"method": "RAID", "colour": "red"}])
+def test_a_number_that_a_paper_lacks_or_has_twice_is_a_dash(about):
+    assert published("raid", table="2", metric="F1", attribute="gender", **about) == "-"
 
 
 def test_raids_own_tables_have_attackers_below_chance():

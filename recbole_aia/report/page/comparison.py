@@ -9,7 +9,7 @@ from typing import Any
 
 from recbole_aia.config.grid import Cell, Grid
 from recbole_aia.config.text import to_yaml
-from recbole_aia.report.compared import Compared, Line, blocks, lines
+from recbole_aia.report.compared import Compared, Line, blocks, lines, said_of
 from recbole_aia.report.comparison_tables import cells, half_width
 from recbole_aia.report.measures import state_of
 from recbole_aia.report.page.build import rendered
@@ -47,21 +47,17 @@ def _sentences(table: Sequence[Line], compared: Sequence[Compared]) -> list[str]
     """For each block, the methods whose strongest attacker is at its floor in all seeds, and what they keep."""
     said = []
     for block in blocks(table):
-        dataset, model, attribute = block[0].block
+        dataset, model, attribute = block[0].dataset, block[0].model, block[0].attribute
         good = []
         for line in block:
-            runs = [each for each in compared if _is_of(each, line)]
+            runs = [each for each in compared if line.has(each.cell)]
             cases = [run.results["worst_case"][attribute][state_of(run.results)] for run in runs]
             if all("floor" in case and case["advantage"] <= case["floor"] for case in cases):
                 good.append(f"{line.method} ({_kept_text(runs)})")
         who = ", ".join(good) if good else "no method"
+        attribute = said_of(attribute, block[0].protected, table)
         said.append(f"{model} on {dataset}, {attribute}: at or below the floor in every seed: {who}.")
     return said
-
-
-def _is_of(run: Compared, line: Line) -> bool:
-    found = (run.cell.dataset, run.cell.model, run.cell.method)
-    return found == (line.dataset, line.model, line.method) and line.attribute in run.results["worst_case"]
 
 
 def _kept_text(runs: Sequence[Compared]) -> str:
