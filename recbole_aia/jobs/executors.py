@@ -17,7 +17,10 @@ import recbole_aia
 
 _WAIT = 10.0  # seconds for a run to end after it was asked to
 # A run ends with the process that has started it, however that ends; else it would go on alone. Linux can do this.
-_WITH_PARENT = "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
+# The process may have ended before the run has asked for that.
+_WITH_PARENT = (
+    "import ctypes, os, signal; ctypes.CDLL(None).prctl(1, signal.SIGKILL); os.getppid() == {} or os._exit(1); "
+)
 _RUN = "from recbole_aia.cli import main; raise SystemExit(main())"
 
 
@@ -76,7 +79,7 @@ class Processes:
         """Runs a task to its end; ``None``, or why it failed."""
         if self._stopped:
             return "interrupted"
-        code = (_WITH_PARENT if sys.platform == "linux" else "") + _RUN
+        code = (_WITH_PARENT.format(os.getpid()) if sys.platform == "linux" else "") + _RUN
         own = (f"--output_dir={task.folder}", f"--attack_jobs={threads}")
         command = [sys.executable, "-c", code, "run", *task.arguments, *own]
         with task.log.open("wb") as log:

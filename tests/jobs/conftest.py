@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from grids import GRID
 
 from recbole_aia import AIAConfig, run_recbole_aia
+from recbole_aia.cli import main
 from recbole_aia.data import create_dataset
 from recbole_aia.jobs.loading import training_split
 from recbole_aia.model import build_model
@@ -34,6 +36,30 @@ def trained_once(tmp_path_factory):
         return folder / "run"
 
     return folder_of
+
+
+@pytest.fixture
+def grid(tmp_path):
+    """A small grid in a folder of its own."""
+    (tmp_path / "tiny.yaml").write_text(GRID, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory):
+    """The folder of the grid's comparison that nothing has disturbed."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / "compared"
+    with FileLock(root / "compared.lock"), pytest.MonkeyPatch.context() as patch:
+        if not (folder / "complete").exists():
+            folder.mkdir(exist_ok=True)
+            patch.chdir(folder)
+            (folder / "tiny.yaml").write_text(GRID, encoding="utf-8")
+            assert main(["compare", "tiny.yaml", "--jobs", "2"]) == 0
+            (folder / "complete").touch()
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,53 +1,39 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+from grids import TABLES
 
+import recbole_aia
 from recbole_aia.cli import main
 from recbole_aia.config.grid import Grid
 from recbole_aia.jobs.compare import compare
 
-GRID = """\
-title: Tiny
-models: [BPR]
-attributes: [[gender]]
-seeds: [1]
-settings:
-  {epochs: 1, embedding_size: 8, attackers: [logistic], attack_repeats: 1, attack_views: [served],
-   attack_permutations: 20, train_batch_size: 8192}
-methods:
-  undefended: {defense: none}
-  noise: {defense: noise}
-  wrong: {defense: noise, noise_scale: -1}
-"""
+
+def test_a_failed_run_stops_no_other_and_twins_are_trained_once(compared):
+    table = (compared / "compare" / "tiny" / "table.md").read_text(encoding="utf-8")
+    assert "noise_scale is -1" in table
+    assert "absent.pth" in table
+    assert len(list((compared / "runs").iterdir())) == 3  # the log of the late failure is there
+    assert len(list((compared / "saved").glob("undefended-*.pth"))) == 1
 
 
-@pytest.fixture
-def place(tmp_path):
-    (tmp_path / "tiny.yaml").write_text(GRID, encoding="utf-8")
-    return tmp_path
-
-
-def test_a_grid_is_run_once_and_a_failed_run_does_not_stop_it(place, capsys):
-    assert main(["compare", "tiny.yaml", "--jobs", "2"]) == 0
-    said = capsys.readouterr().out
-    assert "2 runs made, 0 found, 1 failed" in said
-    assert "noise_scale is -1" in said
-    files = {
-        name: (place / "compare" / "tiny" / name).read_bytes() for name in ("table.md", "numbers.csv", "tests.csv")
-    }
-    assert b"noise_scale is -1" in files["table.md"]
-    kept = {run: (run / "results.json").stat().st_mtime_ns for run in (place / "runs").iterdir()}
-    assert len(kept) == 2
-    assert len(list((place / "saved").glob("undefended-*.pth"))) == 1
-
+def test_what_is_there_is_not_made_again(compared, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(compared, tmp_path / "copy"))
+    place = Path.cwd()
+    kept = {run: run.stat().st_mtime_ns for run in place.glob("runs/*/results.json")}
     assert main(["compare", "tiny.yaml"]) == 0
-    assert "0 runs made, 2 found, 1 failed" in capsys.readouterr().out
-    assert {run: (run / "results.json").stat().st_mtime_ns for run in kept} == kept
-    assert {name: (place / "compare" / "tiny" / name).read_bytes() for name in files} == files
+    assert "0 runs made, 2 found, 2 failed" in capsys.readouterr().out
+    assert {run: run.stat().st_mtime_ns for run in kept} == kept
+    assert _tables(place) == _tables(compared)
 
     # A run of another version, or of other data, is made again, and only that.
-    changed = sorted(kept)
+    changed = sorted(run.parent for run in kept)
     for run, part, key in zip(changed, ("run", "data"), ("versions", "sha256"), strict=True):
         results = json.loads((run / "results.json").read_text(encoding="utf-8"))
         results[part][key] = {"torch": "0.0"} if key == "versions" else "other"
@@ -57,7 +43,31 @@ def test_a_grid_is_run_once_and_a_failed_run_does_not_stop_it(place, capsys):
             Grid.read(Path("tiny.yaml")), place / "again", execute=lambda tasks, done, made=made: made.extend(tasks)
         )
         assert run.name in [task.name for task in made]
-        assert len(made) == changed.index(run) + 1
+        assert len(made) == changed.index(run) + 2  # the one that failed is tried again
+
+
+def test_a_grid_killed_in_the_middle_goes_on_to_the_same_table(compared, grid, monkeypatch, capsys):
+    code = "from recbole_aia.cli import main; raise SystemExit(main())"
+    path = os.pathsep.join([str(Path(recbole_aia.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    killed = subprocess.Popen(
+        [sys.executable, "-c", code, "compare", "tiny.yaml"], cwd=grid, env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not list(grid.glob("runs/*/results.json")):
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    first = {run: run.stat().st_mtime_ns for run in grid.glob("runs/*/results.json")}
+    assert len(first) == 1
+    assert main(["compare", "tiny.yaml"]) == 0
+    assert "1 runs made, 1 found, 2 failed" in capsys.readouterr().out
+    assert {run: run.stat().st_mtime_ns for run in first} == first
+    assert _tables(grid) == _tables(compared)
+
+
+def _tables(place):
+    return {name: (place / "compare" / "tiny" / name).read_bytes() for name in TABLES}
 
 
 @pytest.mark.parametrize(
@@ -71,12 +81,12 @@ def test_a_grid_is_run_once_and_a_failed_run_does_not_stop_it(place, capsys):
         (["--defenses", "raid"], "names no models"),
     ],
 )
-def test_a_wrong_command_is_refused_in_one_line(place, capsys, arguments, message):
+def test_a_wrong_command_is_refused_in_one_line(grid, capsys, arguments, message):
     assert main(["compare", *arguments]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
-    assert not (place / "compare").exists()
+    assert not (grid / "compare").exists()
 
 
 def test_recipes_are_listed(capsys):

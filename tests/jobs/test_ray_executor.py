@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from grids import TABLES
 
 from recbole_aia.cli import main
 from recbole_aia.jobs.executors import Task
@@ -14,20 +15,6 @@ from recbole_aia.jobs.ray_executor import _bring, _Made
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-GRID = """\
-models: [BPR]
-attributes: [[gender]]
-seeds: [1]
-settings:
-  {epochs: 1, embedding_size: 8, attackers: [logistic], attack_repeats: 1, attack_views: [served],
-   attack_permutations: 20, train_batch_size: 8192}
-methods:
-  undefended: {defense: none}
-  noise: {defense: noise}
-  wrong: {defense: noise, init_checkpoint: absent.pth}
-measures: [{worst_case: true}, {kept: ndcg@10}]
-"""
 
 
 def _worker_of_a_run():
@@ -53,32 +40,31 @@ def _kill_one(killed, over):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes as Linux names them")
-def test_a_cluster_gives_the_table_of_one_machine_though_a_worker_is_killed(tmp_path, monkeypatch, capsys):
-    (tmp_path / "tiny.yaml").write_text(GRID, encoding="utf-8")
+def test_a_cluster_gives_the_table_of_one_machine_though_a_worker_is_killed(compared, grid, monkeypatch, capsys):
     monkeypatch.setenv("RAY_ADDRESS", "")
-    assert main(["compare", "tiny.yaml", "--output_dir", "local", "--runs", "here"]) == 0
     killed, over = [], threading.Event()
     killer = threading.Thread(target=_kill_one, args=(killed, over))
     killer.start()
     try:
-        assert main(["compare", "tiny.yaml", "--executor", "ray", "--output_dir", "ray", "--runs", "there"]) == 0
+        assert main(["compare", "tiny.yaml", "--executor", "ray"]) == 0
     finally:
         over.set()
         killer.join()
     assert killed
-    assert "2 runs made, 0 found, 1 failed" in capsys.readouterr().out
-    for name in ("table.md", "table.tex", "tests.csv", "failed.csv"):
-        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes(), name
-    assert b"absent.pth" in (tmp_path / "ray" / "failed.csv").read_bytes()
-    assert not list((tmp_path / "there").glob(".*"))
+    assert "2 runs made, 0 found, 2 failed" in capsys.readouterr().out
+    for name in TABLES:
+        assert (grid / "compare" / "tiny" / name).read_bytes() == (compared / "compare" / "tiny" / name).read_bytes(), (
+            name
+        )
+    assert b"absent.pth" in (grid / "compare" / "tiny" / "failed.csv").read_bytes()
+    assert not list((grid / "runs").glob(".*"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["--cpus", "0"], "--cpus is 0"), (["--gpus", "-1"], "--gpus is -1"), (["--gpus", "nan"], "--gpus is nan")],
 )
-def test_a_wrong_wish_is_refused(tmp_path, capsys, arguments, message):
-    (tmp_path / "tiny.yaml").write_text(GRID, encoding="utf-8")
+def test_a_wrong_wish_is_refused(grid, capsys, arguments, message):
     assert main(["compare", "tiny.yaml", "--executor", "ray", *arguments]) == 2
     assert message in capsys.readouterr().err
 
