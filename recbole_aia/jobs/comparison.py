@@ -18,6 +18,7 @@ from recbole_aia.jobs.informed import informed_run
 from recbole_aia.jobs.loading import LoadedRun, attacked_views
 from recbole_aia.jobs.results import counted, run_results
 from recbole_aia.model import restore, scores_users
+from recbole_aia.report.four_views import four_views
 from recbole_aia.storage.plain import plain
 from recbole_aia.storage.snapshots import random_states, restore_random
 from recbole_aia.trainer import Trained, Unlearner
@@ -34,8 +35,12 @@ def serve_and_compare(
     requests: Sequence[Request],
     labels: LabelTable,
     evaluator: AttributeInferenceEvaluator,
+    trained_in: float | None = None,
 ) -> tuple[dict[str, Any], Trained]:
-    """Serves the requests; returns the content of results.json, and the model after the requests."""
+    """Serves the requests; returns the content of results.json, and the model after the requests.
+
+    ``trained_in`` are the seconds that the base took to train, if they are known.
+    """
     config, dataset = run.config, run.dataset
     init_seed(config["seed"], config["reproducibility"])
     train_data, _, test_data = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
@@ -68,6 +73,9 @@ def serve_and_compare(
         told = replace(labels, labels=labels.labels[:, [labels.names.index(n) for n in hidden]], names=tuple(hidden))
         informed = informed_run(evaluator, states, told, report, activity, hidden)
         results |= {} if informed is None else {"informed": informed}
+    per_user = {state: {k: v.numpy() for k, v in each.per_user.items()} for state, each in states.items()}
+    spent_on = {"unlearning": spent, "training": trained_in}
+    results["four_views"] = four_views(asked, report, per_user, results.get("fairness", {}), spent_on)
     results["groups"] = _groups(asked, report, views["undefended"].keys() & views["defended"].keys())
     # results.json gets the number of users who asked. Their names stay in the ledger and the checkpoint, which later
     # requests need.

@@ -22,6 +22,7 @@ from recbole_aia.report import (
     verdict,
     worst_cases,
 )
+from recbole_aia.report.four_views import four_lines
 from recbole_aia.report.worst import list_cases, without_views
 from recbole_aia.storage.run_folder import versions
 from recbole_aia.trainer import Trained, stage_of
@@ -109,6 +110,6 @@ def tables(results: Mapping[str, Any]) -> str:
     said = [*results["run"]["notes"], *(line for rows in attributes for line in coverage(rows))]
     notes = "".join(f"note: {note}\n" for note in said)
     groups = f"\n{group_table(results)}\n" if results.get("groups") else ""
-    served = "".join(f"\n{line}" for line in fairness_lines(results))
+    served = "".join(f"\n{line}" for line in (*fairness_lines(results), *four_lines(results)))
     said_apart = "".join(f"{said}\n" for said in (informed_verdict(results), holdout_verdict(results)) if said)
     return f"{attack_table(results)}\n{verdict(results)}\n{said_apart}{notes}{groups}\n{utility_table(results)}{served}"

@@ -239,7 +239,8 @@ def _make(
         # The log is also written aside, so that a failure leaves the folder as it was.
         with run_log(run.config, aside):
             try:
-                results, after = serve_and_compare(run, trainer, requests, labels, evaluator)
+                trained_in = _training_seconds(folder / ledger.base)
+                results, after = serve_and_compare(run, trainer, requests, labels, evaluator, trained_in)
             except AIAError as error:
                 if explain is None or not requests:
                     raise
@@ -254,6 +255,16 @@ def _make(
         ledger.write(aside)
     print(f"{ledger}\n\n{tables(results)}\nresults in {folder}/")
     return results
+
+
+def _training_seconds(checkpoint: Path) -> float | None:
+    """How long the model in a checkpoint was trained, from the results beside it; ``None`` if they do not say."""
+    try:
+        results = json.loads(checkpoint.with_name("results.json").read_text(encoding="utf-8"))
+        seconds = results["run"]["seconds"]
+        return float(seconds.get("train_defended", seconds["train_undefended"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _settings(ledger: Ledger, config: AIAConfig) -> str:

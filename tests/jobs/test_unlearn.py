@@ -116,6 +116,11 @@ def test_those_who_asked_for_an_attribute_and_those_who_did_not_are_shown_apart(
     printed = capsys.readouterr().out
     results = json.loads(Path("safe/results.json").read_text())
     assert [record["users"] for record in results["unlearned"]] == [472, 236]
+    views = results["four_views"]
+    assert views["completeness"].keys() == {"gender", "age"}
+    assert views["utility"]["ndcg@10"]["defended"].keys() == {"asked", "did_not_ask", "all"}
+    assert views["efficiency"]["training"] > 0
+    assert "completeness, gender of those who asked: undefended" in printed
     for name, asked in (("gender", 472), ("age", 236)):
         # Old and new vectors are compared among those who have moved.
         assert {row["n_users"] for row in results["informed"]["rows"] if row["attribute"] == name} == {asked}
