@@ -25,18 +25,25 @@ UNREADABLE = (
 )  # fmt: skip
 _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MOST_DEFLATED = 1040  # bytes that one byte of the deflate method can stand for, at most
+_MAPPED = 1 << 30  # bytes from which on an .npy file stays on the disk, and only what is used of it is read
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """Reads an .npy file.
+    """Reads an .npy file. A large one is mapped: it must not change while it is used.
 
     Raises:
         AttributeDataError: the file is of another kind, holds objects, or fewer bytes than its header says.
     """
     refuse_special(path)
+    size = path.stat().st_size
     with path.open("rb") as file:
-        return _read_array(file, path.stat().st_size, f"'{path}'")
+        if size < _MAPPED:
+            return _read_array(file, size, f"'{path}'")
+        shape, in_columns, kind = _header(file, size, f"'{path}'")
+        if file.tell() + prod(shape) * kind.itemsize > size:
+            raise AttributeDataError(f"'{path}' ends too early. Is it damaged?")
+        return np.memmap(file, kind, "r", file.tell(), shape, "F" if in_columns else "C")
 
 
 class Arrays(Mapping[str, np.ndarray]):
@@ -82,6 +89,16 @@ class Arrays(Mapping[str, np.ndarray]):
 
 def _read_array(file: BinaryIO, size: int, where: str) -> np.ndarray:
     """Reads an array from a file of ``size`` bytes, after its header fits that size; ``where`` names it."""
+    shape, in_columns, kind = _header(file, size, where)
+    claimed = prod(shape) * kind.itemsize
+    content = file.read(claimed)
+    if len(content) < claimed:
+        raise AttributeDataError(f"{where} ends too early. Is it damaged?")
+    return np.frombuffer(content, kind).reshape(shape, order="F" if in_columns else "C").copy(order="K")
+
+
+def _header(file: BinaryIO, size: int, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """The shape, whether columns come first, and the type of the array in a file of ``size`` bytes."""
     start = file.read(6)
     if start != np.lib.format.MAGIC_PREFIX:
         raise AttributeDataError(f"{where} cannot be read: it is no array of NumPy's. Write it with numpy.save.")
@@ -100,7 +117,4 @@ def _read_array(file: BinaryIO, size: int, where: str) -> np.ndarray:
         raise AttributeDataError(f"{where} cannot be read: its shape is {shape}. Is it damaged?")
     if claimed > size:
         raise AttributeDataError(f"{where} claims {claimed:,} bytes and has {size:,}. Is it damaged?")
-    content = file.read(claimed)
-    if len(content) < claimed:
-        raise AttributeDataError(f"{where} ends too early. Is it damaged?")
-    return np.frombuffer(content, kind).reshape(shape, order="F" if in_columns else "C").copy(order="K")
+    return shape, in_columns, kind

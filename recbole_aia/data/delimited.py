@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,35 +85,52 @@ def read_table(path: Path, *, header: bool = True) -> pd.DataFrame:
         AttributeDataError: a line has more values than the first, the header is not usable, or a value holds a
             character that does not print, such as NUL or the end of a line.
     """
+    return next(_tables(path, header=header, lines=None))
+
+
+def table_parts(path: Path, lines: int) -> Iterator[pd.DataFrame]:
+    """Reads a table with a header as :func:`read_table` does, ``lines`` at a time; see there."""
+    return _tables(path, header=True, lines=lines)
+
+
+def _tables(path: Path, *, header: bool, lines: int | None) -> Iterator[pd.DataFrame]:
     names, separator = header_of(path)
     if names == [""]:
         raise AttributeDataError(f"'{path}' cannot be read: it is empty, or begins with an empty line.")
     if len(names) == 1 and "|" in names[0]:
         raise AttributeDataError(f"'{path}' separates its columns by bars (|). Write commas, semicolons or tabs.")
-    _refuse_nul(path)
+    if lines is None:
+        _refuse_nul(path)  # a part is too large a file to be read twice: the values are looked at alone
+    columns = names if header else [str(place) for place in range(len(names))]
     with check_decodes(path):
         try:
-            frame = pd.read_csv(
+            found: Any = pd.read_csv(
                 path, sep=separator, dtype=str, keep_default_na=False, encoding=text_encoding(path),
-                header=0 if header else None,
+                header=0 if header else None, chunksize=lines,
             )  # fmt: skip
+            for frame in [found] if lines is None else found:
+                yield _checked(path, frame, columns)
         except pd.errors.ParserError as error:
             row = re.search(r"EOF inside string starting at row (\d+)", str(error))
             if row is None:
                 raise
             raise AttributeDataError(f"'{path}' has a quote in row {row[1]} that is not closed. Remove it.") from error
-    if len(frame.columns) != len(names) or not isinstance(frame.index, pd.RangeIndex):
+
+
+def _checked(path: Path, frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """A table with these names of columns, if its values are texts of one line."""
+    if len(frame.columns) != len(columns) or not isinstance(frame.index, pd.RangeIndex):
         raise AttributeDataError(f"'{path}' has lines with more values than its header has names. Mend the file.")
     frame = frame.fillna("")
-    frame.columns = pd.Index(names if header else [str(place) for place in range(len(names))])
+    frame.columns = pd.Index(columns)
     if frame.columns.has_duplicates or "" in frame.columns[1:]:
         raise AttributeDataError(f"'{path}' has columns without a name or of the same name. Mend the header.")
     for name in frame.columns:
         odd = frame[name].str.contains(r"[\x00-\x08\x0a-\x1f]", regex=True).to_numpy(bool)
         if odd.any():
             raise AttributeDataError(
-                f"'{path}' has a value in row {int(odd.argmax()) + 1} of the column '{name}' that is no text of one "
-                "line. Is a quote not closed, or the file damaged?"
+                f"'{path}' has a value in row {int(np.asarray(frame.index)[odd.argmax()]) + 1} of the column '{name}' "
+                "that is no text of one line. Is a quote not closed, or the file damaged?"
             )
     return frame
 

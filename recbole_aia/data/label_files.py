@@ -49,9 +49,8 @@ def read_label_file(path: Path) -> LabelFile:
         if isinstance(error, AIAError):
             raise
         raise unreadable(path, error) from error
-    names = list(frame.columns)
-    _refuse_missing_header(path, frame)
-    users = user_column(names)
+    refuse_missing_header(path, frame)
+    users = user_column(list(frame.columns))
     if users is None:
         return LabelFile(frame, None)
     tokens = frame[users].str.strip().to_numpy(dtype=str)
@@ -59,7 +58,7 @@ def read_label_file(path: Path) -> LabelFile:
     return LabelFile(frame.drop(columns=users), tokens)
 
 
-def _refuse_missing_header(path: Path, frame: pd.DataFrame) -> None:
+def refuse_missing_header(path: Path, frame: pd.DataFrame) -> None:
     """Refuses a first line that looks like a person: it would become the header, and the person would be lost."""
     for place, name in enumerate(frame.columns, start=1):
         if not name or re.fullmatch(r"[-+]?[0-9.]+", name) or (frame[name] == name).any():

@@ -16,6 +16,7 @@ from recbole_aia.data.delimited import header_of, read_table, refuse_repeated, u
 from recbole_aia.errors import AIAError, AttributeDataError
 
 _LARGEST = 1e18  # the square of a larger number is infinite in single precision
+_PART = 1 << 20  # rows looked at at a time: the matrix may be larger than memory
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,10 @@ def read_matrix(path: Path) -> Matrix:
 
 def _refuse_huge(path: Path, name: str, view: np.ndarray) -> None:
     """Refuses finite numbers that single precision, in which attackers compute, does not hold."""
-    largest = np.abs(view[np.isfinite(view)], dtype=np.float64).max(initial=0.0)
+    largest = 0.0
+    for first in range(0, len(view), _PART):
+        part = view[first : first + _PART]
+        largest = max(largest, np.abs(part[np.isfinite(part)], dtype=np.float64).max(initial=0.0))
     if largest > _LARGEST:
         raise AttributeDataError(
             f"the {name} embeddings of '{path}' have numbers up to {largest:.3g}, and attackers compute in single "

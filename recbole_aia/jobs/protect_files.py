@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -12,13 +14,16 @@ from recbole_aia.config.text import parse_value
 from recbole_aia.config.types import FloatArray
 from recbole_aia.data import LabelTable
 from recbole_aia.data.label_files import match_rows, read_label_file, tabled_labels
+from recbole_aia.data.large import MOST, drawn, is_large
 from recbole_aia.data.matrices import Matrix, read_matrix
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.jobs.protect import learn_protection, protect
-from recbole_aia.jobs.protection import Protection
+from recbole_aia.jobs.protection import Protection, as_given
 from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.run_folder import make_folder
 from recbole_aia.trainer.posteriors import OWN_LABELS
+
+_PART = 1 << 20  # users who are protected and written at a time
 
 
 def protect_file(
@@ -37,7 +42,8 @@ def protect_file(
     Args:
         path: the embeddings, see :func:`~recbole_aia.data.matrices.read_matrix`.
         label_path: the labels, see :func:`~recbole_aia.data.label_files.read_label_file`.
-        out: the npz file to write.
+        out: the npz file to write; or, for embeddings in an npy file, an npy file, which is written part by part, so
+            that both may be larger than memory.
         kept: the file for the map; ``None`` keeps none.
         attributes: what to hide, as on the command line; ``None`` takes every column with usable classes.
         own_labels: users move by their own labels, see :func:`~recbole_aia.protect`.
@@ -51,8 +57,19 @@ def protect_file(
         AttributeDataError: embeddings or labels cannot be read or used.
         ConfigValueError: an output exists or cannot be written, or the file of labels has no such attribute.
     """
-    _check_outputs(out, kept)
-    matrix, label_file = read_matrix(path), read_label_file(label_path)
+    _check_outputs(path, out, kept)
+    matrix = read_matrix(path)
+    everybody, lines = matrix, list[str]()
+    if is_large(matrix):
+        if out.suffix != ".npy" or own_labels:
+            raise ConfigValueError(
+                f"'{path}' has more than {MOST:,} users, who are protected part by part. Give --out a name that ends "
+                "in .npy, and leave calibrated_labels out."
+            )
+        matrix, label_file = drawn(matrix, label_path, path.name, seed, _names(attributes))
+        lines = [f"learned from {len(label_file.frame):,} users, who were drawn"]
+    else:
+        label_file = read_label_file(label_path)
     name, vectors = _vectors(matrix)
     rows, frame = match_rows(matrix, label_file, (path.name, label_path.name))
     asked = {"dataset": label_path.name, "attributes": _names(attributes), "attribute_specs": None}
@@ -60,20 +77,23 @@ def protect_file(
     if own_labels:
         protected = protect(vectors, labels.columns(), calibrated_labels="own", seed=seed, device=device)
         protection = None
-        lines = [_counted(labels, attribute) for attribute in labels.names]
+        lines += [_counted(labels, attribute) for attribute in labels.names]
         lines.append(f"warning: {OWN_LABELS}")
     else:
         protected, protection = learn_protection(
             vectors, labels.columns(), activity=matrix.activity, seed=seed, device=device
         )
-        lines = _learned(protection, labels.names)
+        lines += _learned(protection, labels.names)
         lines.append("users without a label move, and are protected, like all others")
     lines += [f"{column} is not protected: {reason}" for column, reason in passed_over]
     if labels.absent:
         lines.append(f"{labels.absent} users of {label_path.name} are not in {path.name}")
     if matrix.tokens is None:
         lines.append(f"no user tokens in {path.name}: its row i was taken for line i of {label_path.name}")
-    _write(out, matrix, protected, protection, kept)
+    whole: Any = protected
+    if everybody is not matrix and protection is not None:
+        whole = partial(_write_parts, protection, _vectors(everybody)[1])
+    _write(out, matrix, whole, protection, kept)
     return [*lines, *_left_out(path, matrix, name)]
 
 
@@ -83,7 +103,7 @@ def protect_later(path: Path, kept: Path, out: Path) -> list[str]:
     Args:
         path: embeddings of the same system, see :func:`~recbole_aia.data.matrices.read_matrix`.
         kept: the file with the map.
-        out: the npz file to write.
+        out: see :func:`protect_file`.
 
     Returns:
         Lines that say what the map was learned from, and what was left out.
@@ -92,21 +112,22 @@ def protect_later(path: Path, kept: Path, out: Path) -> list[str]:
         AttributeDataError: the embeddings cannot be read, or have another number of dimensions than the map.
         ConfigValueError: there is no such map, or the output exists or cannot be written.
     """
-    _check_outputs(out)
+    _check_outputs(path, out)
     protection, matrix = Protection.load(kept), read_matrix(path)
     name, vectors = _vectors(matrix)
-    protected = protection.transform(vectors)
-    _write(out, matrix, protected)
+    by_parts = out.suffix == ".npy"
+    _write(out, matrix, partial(_write_parts, protection, vectors) if by_parts else protection.transform(vectors))
     return [*_learned(protection, list(protection.report.get("attributes", {}))), *_left_out(path, matrix, name)]
 
 
-def _check_outputs(*files: Path | None) -> None:
-    """Refuses what cannot be written before anything is computed."""
+def _check_outputs(given: Path, *files: Path | None) -> None:
+    """Refuses what cannot be written before anything is computed; ``given`` holds the embeddings."""
     for option, file in zip(("--out", "--map"), files, strict=False):
         if file is None:
             continue
-        if file.suffix != ".npz":
-            raise ConfigValueError(f"{option} is '{file}'. It must end in .npz.")
+        kinds = [".npz", *([".npy"] if option == "--out" and given.suffix == ".npy" else [])]
+        if file.suffix not in kinds:
+            raise ConfigValueError(f"{option} is '{file}'. It must end in {' or '.join(kinds)}.")
         if file.exists():
             raise ConfigValueError(f"'{file}' exists already. Give another {option}, or remove it.")
         if not file.parent.is_dir():
@@ -156,16 +177,33 @@ def _left_out(path: Path, matrix: Matrix, name: str) -> list[str]:
     return [f"{' and '.join(sorted(held))} of {path.name} left out: not protected"] if held else []
 
 
+def _write_parts(protection: Protection, vectors: np.ndarray, file: BinaryIO) -> None:
+    """Writes an npy file of the protected vectors, some rows at a time."""
+    kind = as_given(vectors, np.zeros(0)).dtype
+    header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": vectors.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for first in range(0, len(vectors), _PART):
+        file.write(protection.transform(vectors[first : first + _PART]).data)
+
+
 def _write(
-    out: Path, matrix: Matrix, protected: FloatArray, protection: Protection | None = None, kept: Path | None = None
+    out: Path,
+    matrix: Matrix,
+    protected: FloatArray | Callable[[BinaryIO], None],
+    protection: Protection | None = None,
+    kept: Path | None = None,
 ) -> None:
     """Writes protected users, and the map if there is one: both files whole, or none."""
     arrays = {} if matrix.tokens is None else {"user_tokens": matrix.tokens}
-    arrays["embeddings"] = protected
 
     def write(aside: Path) -> None:
         with aside.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            if not isinstance(protected, np.ndarray):
+                protected(file)
+            elif out.suffix == ".npy":
+                np.save(file, protected)
+            else:
+                np.savez(file, **arrays, embeddings=protected)  # type: ignore[arg-type]
 
     target = out
     try:

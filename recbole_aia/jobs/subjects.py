@@ -13,6 +13,7 @@ from recbole_aia.config.registry import known_keys
 from recbole_aia.config.text import parse_arguments, parse_value, read_yaml
 from recbole_aia.data import LabelTable, interactions_by_user, load_labels, read_labels
 from recbole_aia.data.label_files import match_rows, read_label_file, tabled_labels
+from recbole_aia.data.large import drawn, is_large
 from recbole_aia.data.matrices import Matrix, read_matrix
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
@@ -116,14 +117,20 @@ def embeddings_subject(
     asked["no_labels_out"] = given.pop("no_labels_out", filed.pop("no_labels_out", False))
     check_values(asked, known_keys())
     evaluator = AttributeInferenceEvaluator(filed, **given)
-    matrix, label_file = read_matrix(path), read_label_file(label_path)
+    matrix, seed = read_matrix(path), evaluator.settings.seed
+    if is_large(matrix):
+        n_users = len(next(iter(matrix.views.values())))
+        matrix, label_file = drawn(matrix, label_path, path.name, seed, asked["attributes"])
+        few = f"{len(label_file.frame):,} of {n_users:,} users were drawn (seed {seed}) and are attacked"
+    else:
+        label_file, few = read_label_file(label_path), ""
     views, said = _file_views(path, matrix, asked["attack_views"])
     rows, frame = match_rows(matrix, label_file, (path.name, label_path.name))
     labels, passed_over = tabled_labels(frame, rows, len(next(iter(matrix.views.values()))) + 1, asked)
-    notes = [*said, *(f"{name} is not audited: {reason}" for name, reason in passed_over)]
+    notes = [*filter(None, [few]), *said, *(f"{name} is not audited: {reason}" for name, reason in passed_over)]
     if matrix.tokens is None:
         notes.append(f"no user tokens in {path.name}: its row i was taken for line i of {label_path.name}")
-    run = {"model": path.name, "dataset": label_path.name, "seed": evaluator.settings.seed}
+    run = {"model": path.name, "dataset": label_path.name, "seed": seed}
     run |= {"defense": "none", "stage": "none", "device": evaluator.settings.device}
     return Subject(
         "embeddings", path, path.stem, views, labels, evaluator, run, {}, label_path.name,

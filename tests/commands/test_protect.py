@@ -112,6 +112,48 @@ def test_rows_without_names_are_taken_in_order(users, capsys):
     assert gap(vectors("safe.npz"), gender) < 0.5 * gap(embeddings, gender)
 
 
+class TestMoreUsersThanMemoryTakes:
+    @pytest.fixture
+    def rows(self, users, monkeypatch):
+        """A file of users without names, more than are learned from; returns the vectors and all genders."""
+        embeddings, gender = users
+        np.save("rows.npy", embeddings)
+        known = np.where(np.arange(300) % 3 == 0, "", gender)
+        pd.DataFrame({"gender": known, "town": "x"}).to_csv("rows.csv", index=False)
+        monkeypatch.setattr("recbole_aia.data.large.MOST", 200)
+        monkeypatch.setattr("recbole_aia.jobs.protect_files._PART", 64)
+        return embeddings, gender
+
+    def test_all_are_protected_part_by_part_by_what_some_have_taught(self, rows, capsys):
+        embeddings, gender = rows
+        asked = ["--labels=rows.csv", "--attributes=[gender]"]
+        assert protect("rows.npy", *asked, "--out=safe.npy", "--map=map.npz") == 0
+        protected = np.load("safe.npy")
+        assert protected.shape == (300, 5)
+        assert protected.dtype == np.float32
+        assert gap(protected, gender) < 0.5 * gap(embeddings, gender)
+        assert "users, who were drawn" in capsys.readouterr().out
+        assert protect("rows.npy", "--with=map.npz", "--out=again.npy") == 0
+        assert np.array_equal(np.load("again.npy"), protected)
+
+    def test_an_audit_attacks_users_who_are_drawn_and_says_so(self, rows, capsys):
+        quick = ["--attackers=[logistic]", "--attack_folds=3", "--attack_repeats=1", "--attack_jobs=1"]
+        asked = ["--embeddings=rows.npy", "--labels=rows.csv", "--attributes=[gender]", "--show_progress=False"]
+        assert main(["audit", *asked, *quick, "--output_dir=out"]) == 0
+        results = json.loads(Path("out", "results.json").read_text())
+        n = results["data"]["n_users"]
+        assert 100 < n <= 200
+        assert f"note: {n} of 300 users were drawn (seed 2020) and are attacked" in capsys.readouterr().out
+        assert results["attacks"][0]["metrics"]["advantage"]["mean"] > 0.4
+
+    @pytest.mark.parametrize("more", [["--out=safe.npz"], ["--out=safe.npy", "--calibrated_labels=own"]])
+    def test_what_needs_all_at_once_is_refused(self, rows, tmp_path, capsys, more):
+        before = files(tmp_path)
+        assert protect("rows.npy", "--labels=rows.csv", "--attributes=[gender]", *more) == 2
+        assert "protected part by part" in capsys.readouterr().err
+        assert files(tmp_path) == before
+
+
 def test_own_labels_leave_users_without_one_and_say_what_they_give_away(users, capsys):
     embeddings, _ = users
     assert protect("users.npz", *LEARN, "--calibrated_labels=own") == 0
