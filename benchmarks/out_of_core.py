@@ -39,16 +39,19 @@ def main() -> None:
         asked = [f"--labels={labels}", "--attributes=[gender]"]
         for name, command in (
             ("protect", ["protect", str(vectors), *asked, f"--out={out}"]),
-            ("audit", ["audit", f"--embeddings={vectors}", *asked, *_ATTACK, f"--output_dir={arguments.folder}/before"]),
-            ("audit of protected", ["audit", f"--embeddings={out}", *asked, *_ATTACK,
-                                    f"--output_dir={arguments.folder}/after"]),
-        ):  # fmt: skip
+            ("audit", _audit(vectors, asked, arguments.folder / "before")),
+            ("audit of protected", _audit(out, asked, arguments.folder / "after")),
+        ):
             print(json.dumps({"name": name, **size, **_timed(command)}), flush=True)
         for part in ("before", "after"):
             found = json.loads((arguments.folder / part / "results.json").read_text(encoding="utf-8"))
             print(json.dumps({"name": f"worst case {part}", **size, **found["worst_case"]["gender"]["undefended"]}))
         for file in (vectors, labels, out):
             file.unlink()
+
+
+def _audit(vectors: Path, asked: Sequence[str], folder: Path) -> list[str]:
+    return ["audit", f"--embeddings={vectors}", *asked, *_ATTACK, f"--output_dir={folder}"]
 
 
 def _write(vectors: Path, labels: Path, n_users: int, dimensions: int) -> None:

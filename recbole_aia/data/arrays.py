@@ -6,6 +6,7 @@ compared with the bytes that are there, before memory is taken.
 
 from __future__ import annotations
 
+import mmap
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,12 @@ def read_npy(path: Path) -> np.ndarray:
         if file.tell() + prod(shape) * kind.itemsize > size:
             raise AttributeDataError(f"'{path}' ends too early. Is it damaged?")
         return np.memmap(file, kind, "r", file.tell(), shape, "F" if in_columns else "C")
+
+
+def let_go(array: np.ndarray) -> None:
+    """Gives back the memory of what was read of a mapped array, which otherwise counts as this process's."""
+    if isinstance(array, np.memmap) and hasattr(array._mmap, "madvise"):  # type: ignore[attr-defined]
+        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 class Arrays(Mapping[str, np.ndarray]):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_aia.data.arrays import let_go
 from recbole_aia.data.delimited import table_parts, unreadable, user_column
 from recbole_aia.data.label_files import LabelFile, refuse_missing_header
 from recbole_aia.data.matrices import Matrix
@@ -65,7 +66,9 @@ def drawn(matrix: Matrix, label_path: Path, name: str, seed: int, asked: Any = N
     both = pd.concat([everybody.frame, labelled.frame])
     both = both[~both.index.duplicated()].sort_index()
     rows = both.index.to_numpy()
-    views = {view: np.ascontiguousarray(vectors[rows]) for view, vectors in matrix.views.items()}
+    views = {view: np.array(vectors[rows]) for view, vectors in matrix.views.items()}
+    for vectors in matrix.views.values():
+        let_go(vectors)
     return replace(matrix, views=views), LabelFile(both.reset_index(drop=True), None)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_aia.config.text import refuse_special
-from recbole_aia.data.arrays import UNREADABLE, Arrays, read_npy
+from recbole_aia.data.arrays import UNREADABLE, Arrays, let_go, read_npy
 from recbole_aia.data.delimited import header_of, read_table, refuse_repeated, unreadable, user_column
 from recbole_aia.errors import AIAError, AttributeDataError
 
@@ -79,6 +79,7 @@ def _refuse_huge(path: Path, name: str, view: np.ndarray) -> None:
     for first in range(0, len(view), _PART):
         part = view[first : first + _PART]
         largest = max(largest, np.abs(part[np.isfinite(part)], dtype=np.float64).max(initial=0.0))
+        let_go(view)
     if largest > _LARGEST:
         raise AttributeDataError(
             f"the {name} embeddings of '{path}' have numbers up to {largest:.3g}, and attackers compute in single "

@@ -13,6 +13,7 @@ import numpy as np
 from recbole_aia.config.text import parse_value
 from recbole_aia.config.types import FloatArray
 from recbole_aia.data import LabelTable
+from recbole_aia.data.arrays import let_go
 from recbole_aia.data.label_files import match_rows, read_label_file, tabled_labels
 from recbole_aia.data.large import MOST, drawn, is_large
 from recbole_aia.data.matrices import Matrix, read_matrix
@@ -184,6 +185,7 @@ def _write_parts(protection: Protection, vectors: np.ndarray, file: BinaryIO) ->
     np.lib.format.write_array_header_1_0(file, header)
     for first in range(0, len(vectors), _PART):
         file.write(protection.transform(vectors[first : first + _PART]).data)
+        let_go(vectors)
 
 
 def _write(
