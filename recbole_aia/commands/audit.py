@@ -40,7 +40,8 @@ embeddings:
   .npz      'embeddings' [users x dimensions], and 'user_tokens' with the users' names; recbole-aia's embeddings.npz
   .csv .tsv a header, a column of users (called user_id or user, or first and not numeric), and numbers
   .parquet  the same; needs pyarrow (pip install pyarrow)
-  .npy      rows only, without users: row i belongs to line i of the labels, and both have equally many
+  .npy      rows only, without users: row i belongs to line i of the labels, and both have equally many. It may be
+            larger than memory; of more than a million users, a million are drawn and attacked
 
 labels:
   Commas, semicolons or tabs, a header, a column of users (called user_id or user, or the first) and one line for each
