@@ -29,7 +29,8 @@ EMBEDDINGS and labels are files as 'recbole-aia audit --help' explains them. --o
 embeddings have users, and 'embeddings', and nothing else: a file's 'table' and 'interactions' are not protected.
 '--attributes={age: {bins: [30, 50]}}' cuts numbers into classes. Without --attributes, every column of the labels
 with usable classes is hidden. EMBEDDINGS and --out may both be .npy files larger than memory; of more than a million
-users, a million teach the map, and all are protected. Each attribute costs recommendations something, so name those that matter.
+users, a million teach the map, and all are protected. Each attribute costs recommendations something, so name those
+that matter.
 """
 
 _OPTIONS = ("labels", "out", "map", "with", "attributes", "calibrated_labels", "device", "seed")
@@ -49,7 +50,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("embeddings", type=Path, metavar="EMBEDDINGS", help="user embeddings, one row a user")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="the users' attributes, to learn from")
     parser.add_argument("--with", type=Path, dest="kept", metavar="MAP", help="a map that --map kept, to protect with")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the npz (or, from an npy, npy) to write; it must be new")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the npz to write, or from an npy an npy; new")
     parser.add_argument("--map", type=Path, metavar="FILE", help="also keep the map for later users; it must be new")
     parser.add_argument("--attributes", metavar="LIST", help="what to hide, such as [gender,age]")
     parser.add_argument(
