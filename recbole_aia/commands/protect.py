@@ -50,7 +50,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("embeddings", type=Path, metavar="EMBEDDINGS", help="user embeddings, one row a user")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="the users' attributes, to learn from")
     parser.add_argument("--with", type=Path, dest="kept", metavar="MAP", help="a map that --map kept, to protect with")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the npz to write, or from an npy an npy; new")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new npz, or npy for an npy")
     parser.add_argument("--map", type=Path, metavar="FILE", help="also keep the map for later users; it must be new")
     parser.add_argument("--attributes", metavar="LIST", help="what to hide, such as [gender,age]")
     parser.add_argument(

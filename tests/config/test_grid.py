@@ -1,8 +1,12 @@
+import json
+
 import pytest
 
+from recbole_aia import AIAConfig
 from recbole_aia.config.grid import Grid
 from recbole_aia.config.recipes import recipe, recipes, recipes_text
 from recbole_aia.errors import ConfigValueError
+from recbole_aia.trainer import trainer_class
 
 SMALL = {"models": ["BPR", "NeuMF"], "methods": {"a": {"defense": "none"}, "b": {"defense": "raid"}}, "seeds": [1, 2]}
 
@@ -121,6 +125,12 @@ class TestRecipes:
         assert found.note
         assert found.cells()
         assert f"{name}: " in recipes_text()
+
+    def test_every_line_is_a_run_that_can_be_configured(self):
+        cells = [cell for path in recipes().values() for cell in Grid.read(path).cells() if cell.seed == 2020]
+        for settings in {json.dumps(cell.settings): cell.settings for cell in cells}.values():
+            config = AIAConfig(config_dict={"state": "warning", **settings}, argv=[])
+            trainer_class(config)
 
     def test_an_unknown_one_is_refused_with_a_hint(self):
         with pytest.raises(ConfigValueError, match=r"no recipe 'raid-tabel3'\. Did you mean raid-table3"):
