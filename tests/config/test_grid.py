@@ -124,7 +124,10 @@ class TestRecipes:
         assert found.title
         assert found.note
         assert found.cells()
-        assert f"{name}: " in recipes_text()
+
+    def test_all_are_listed(self):
+        said = "\n" + recipes_text()
+        assert all(f"\n{name}: " in said for name in recipes())
 
     def test_every_line_is_a_run_that_can_be_configured(self):
         cells = [cell for path in recipes().values() for cell in Grid.read(path).cells() if cell.seed == 2020]
