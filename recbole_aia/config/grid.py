@@ -188,21 +188,30 @@ class Grid:
         return {key: values for key, values in self.vary.items() if key in own or key not in defense_keys()}
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The values of a grid's file, with those of the grid that it is ``like``."""
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a grid's file, with those of the grid that it is ``like``; ``above`` are files that are like it."""
     values = read_yaml(path)
     like = values.pop("like", None)
     if like is None:
         return values
-    beside = path.with_name(f"{like}.yaml")
-    base = _read(beside if beside.is_file() else properties_dir() / "recipes" / f"{like}.yaml")
-    values["settings"] = {**base.get("settings", {}), **values.get("settings", {})}
-    if isinstance(picked := values.get("methods"), list):
-        absent = [str(name) for name in picked if name not in base["methods"]]
+    offered = (path.with_name(f"{like}.yaml"), properties_dir() / "recipes" / f"{like}.yaml")
+    seen = {each.resolve() for each in (path, *above)}
+    found = next((each for each in offered if each.is_file() and each.resolve() not in seen), None)
+    if found is None:
+        raise ConfigValueError(f"'{path}' is like '{like}', and there is no such file beside it and no such recipe.")
+    base = _read(found, (path, *above))
+    settings = [each.get("settings") or {} for each in (base, values)]
+    if not all(isinstance(each, dict) for each in settings):
+        raise ConfigValueError(f"'{path}' or '{found}' has settings that are no mapping of keys to values.")
+    picked, lines = values.get("methods"), base.get("methods") or {}
+    if isinstance(lines, list):
+        lines = {str(name): {"defense": name} for name in lines}
+    if isinstance(picked, list):
+        absent = [str(name) for name in picked if name not in lines]
         if absent:
             raise ConfigValueError(f"'{path}' picks '{absent[0]}', and '{like}' has no such line.")
-        values["methods"] = {name: base["methods"][name] for name in picked}
-    return {**base, **values}
+        values["methods"] = {name: lines[name] for name in picked}
+    return {**base, **values, "settings": {**settings[0], **settings[1]}}
 
 
 def _combinations(vary: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from recbole_aia.data.arrays import let_go
+from recbole_aia.data.attributes import attribute_specs
 from recbole_aia.data.delimited import table_parts, unreadable, user_column
 from recbole_aia.data.label_files import LabelFile, refuse_missing_header
-from recbole_aia.data.matrices import Matrix
+from recbole_aia.data.matrices import Drawn, Matrix
+from recbole_aia.data.specs import MISSING_MARKERS, AttributeSpec
 from recbole_aia.errors import AIAError, AttributeDataError
 
 #: Most users that a map is learned from, or that are attacked, of a file without names of users.
@@ -25,8 +28,8 @@ def is_large(matrix: Matrix) -> bool:
     return matrix.tokens is None and len(next(iter(matrix.views.values()))) > MOST
 
 
-def drawn(matrix: Matrix, label_path: Path, name: str, seed: int, asked: Any = None) -> tuple[Matrix, LabelFile]:
-    """Draws :data:`MOST` users or fewer: half of them from all, and half from those with a label.
+def drawn(matrix: Matrix, label_path: Path, name: str, seed: int, asked: Mapping[str, Any]) -> tuple[Matrix, LabelFile]:
+    """Draws up to :data:`MOST` users: half of them from all, and half from those with a label.
 
     The file of labels is read once, part by part, and of the matrix only the rows that are drawn.
 
@@ -35,7 +38,8 @@ def drawn(matrix: Matrix, label_path: Path, name: str, seed: int, asked: Any = N
         label_path: the labels, see :func:`~recbole_aia.data.label_files.read_label_file`.
         name: of the file of embeddings, for messages.
         seed: of the draw.
-        asked: ``attributes`` as in a configuration, which say what a label is; ``None`` for all columns.
+        asked: ``attributes`` and ``attribute_specs`` as in a configuration, which say what a label is. Without them it
+            is a value in any column.
 
     Raises:
         AttributeDataError: the labels cannot be read, or have another number of lines than the matrix has rows.
@@ -49,10 +53,9 @@ def drawn(matrix: Matrix, label_path: Path, name: str, seed: int, asked: Any = N
                 refuse_missing_header(label_path, part)
             users = user_column(list(part.columns))
             frame = part if users is None else part.drop(columns=users)
-            ranks = generator.random(len(frame))
-            known = (frame[_columns(frame, asked)] != "").any(axis=1).to_numpy(bool)
-            everybody.take(frame, ranks)
-            labelled.take(frame[known], ranks[known])
+            known = _labelled(frame, asked)
+            everybody.take(frame, generator.random(len(frame)))
+            labelled.take(frame[known], generator.random(int(known.sum())))
             lines += len(frame)
     except (OSError, ValueError) as error:
         if isinstance(error, AIAError):
@@ -69,16 +72,21 @@ def drawn(matrix: Matrix, label_path: Path, name: str, seed: int, asked: Any = N
     views = {view: np.array(vectors[rows]) for view, vectors in matrix.views.items()}
     for vectors in matrix.views.values():
         let_go(vectors)
-    return replace(matrix, views=views), LabelFile(both.reset_index(drop=True), None)
+    return replace(matrix, views=views, drawn=Drawn(rows, n_users)), LabelFile(both.reset_index(drop=True), None)
 
 
-def _columns(frame: pd.DataFrame, asked: Any) -> list[str]:
-    """The columns of the attributes that are asked for."""
-    specs = asked if isinstance(asked, dict) else dict.fromkeys(asked or frame.columns)
-    fields = [
-        (spec or {}).get("field", name) if isinstance(spec, dict | None) else name for name, spec in specs.items()
-    ]
-    return [name for name in frame.columns if name in fields]
+def _labelled(frame: pd.DataFrame, asked: Mapping[str, Any]) -> np.ndarray:
+    """Which lines have a value of an attribute that is asked for, ``[n]``."""
+    named, defined = asked["attributes"], asked["attribute_specs"] or {}
+    if named or defined:
+        wanted = {**asked, "attributes": named or list(defined)}
+        specs = attribute_specs(wanted, list(frame.columns))
+    else:
+        specs = [AttributeSpec(name, name) for name in frame.columns]
+    found = np.zeros(len(frame), dtype=bool)
+    for spec in specs:
+        found |= ~frame[spec.field].str.strip().isin([*MISSING_MARKERS, *spec.missing]).to_numpy(bool)
+    return found
 
 
 class _Smallest:

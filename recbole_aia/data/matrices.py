@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,14 @@ from recbole_aia.data.delimited import header_of, read_table, refuse_repeated, u
 from recbole_aia.errors import AIAError, AttributeDataError
 
 _LARGEST = 1e18  # the square of a larger number is infinite in single precision
-_PART = 1 << 20  # rows looked at at a time: the matrix may be larger than memory
+_PART = 1 << 26  # numbers looked at at a time: the matrix may be larger than memory
+
+
+class Drawn(NamedTuple):
+    """Users who were drawn from a file: their ``rows [n]`` in it, ascending, and how many users it has."""
+
+    rows: np.ndarray
+    of: int
 
 
 @dataclass(frozen=True)
@@ -27,11 +34,18 @@ class Matrix:
         views: matrices ``[n_users, d]`` by name: ``served`` and ``table`` in recbole-aia's own files, else ``given``.
         tokens: the users' names ``[n_users]``, all different; ``None`` if the file has no names.
         activity: number of interactions of each user, ``[n_users]``; ``None`` if the file does not have it.
+        drawn: which of the file's users these are; ``None`` for all.
     """
 
     views: dict[str, np.ndarray]
     tokens: np.ndarray | None
     activity: np.ndarray | None = None
+    drawn: Drawn | None = None
+
+
+def rows_at_once(dimensions: int) -> int:
+    """How many rows of so many numbers are looked at at a time."""
+    return max(1, _PART // max(1, dimensions))
 
 
 def read_matrix(path: Path) -> Matrix:
@@ -76,8 +90,9 @@ def read_matrix(path: Path) -> Matrix:
 def _refuse_huge(path: Path, name: str, view: np.ndarray) -> None:
     """Refuses finite numbers that single precision, in which attackers compute, does not hold."""
     largest = 0.0
-    for first in range(0, len(view), _PART):
-        part = view[first : first + _PART]
+    size = rows_at_once(view.shape[1])
+    for first in range(0, len(view), size):
+        part = view[first : first + size]
         largest = max(largest, np.abs(part[np.isfinite(part)], dtype=np.float64).max(initial=0.0))
         let_go(view)
     if largest > _LARGEST:

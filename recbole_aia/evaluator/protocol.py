@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
+import os
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -196,11 +199,23 @@ def _names(
         attribute, digest = attributes[cell.attribute], vectors[id(embeddings[cell.attribute])].copy()
         for part in (attribute.users, attribute.codes, fold_of[cell.attribute][cell.repeat]):
             digest.update(np.ascontiguousarray(part).tobytes())
-        attacker = f"{cell.attacker.__module__}.{cell.attacker.__qualname__}"
+        attacker = f"{cell.attacker.__module__}.{cell.attacker.__qualname__} {_code(cell.attacker)}"
         words = (attribute.name, attacker, cell.attacker.name, cell.ratio, cell.repeat, cell.folds, seed, cell.device)
         digest.update(repr(words).encode())
         names[cell] = digest.hexdigest()
     return names
+
+
+@functools.cache
+def _code(attacker: type[Attacker]) -> str:
+    """A digest of the files that define an attacker and its bases: another attacker of the same name is another one."""
+    digest = hashlib.sha256()
+    for kind in attacker.__mro__[:-1]:
+        try:
+            digest.update(inspect.getsource(inspect.getmodule(kind) or kind).encode())
+        except (OSError, TypeError):  # written by hand in a session, so known to this process alone
+            digest.update(f"{os.getpid()} {id(kind)}".encode())
+    return digest.hexdigest()
 
 
 def _cells(

@@ -8,7 +8,7 @@ from typing import Any
 from recbole_aia.config.types import FloatArray
 from recbole_aia.data import LabelTable
 from recbole_aia.errors import ConfigValueError
-from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
+from recbole_aia.evaluator import AttackReport, AttackSettings, AttributeInferenceEvaluator
 from recbole_aia.storage.snapshots import Answers
 from recbole_aia.trainer import Trained
 
@@ -46,7 +46,8 @@ def further_evaluators(config: Any) -> dict[str, AttributeInferenceEvaluator]:
     shared, found = {key: config[key] for key in _SHARED}, {}
     for name, settings in (config["further_attacks"] or {}).items():
         try:
-            found[name] = AttributeInferenceEvaluator(shared, **settings)
+            AttackSettings.from_config(None, settings)  # refuses what is no setting of an attack
+            found[name] = AttributeInferenceEvaluator({**shared, **settings})
         except ConfigValueError as error:
             raise ConfigValueError(f"in further_attacks.{name}: {error}") from error
     return found

@@ -13,6 +13,7 @@ import numpy as np
 
 from recbole_aia.config.registry import presentation_keys
 from recbole_aia.config.run_keys import REFERENCES
+from recbole_aia.data.matrices import Drawn
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttackReport
 from recbole_aia.jobs.informed import informed_audit
@@ -56,7 +57,7 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
     labels = subject.labels
     columns = {name: labels.columns()[name] for name in labels.names if name not in dict(subject.passed_over)}
     for name, vectors in subject.views.items():
-        _refuse_non_finite(name, vectors)
+        _refuse_non_finite(name, vectors, subject.drawn)
     _check_earlier(subject, columns, fail_above)
     sha256 = sha256_of(subject.path)
     folder, settings = _folder(subject, sha256, output_dir)
@@ -64,7 +65,8 @@ def audit(subject: Subject, output_dir: str | Path | None = None, fail_above: fl
         subject.evaluator.kept = kept.answers()
         results, report = _attacked(subject, columns, sha256, fail_above)
         write_results(results, folder / "results.json")
-        users = report.users(subject.tokens, subject.activity)
+        rows = None if subject.drawn is None else subject.drawn.rows
+        users = report.users(rows if subject.tokens is None else subject.tokens, subject.activity)
         write_users(users, folder / "users.csv", no_labels_out=subject.no_labels_out)
     print(f"{_heading(subject)}\n\n{report}\n")
     if len(subject.views) > 1:
@@ -181,12 +183,13 @@ def _noted(subject: Subject) -> Subject:
     return replace(subject, notes=(*subject.notes, note))
 
 
-def _refuse_non_finite(name: str, vectors: Any) -> None:
+def _refuse_non_finite(name: str, vectors: Any, drawn: Drawn | None) -> None:
     """Raises if vectors are not finite, before anything is written; the evaluator would raise later."""
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
+        first = bad[0] if drawn is None else drawn.rows[bad[0]]
         raise AttributeDataError(
-            f"the {name} embeddings of {len(bad)} of {len(vectors)} users are not finite (first: row {bad[0]}). "
+            f"the {name} embeddings of {len(bad)} of {len(vectors)} users are not finite (first: row {first}). "
             "Has training diverged? Drop these users, or train again."
         )
 

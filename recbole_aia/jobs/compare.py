@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from recbole_aia.report.results import PAGE
 from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.run_folder import config_digest, config_text, make_folder, versions
 
-_DECIDING = ("recbole-aia", "torch")  # packages whose other version makes a run again
+_NO_FILES = hashlib.sha256().hexdigest()  # the digest of a data set that is not on this machine
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def compare(grid: Grid, output_dir: Path, *, execute: Execute = run_local, runs:
     with tqdm(total=len(ready), initial=len(ready) - len(tasks), desc="Runs", unit="run") as bar:
 
         def done(task: Task, reason: str | None) -> None:
+            if reason is None and not _is_there(missing[task.name]):
+                reason = "it was made of other data, or by other versions, than this machine has"
             if reason is not None:
                 failed[task.name] = reason
             bar.update()
@@ -98,7 +101,7 @@ def _plan(cell: Cell, runs: Path, digests: dict[str, str]) -> _Planned:
     name = f"{cell.model}-{cell.dataset}-{config['defense']}-seed{cell.seed}-{digest}"
     place = config["data_path"]
     digests[place] = digests.get(place) or files_digest(config)
-    return _Planned(cell, runs / name, digests[place])
+    return _Planned(cell, runs / name, "" if digests[place] == _NO_FILES else digests[place])
 
 
 _QUIET = {"show_progress": False, "state": "warning"}
@@ -121,9 +124,8 @@ def _is_there(planned: _Planned) -> bool:
         found: Mapping[str, str] = results["run"]["versions"]
     except (ValueError, KeyError):
         return False
-    now = versions()
-    same_data = results["data"].get("sha256", planned.data) == planned.data
-    return same_data and all(found.get(name) == now[name] for name in _DECIDING)
+    of_other_data = planned.data and results["data"].get("sha256", planned.data) != planned.data
+    return not of_other_data and all(found.get(name) == now for name, now in versions().items() if name != "python")
 
 
 def _results(planned: _Planned) -> dict[str, Any]:

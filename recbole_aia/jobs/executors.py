@@ -85,6 +85,8 @@ class Processes:
         with task.log.open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=_environment(threads))
             self._alive.add(process)
+            if self._stopped:
+                process.terminate()
             try:
                 status = process.wait()
             finally:

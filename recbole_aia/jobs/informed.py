@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recbole_aia.config.types import BoolArray, FloatArray, IntArray
 from recbole_aia.data import LabelTable
-from recbole_aia.data.matrices import Matrix, read_matrix
+from recbole_aia.data.matrices import Drawn, Matrix, read_matrix
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator, informed_attack
 from recbole_aia.trainer import Trained
@@ -36,13 +36,16 @@ class Earlier(NamedTuple):
     notes: list[str]
 
 
-def read_earlier(files: Sequence[Path], n_users: int, tokens: NDArray[np.str_] | None) -> Earlier:
+def read_earlier(
+    files: Sequence[Path], n_users: int, tokens: NDArray[np.str_] | None, drawn: Drawn | None = None
+) -> Earlier:
     """Reads earlier releases and finds the audited users in them: by token, or row by row where a file has none.
 
     Args:
         files: one or several, see :func:`~recbole_aia.data.matrices.read_matrix`.
         n_users: number of the audited users.
         tokens: their names, ``[n_users]``; ``None`` if unknown.
+        drawn: which rows of their file they are; ``None`` for all.
 
     Raises:
         AttributeDataError: a file cannot be read, has no user in common with the others, or has vectors that are not
@@ -51,7 +54,7 @@ def read_earlier(files: Sequence[Path], n_users: int, tokens: NDArray[np.str_] |
     found, notes = [], []
     for file in files:
         matrix = read_matrix(file)
-        found.append((matrix, _rows_in(file, matrix, n_users, tokens)))
+        found.append((matrix, _rows_in(file, matrix, n_users, tokens, drawn)))
         if matrix.tokens is None or tokens is None:
             notes.append(f"users have no tokens in both files: row i of {file.name} was taken for row i of the vectors")
     rows = np.flatnonzero(np.all([there >= 0 for _, there in found], axis=0))
@@ -69,18 +72,21 @@ def read_earlier(files: Sequence[Path], n_users: int, tokens: NDArray[np.str_] |
     return Earlier(rows, releases, [*files], notes)
 
 
-def _rows_in(file: Path, matrix: Matrix, n_users: int, tokens: NDArray[np.str_] | None) -> IntArray:
+def _rows_in(
+    file: Path, matrix: Matrix, n_users: int, tokens: NDArray[np.str_] | None, drawn: Drawn | None
+) -> IntArray:
     """The row of each audited user in a file, ``[n_users]``; -1 where the file does not have the user."""
     size = len(_vectors(file, matrix))
     if matrix.tokens is not None and tokens is not None:
         place = {str(token): row for row, token in enumerate(matrix.tokens)}
         return np.array([place.get(str(token), -1) for token in tokens], dtype=np.int64)
-    if size != n_users:
+    expected = n_users if drawn is None else drawn.of
+    if size != expected:
         raise AttributeDataError(
-            f"{file.name} has {size:,} rows and {n_users:,} users are audited, and there are no user tokens in both. "
+            f"{file.name} has {size:,} rows and the audited vectors {expected:,}, and not both have user tokens. "
             "Give files with tokens, or rows in the same order."
         )
-    return np.arange(n_users)
+    return np.arange(n_users) if drawn is None else drawn.rows
 
 
 def _vectors(file: Path, matrix: Matrix) -> FloatArray:

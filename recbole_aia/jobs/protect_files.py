@@ -16,15 +16,13 @@ from recbole_aia.data import LabelTable
 from recbole_aia.data.arrays import let_go
 from recbole_aia.data.label_files import match_rows, read_label_file, tabled_labels
 from recbole_aia.data.large import MOST, drawn, is_large
-from recbole_aia.data.matrices import Matrix, read_matrix
-from recbole_aia.errors import ConfigValueError
+from recbole_aia.data.matrices import Matrix, read_matrix, rows_at_once
+from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.jobs.protect import learn_protection, protect
 from recbole_aia.jobs.protection import Protection, as_given
 from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.run_folder import make_folder
 from recbole_aia.trainer.posteriors import OWN_LABELS
-
-_PART = 1 << 20  # users who are protected and written at a time
 
 
 def protect_file(
@@ -60,20 +58,20 @@ def protect_file(
     """
     _check_outputs(path, out, kept)
     matrix = read_matrix(path)
+    asked = {"dataset": label_path.name, "attributes": _names(attributes), "attribute_specs": None}
     everybody, lines = matrix, list[str]()
-    if is_large(matrix):
-        if out.suffix != ".npy" or own_labels:
+    if is_large(matrix) and _by_parts(out):
+        if own_labels:
             raise ConfigValueError(
-                f"'{path}' has more than {MOST:,} users, who are protected part by part. Give --out a name that ends "
-                "in .npy, and leave calibrated_labels out."
+                f"'{path}' has more than {MOST:,} users, who are protected part by part for an .npy file, by one map. "
+                "Leave calibrated_labels out, or end --out in .npz if all fit into memory."
             )
-        matrix, label_file = drawn(matrix, label_path, path.name, seed, _names(attributes))
+        matrix, label_file = drawn(matrix, label_path, path.name, seed, asked)
         lines = [f"learned from {len(label_file.frame):,} users, who were drawn"]
     else:
         label_file = read_label_file(label_path)
     name, vectors = _vectors(matrix)
     rows, frame = match_rows(matrix, label_file, (path.name, label_path.name))
-    asked = {"dataset": label_path.name, "attributes": _names(attributes), "attribute_specs": None}
     labels, passed_over = tabled_labels(frame, rows, len(vectors) + 1, asked)
     if own_labels:
         protected = protect(vectors, labels.columns(), calibrated_labels="own", seed=seed, device=device)
@@ -116,8 +114,7 @@ def protect_later(path: Path, kept: Path, out: Path) -> list[str]:
     _check_outputs(path, out)
     protection, matrix = Protection.load(kept), read_matrix(path)
     name, vectors = _vectors(matrix)
-    by_parts = out.suffix == ".npy"
-    _write(out, matrix, partial(_write_parts, protection, vectors) if by_parts else protection.transform(vectors))
+    _write(out, matrix, partial(_write_parts, protection, vectors) if _by_parts(out) else protection.transform(vectors))
     return [*_learned(protection, list(protection.report.get("attributes", {}))), *_left_out(path, matrix, name)]
 
 
@@ -126,7 +123,7 @@ def _check_outputs(given: Path, *files: Path | None) -> None:
     for option, file in zip(("--out", "--map"), files, strict=False):
         if file is None:
             continue
-        kinds = [".npz", *([".npy"] if option == "--out" and given.suffix == ".npy" else [])]
+        kinds = [".npz", *([".npy"] if option == "--out" and given.suffix.lower() == ".npy" else [])]
         if file.suffix not in kinds:
             raise ConfigValueError(f"{option} is '{file}'. It must end in {' or '.join(kinds)}.")
         if file.exists():
@@ -178,13 +175,25 @@ def _left_out(path: Path, matrix: Matrix, name: str) -> list[str]:
     return [f"{' and '.join(sorted(held))} of {path.name} left out: not protected"] if held else []
 
 
+def _by_parts(out: Path) -> bool:
+    return out.suffix == ".npy"
+
+
 def _write_parts(protection: Protection, vectors: np.ndarray, file: BinaryIO) -> None:
     """Writes an npy file of the protected vectors, some rows at a time."""
     kind = as_given(vectors, np.zeros(0)).dtype
     header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": vectors.shape}
     np.lib.format.write_array_header_1_0(file, header)
-    for first in range(0, len(vectors), _PART):
-        file.write(protection.transform(vectors[first : first + _PART]).data)
+    size = rows_at_once(vectors.shape[1])
+    for first in range(0, len(vectors), size):
+        part = vectors[first : first + size]
+        bad = np.flatnonzero(~np.isfinite(part).all(axis=1))
+        if len(bad):
+            raise AttributeDataError(
+                f"the embeddings of row {first + bad[0]} are not finite. Drop this user or mend the vector; a training "
+                "that has diverged gives such ones."
+            )
+        file.write(protection.transform(part).data)
         let_go(vectors)
 
 
@@ -202,7 +211,7 @@ def _write(
         with aside.open("wb") as file:
             if not isinstance(protected, np.ndarray):
                 protected(file)
-            elif out.suffix == ".npy":
+            elif _by_parts(out):
                 np.save(file, protected)
             else:
                 np.savez(file, **arrays, embeddings=protected)  # type: ignore[arg-type]

@@ -23,10 +23,11 @@ class RayExecutor:
     """Makes each run a Ray task, which Ray starts again where a node or a worker is lost.
 
     A run is made where the cluster has room for it, in the folder of the caller if that machine has it too, and what it
-    has written comes back. Every machine needs recbole-aia and the data; RecBole downloads what it knows.
+    has written comes back. Every machine needs recbole-aia and, under the same path, the data; RecBole downloads what
+    it knows.
 
     Attributes:
-        address: of the cluster, as ``ray.init`` takes it; ``None`` for one on this machine alone.
+        address: of the cluster, as ``ray.init`` takes it; ``None`` makes one of this machine alone.
         cpus: cores of a run, >= 1.
         gpus: of a run, >= 0; a part of one is allowed.
     """
@@ -46,7 +47,7 @@ class RayExecutor:
         ray = _ray()
         try:
             own = {} if self.address else {"include_dashboard": False}
-            ray.init(address=self.address, log_to_driver=False, logging_level="error", **own)
+            ray.init(address=self.address or "local", log_to_driver=False, logging_level="error", **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ConfigValueError(f"there is no Ray cluster at '{self.address}': {_line(error)}.") from error
         try:
@@ -56,13 +57,14 @@ class RayExecutor:
             ray.shutdown()
 
     def _check_room(self, ray: Any) -> None:
-        for name, wanted in (("CPU", self.cpus), ("GPU", self.gpus)):
-            most = max((node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0)
-            if wanted > most:
-                raise ConfigValueError(
-                    f"a run asks for {wanted:g} {name}, and no machine of the cluster has more than {most:g}. "
-                    f"Give a smaller --{name.lower()}s."
-                )
+        rooms = [(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in ray.nodes()
+                 if node["Alive"]]  # fmt: skip
+        if not any(cpus >= self.cpus and gpus >= self.gpus for cpus, gpus in rooms):
+            offered = ", ".join(f"{cpus:g} and {gpus:g}" for cpus, gpus in sorted(set(rooms)))
+            raise ConfigValueError(
+                f"a run asks for {self.cpus} cores and {self.gpus:g} GPUs, and the cluster's machines have {offered}. "
+                "Give a smaller --cpus or --gpus."
+            )
 
     def _run(self, ray: Any, tasks: Sequence[Task], done: Done) -> None:
         remote = ray.remote(_made).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=_RETRIES)
@@ -74,6 +76,9 @@ class RayExecutor:
                 task = running[ended[0]]
                 try:
                     made = ray.get(ended[0])
+                except ray.exceptions.RayTaskError as error:
+                    done(task, f"its worker could not make it: {_line(error.cause or error)}")
+                    continue
                 except ray.exceptions.RayError as error:
                     done(task, f"its worker was lost {_RETRIES + 1} times: {_line(error)}")
                     continue
@@ -122,8 +127,7 @@ class _Made:
 def _made(task: Task, config: bytes, threads: int, here: str, proof: str) -> _Made:
     """Makes a run on a machine of the cluster."""
     shared = Path(proof).is_file()
-    work = Path(here) if shared else Path(tempfile.gettempdir()) / "recbole-aia"
-    private_folder(work)
+    work = Path(here) if shared else _own_folder()
     os.chdir(work)
     with tempfile.TemporaryDirectory() as folder, processes() as start:
         place = Path(folder)
@@ -139,6 +143,15 @@ def _made(task: Task, config: bytes, threads: int, here: str, proof: str) -> _Ma
         return _Made(reason, mine.log.read_bytes(), files)
 
 
+def _own_folder() -> Path:
+    """Where this machine keeps twins and data of runs whose caller's folder it does not have."""
+    folder = Path(tempfile.gettempdir()) / f"recbole-aia-{os.getuid()}"
+    private_folder(folder)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"'{folder}' belongs to another account")
+    return folder
+
+
 def _bring(task: Task, made: _Made) -> None:
     """Writes what has come back of a run, all of its files or none."""
     write_whole(task.log, lambda aside: aside.write_bytes(made.log))
@@ -148,4 +161,6 @@ def _bring(task: Task, made: _Made) -> None:
             private_folder(whole)
             for name, content in made.files.items():
                 write_whole(whole / name, lambda file, content=content: file.write_bytes(content))  # type: ignore[misc]
+            if task.folder.exists():  # of a run that failed, or of other data
+                task.folder.rename(aside / "old")
             whole.rename(task.folder)

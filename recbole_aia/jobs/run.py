@@ -74,15 +74,16 @@ def run(config: AIAConfig) -> dict[str, Any]:
     if config["target"] is not None and stage_of(config) == "post":
         check_target(view, config["model"], config["target"])
     evaluator = AttributeInferenceEvaluator(config)
-    further_evaluators(config)
+    further = further_evaluators(config)
     exposure_names(config["attack_views"])
     data = starting_data(config)
     check_dataset(config, data)
     labels = load_labels(config, data)
     trainer_class(config).check(config, labels.names)
     unseen = _unseen(config, labels)
-    for reason in evaluator.attacked_attributes(labels.columns(), data.user_num - 1, labels.classes)[1].values():
-        raise AttributeDataError(reason)
+    for each in (evaluator, *further.values()):
+        for reason in each.attacked_attributes(labels.columns(), data.user_num - 1, labels.classes)[1].values():
+            raise AttributeDataError(reason)
     if config["init_checkpoint"]:
         _check_beginning(config, data)
     folder, settings = _output_dir(config)
@@ -217,7 +218,8 @@ def _twin_answers(config: AIAConfig, checkpoint: Path) -> Answers | None:
     from which labels can be read.
     """
     kept = config["init_checkpoint"] is None and config["reuse_undefended"] and not config["no_labels_out"]
-    return Answers(checkpoint.with_suffix(".attacks")) if kept else None
+    basis = job_digest(versions=versions())[:8]  # of the attackers' libraries
+    return Answers(checkpoint.with_suffix(f".{basis}.attacks")) if kept else None
 
 
 def _output_dir(config: AIAConfig) -> tuple[Path, str]:

@@ -14,7 +14,7 @@ from recbole_aia.config.text import parse_arguments, parse_value, read_yaml
 from recbole_aia.data import LabelTable, interactions_by_user, load_labels, read_labels
 from recbole_aia.data.label_files import match_rows, read_label_file, tabled_labels
 from recbole_aia.data.large import drawn, is_large
-from recbole_aia.data.matrices import Matrix, read_matrix
+from recbole_aia.data.matrices import Drawn, Matrix, read_matrix
 from recbole_aia.errors import AttributeDataError, ConfigValueError
 from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.jobs.informed import Earlier, read_earlier
@@ -42,6 +42,7 @@ class Subject:
         notes: lines that a reader of the table has to know.
         passed_over: each column of labels that cannot be attacked, with the reason.
         tokens: the users' names, ``[n_users]``; ``None`` if unknown.
+        drawn: which rows of the file these users are; ``None`` for all.
         activity: number of interactions of each user, ``[n_users]``; ``None`` if unknown.
         earlier: what was released of these users before; ``None`` if nothing is known of it.
         no_labels_out: whether no file may hold true labels.
@@ -59,6 +60,7 @@ class Subject:
     notes: tuple[str, ...] = ()
     passed_over: tuple[tuple[str, str], ...] = ()
     tokens: Any = None
+    drawn: Drawn | None = None
     activity: Any = None
     earlier: Earlier | None = None
     no_labels_out: bool = False
@@ -88,7 +90,7 @@ def with_earlier(subject: Subject, files: Sequence[Path]) -> Subject:
     """
     if subject.released is None:
         raise ConfigValueError("--before compares served vectors. Add served to attack_views.")
-    return replace(subject, earlier=read_earlier(files, subject.n_users, subject.tokens))
+    return replace(subject, earlier=read_earlier(files, subject.n_users, subject.tokens, subject.drawn))
 
 
 def embeddings_subject(
@@ -120,7 +122,7 @@ def embeddings_subject(
     matrix, seed = read_matrix(path), evaluator.settings.seed
     if is_large(matrix):
         n_users = len(next(iter(matrix.views.values())))
-        matrix, label_file = drawn(matrix, label_path, path.name, seed, asked["attributes"])
+        matrix, label_file = drawn(matrix, label_path, path.name, seed, asked)
         few = f"{len(label_file.frame):,} of {n_users:,} users were drawn (seed {seed}) and are attacked"
     else:
         label_file, few = read_label_file(label_path), ""
@@ -134,7 +136,8 @@ def embeddings_subject(
     run |= {"defense": "none", "stage": "none", "device": evaluator.settings.device}
     return Subject(
         "embeddings", path, path.stem, views, labels, evaluator, run, {}, label_path.name,
-        tuple(notes), tuple(passed_over), matrix.tokens, matrix.activity, no_labels_out=asked["no_labels_out"],
+        tuple(notes), tuple(passed_over), matrix.tokens, matrix.drawn, matrix.activity,
+        no_labels_out=asked["no_labels_out"],
     )  # fmt: skip
 
 

@@ -57,6 +57,7 @@ _NOT_HERE = {
     "stage": "is always post here",
     "init_checkpoint": "is for a run. Here, --checkpoint says which model",
     "checkpoint_dir": "is for a run. Here, everything goes to --output_dir",
+    "further_attacks": "is for a run",
     **dict.fromkeys(_TRAINING, "is for a training, and nothing is trained here"),
 }
 _HOW = "The settings of the protected model; what it hides of whom is in ledger.json"
@@ -261,8 +262,9 @@ def _training_seconds(checkpoint: Path) -> float | None:
     """How long the model in a checkpoint was trained, from the results beside it; ``None`` if they do not say."""
     try:
         results = json.loads(checkpoint.with_name("results.json").read_text(encoding="utf-8"))
-        seconds = results["run"]["seconds"]
-        return float(seconds.get("train_defended", seconds["train_undefended"]))
+        seconds, after = results["run"]["seconds"], results["run"]["stage"] == "post"
+        undefended = seconds["train_undefended"]
+        return float(seconds.get("train_defended", 0.0 if after else undefended) + (undefended if after else 0.0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

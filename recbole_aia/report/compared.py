@@ -27,30 +27,32 @@ def tidy(compared: Sequence[Compared]) -> pd.DataFrame:
     """All numbers of all runs, one a row: attacks, worst cases, recommendation and seconds.
 
     Returns:
-        Columns ``model, dataset, method, seed, protected, state, view, attribute, attacker, metric, value, low, high``;
-        ``low`` and ``high`` are the ends of a 95 % interval within the run, where there is one.
+        Columns ``model, dataset, method, seed, protected, attack, state, view, attribute, attacker, leak_ratio, metric,
+        value, low, high``; ``attack`` is empty for the main one, the name of one of ``further_attacks``, or
+        ``informed`` for old and new vectors together; ``low`` and ``high`` are the ends of a 95 % interval within the
+        run, where there is one.
     """
     rows = [row for each in compared for row in _rows(each)]
     heads = [
-        "model", "dataset", "method", "seed", "protected", "state", "view", "attribute", "attacker", "metric", "value",
-        "low", "high",
+        "model", "dataset", "method", "seed", "protected", "attack", "state", "view", "attribute", "attacker",
+        "leak_ratio", "metric", "value", "low", "high",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=heads)
 
 
 def _rows(compared: Compared) -> Iterator[dict[str, Any]]:
     cell, results = compared.cell, compared.results
-    empty = dict.fromkeys(("state", "view", "attribute", "attacker"), "")
+    empty = dict.fromkeys(("attack", "state", "view", "attribute", "attacker"), "")
     run = {
         **empty,
         "model": cell.model, "dataset": cell.dataset, "method": cell.method, "seed": cell.seed,
         "protected": " ".join(results["run"]["attributes"]),
     }  # fmt: skip
-    for row in results["attacks"]:
-        about = {key: row[key] for key in ("state", "view", "attribute", "attacker")}
-        for name, value in row["metrics"].items():
-            low, high = value["ci95"]
-            yield {**run, **about, "metric": name, "value": value["mean"], "low": low, "high": high}
+    yield from _attack_rows(run, results)
+    for attribute, found in results.get("informed", {}).get("attributes", {}).items():
+        for name in ("beyond_old", "floor"):
+            if name in found:
+                yield {**run, "attack": "informed", "attribute": attribute, "metric": name, "value": found[name]}
     for attribute, states in results["worst_case"].items():
         for state, worst in states.items():
             about = {"state": state, "view": worst["view"], "attribute": attribute, "attacker": worst["attacker"]}
@@ -62,6 +64,17 @@ def _rows(compared: Compared) -> Iterator[dict[str, Any]]:
             yield {**run, "state": state, "metric": name, "value": value}
     for name, value in results["run"]["seconds"].items():
         yield {**run, "metric": f"seconds_{name}", "value": value}
+
+
+def _attack_rows(run: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The metrics of all attackers in the main attack and in the further ones; ``run`` says which run it is."""
+    for attack, rows in {"": results["attacks"], **results.get("further_attacks", {})}.items():
+        for row in rows:
+            about = {key: row[key] for key in ("state", "view", "attribute", "attacker", "leak_ratio")}
+            for name, value in row["metrics"].items():
+                low, high = value["ci95"]
+                about |= {"attack": attack, "metric": name, "value": value["mean"], "low": low, "high": high}
+                yield {**run, **about}
 
 
 @dataclass(frozen=True)
@@ -136,14 +149,15 @@ def _numbers(
 def best(each: Measure, block: Sequence[Line]) -> set[str]:
     """The methods of a block that stand in bold: the best mean, and those whose difference to it is not significant.
 
-    Lines without a defense do not take part. The difference is tested by a paired t-test over seeds at 0.05.
+    Lines without a defense do not take part. The difference is tested as in :func:`tests`, at 0.05. The best is picked
+    from the same numbers, so bold is a reading aid and no test of which method is best.
     """
     values = {line.method: line.numbers[each.name] for line in block if line.numbers[each.name]}
     values = {method: found for method, found in values.items() if not _is_undefended(method, block)}
     if not values or not each.better:
         return set()
-    first = _first(each, values)
-    return {first, *(method for method in values if not _differs(values[first], values[method]))}
+    alike = {row["method"] for row in _tests_of(each, block) if row["p_holm"] >= 0.05}
+    return {_first(each, values), *(alike & values.keys())}
 
 
 def _first(each: Measure, values: Mapping[str, Mapping[int, float]]) -> str:
@@ -156,13 +170,6 @@ def _is_undefended(method: str, block: Sequence[Line]) -> bool:
     return method in ("none", "undefended") and len(block) > 1
 
 
-def _differs(first: Mapping[int, float], second: Mapping[int, float]) -> bool:
-    shared = sorted(first.keys() & second.keys())
-    if len(shared) < 2:
-        return True
-    return _p_value([first[seed] for seed in shared], [second[seed] for seed in shared]) < 0.05
-
-
 def _p_value(first: Sequence[float], second: Sequence[float]) -> float:
     differences = [a - b for a, b in zip(first, second, strict=True)]
     if len(set(differences)) == 1:
@@ -171,7 +178,7 @@ def _p_value(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def tests(grid: Grid, table: Sequence[Line]) -> pd.DataFrame:
-    """Paired t-tests over seeds of each method against the best of its block, Holm-adjusted within a block.
+    """Paired t-tests over seeds of each method against the best of its block, Holm-adjusted within block and measure.
 
     Returns:
         Columns ``dataset, model, attribute, measure, best, method, difference, p, p_holm``.

@@ -20,6 +20,12 @@ from recbole_aia.report.published import published
 from recbole_aia.storage.cells import escaped
 from recbole_aia.storage.files import write_whole
 
+_LEGEND = (
+    "Means over seeds, and half the width of their 95 % interval (Student's t). In bold the best defended line of a "
+    "block, and those that do not differ from it (paired t-test, Holm, 0.05). F1, accuracies and AUC have no best: an "
+    "attacker below chance is read in reverse."
+)
+
 
 def interval(values: Sequence[float], places: int = 3) -> str:
     """The mean over seeds, and the half-width of its 95 % interval by Student's t distribution."""
@@ -150,7 +156,8 @@ def _page(grid: Grid, table: Sequence[Line], failed: Sequence[tuple[Cell, str]])
     said = "".join(
         f"- {cell.model}, {cell.dataset}, {cell.method}, seed {cell.seed}: {reason}\n" for cell, reason in failed
     )
-    return f"{heading}{markdown(grid, table)}" + (f"\nWithout a result:\n\n{said}" if said else "")
+    legend = f"\n{_LEGEND}\n" + ("A second number in brackets is the paper's.\n" if grid.paper else "")
+    return f"{heading}{markdown(grid, table)}{legend}" + (f"\nWithout a result:\n\n{said}" if said else "")
 
 
 def _failures(failed: Sequence[tuple[Cell, str]]) -> pd.DataFrame:

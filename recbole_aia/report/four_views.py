@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from recbole_aia.config.run_keys import REFERENCES
 from recbole_aia.config.types import FloatArray
 from recbole_aia.evaluator import AttackReport
+from recbole_aia.report.worst import without_views
 
 _FEWEST = 5  # users of a group; smaller ones are not shown
 
@@ -33,14 +35,16 @@ def four_views(
     Returns:
         ``completeness``: by attribute and state, the strongest attacker among those who asked. ``utility``: by metric
         and state, the mean of those who asked, of the others and of all. ``efficiency``: the seconds. ``fairness``: by
-        attribute, metric and state, the largest gap between classes. Groups of fewer than five users are left out.
+        attribute, metric and state, the largest gap between classes. Where fewer than five users asked, or did not,
+        nothing is said of either: what is said of all would tell the rest.
 
     Source:
         CURE4Rec (Chen et al., NeurIPS 2024), whose users are core, edge or random, as ``--users`` takes them.
     """
     who = np.logical_or.reduce([*asked.values()])
+    counted = without_views(report, REFERENCES)
     return {
-        "completeness": {name: _found(report, name, mask) for name, mask in asked.items() if mask.any()},
+        "completeness": {name: _found(counted, name, mask) for name, mask in asked.items() if mask.sum() >= _FEWEST},
         "utility": _utility(served, {"asked": who, "did_not_ask": ~who, "all": np.ones_like(who)}),
         "efficiency": {name: value for name, value in seconds.items() if value is not None},
         "fairness": {
@@ -66,8 +70,8 @@ def _utility(
     for state, metrics in served.items():
         for metric, values in metrics.items():
             seen = {name: values[mask & ~np.isnan(values)] for name, mask in groups.items()}
-            means = {name: float(part.mean()) for name, part in seen.items() if len(part) >= _FEWEST}
-            found.setdefault(metric, {})[state] = means
+            shown = seen if min(map(len, seen.values())) >= _FEWEST else {"all": seen["all"]}
+            found.setdefault(metric, {})[state] = {name: float(part.mean()) for name, part in shown.items()}
     return found
 
 

@@ -2,7 +2,8 @@
 
 A measure of a table is a mapping of one of these forms:
 
-- ``{attacker: mlp_raid, metric: f1_binary, otherwise: f1_micro, name: F1}``: an attacker's metric on the last state;
+- ``{attacker: mlp_raid, metric: f1_binary, otherwise: f1_micro, name: F1}``: an attacker's metric on the last state,
+  in the main attack or, with ``attack: paper``, in that one of ``further_attacks``;
   ``otherwise`` where the attribute does not have it; ``leak_ratio: 0.2`` if it learned from several shares of users.
   ``published: {table: "2", attacker: MLP, metric: F1}`` puts the paper's number beside it: columns of
   ``properties/published`` and their values, each of which may be a mapping by model. The model, the attribute and the
@@ -19,8 +20,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import Any
+
+from recbole_aia.errors import ConfigValueError
 
 LOWER, HIGHER = "lower", "higher"
 
@@ -63,10 +65,14 @@ def measure(given: Mapping[str, Any]) -> Measure:
         return Measure(name or f"{given['kept'].upper()} kept", partial(_kept, given["kept"]), HIGHER)
     if given.get("seconds"):
         return Measure(name or "seconds", _seconds, places=0, printed=given.get("published"))
+    for key in ("attacker", "metric"):
+        if key not in given:
+            raise ConfigValueError(f"the measure {dict(given)} has no '{key}'. See recbole_aia/report/measures.py.")
     metrics = [given["metric"], given.get("otherwise", given["metric"])]
     heading = name or f"{given['attacker']} {given['metric']}"
-    found = partial(_attack, given["attacker"], metrics, given.get("leak_ratio"))
-    return Measure(heading, found, LOWER, printed=given.get("published"))
+    found = partial(_attack, given.get("attack"), given["attacker"], metrics, given.get("leak_ratio"))
+    # An attacker below chance is read in reverse, so of these metrics neither the least nor the most is best.
+    return Measure(heading, found, LOWER if metrics[0] == "advantage" else "", printed=given.get("published"))
 
 
 def state_of(results: Mapping[str, Any]) -> str:
@@ -75,11 +81,15 @@ def state_of(results: Mapping[str, Any]) -> str:
 
 
 def _attack(
-    attacker: str, metrics: Sequence[str], leak_ratio: float | None, results: Mapping[str, Any], attribute: str
+    attack: str | None,
+    attacker: str,
+    metrics: Sequence[str],
+    leak_ratio: float | None,
+    results: Mapping[str, Any],
+    attribute: str,
 ) -> float | None:
     wanted = (state_of(results), "served", attribute, attacker)
-    further = results.get("further_attacks", {}).values()
-    for row in chain(results["attacks"], *further):
+    for row in results.get("further_attacks", {}).get(attack, []) if attack else results["attacks"]:
         known = leak_ratio is None or abs(row["leak_ratio"] - leak_ratio) < 1e-9
         if known and (row["state"], row["view"], row["attribute"], row["attacker"]) == wanted:
             return next((row["metrics"][name]["mean"] for name in metrics if name in row["metrics"]), None)

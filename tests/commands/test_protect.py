@@ -121,7 +121,7 @@ class TestMoreUsersThanMemoryTakes:
         known = np.where(np.arange(300) % 3 == 0, "", gender)
         pd.DataFrame({"gender": known, "town": "x"}).to_csv("rows.csv", index=False)
         monkeypatch.setattr("recbole_aia.data.large.MOST", 200)
-        monkeypatch.setattr("recbole_aia.jobs.protect_files._PART", 64)
+        monkeypatch.setattr("recbole_aia.data.matrices._PART", 64 * 5)
         return embeddings, gender
 
     def test_all_are_protected_part_by_part_by_what_some_have_taught(self, rows, capsys):
@@ -145,10 +145,35 @@ class TestMoreUsersThanMemoryTakes:
         assert 100 < n <= 200
         assert f"note: {n} of 300 users were drawn (seed 2020) and are attacked" in capsys.readouterr().out
         assert results["attacks"][0]["metrics"]["advantage"]["mean"] > 0.4
+        people = pd.read_csv("out/users.csv")
+        assert people.user.max() > 250
+        assert (people["class"] == rows[1][people.user]).all()
 
-    @pytest.mark.parametrize("more", [["--out=safe.npz"], ["--out=safe.npy", "--calibrated_labels=own"]])
-    def test_what_needs_all_at_once_is_refused(self, rows, tmp_path, capsys, more):
-        before = files(tmp_path)
+    def test_earlier_releases_are_found_row_by_row(self, rows, capsys):
+        np.save("later.npy", rows[0] + np.random.default_rng(1).normal(size=rows[0].shape))
+        quick = ["--attackers=[logistic]", "--attack_folds=3", "--attack_repeats=1", "--attack_jobs=1"]
+        asked = ["--labels=rows.csv", "--attributes=[gender]", "--show_progress=False", "--output_dir=out"]
+        assert main(["audit", "--embeddings=later.npy", "--before=rows.npy", *asked, *quick]) == 0
+        found = json.loads(Path("out", "results.json").read_text())["informed"]["attributes"]["gender"]
+        assert found["beyond_old"] < 0.1  # noise tells nothing that the old vectors do not
+
+    def test_a_row_that_is_not_finite_is_named_by_its_place_in_the_file(self, rows, capsys):
+        rows[0][150, 2] = np.inf
+        np.save("rows.npy", rows[0])
+        np.save("whole.npy", np.where(np.isfinite(rows[0]), rows[0], 0))
+        asked = ["--labels=rows.csv", "--attributes=[gender]"]
+        assert protect("whole.npy", *asked, "--out=safe.npy", "--map=map.npz") == 0
+        assert protect("rows.npy", "--with=map.npz", "--out=again.npy") == 2
+        assert "row 150 are not finite" in capsys.readouterr().err
+        assert not Path("again.npy").exists()
+
+    def test_an_npz_takes_all_into_memory_as_for_few(self, rows):
+        asked = ["--labels=rows.csv", "--attributes=[gender]"]
+        assert protect("rows.npy", *asked, "--out=safe.npz") == 0
+        assert vectors("safe.npz").shape == (300, 5)
+
+    def test_what_needs_all_at_once_is_refused(self, rows, tmp_path, capsys):
+        before, more = files(tmp_path), ["--out=safe.npy", "--calibrated_labels=own"]
         assert protect("rows.npy", "--labels=rows.csv", "--attributes=[gender]", *more) == 2
         assert "protected part by part" in capsys.readouterr().err
         assert files(tmp_path) == before

@@ -86,9 +86,22 @@ class TestLike:
         place.write_text("like: raid-table2\nmethods: [undefended]\n", encoding="utf-8")
         assert Grid.read(place).models == ("DMF", "NeuMF", "LightGCN")
 
+    def test_the_other_grid_may_list_defenses_and_a_copy_may_keep_a_recipes_name(self, place):
+        (place.parent / "base.yaml").write_text("models: [BPR]\nmethods: [none, raid]\nsettings:\n", encoding="utf-8")
+        place.write_text("like: base\nmethods: [raid]\n", encoding="utf-8")
+        assert Grid.read(place).methods == {"raid": {"defense": "raid"}}
+        copy = place.with_name("raid-table3.yaml")
+        copy.write_text("like: raid-table3\nseeds: [1]\n", encoding="utf-8")
+        assert Grid.read(copy).seeds == (1,)
+
     @pytest.mark.parametrize(
         ("text", "message"),
-        [("like: base\nmethods: [c]", "picks 'c', and 'base' has no such line"), ("like: nowhere", "nowhere")],
+        [
+            ("like: base\nmethods: [c]", "picks 'c', and 'base' has no such line"),
+            ("like: nowhere", "nowhere"),
+            ("like: mine", "is like 'mine'"),
+            ("like: base\nsettings: [1]", "settings that are no mapping"),
+        ],
     )
     def test_a_mistake_is_refused(self, place, text, message):
         place.write_text(text, encoding="utf-8")

@@ -8,6 +8,8 @@ from recbole_aia.data.large import _Smallest, drawn, is_large
 from recbole_aia.data.matrices import Matrix
 from recbole_aia.errors import AttributeDataError
 
+ASKED = {"dataset": "labels.csv", "attributes": None, "attribute_specs": None}
+
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch):
@@ -34,7 +36,7 @@ def test_only_a_matrix_without_names_is_large():
 
 
 def test_half_is_drawn_from_all_and_half_from_those_with_a_label_row_by_row(labels):
-    found, file = drawn(matrix(), labels, "e.npy", 3)
+    found, file = drawn(matrix(), labels, "e.npy", 3, ASKED)
     vectors, ages = found.views["given"], file.frame["age"].to_numpy()
     assert 20 <= len(vectors) == len(ages) <= 40
     assert (np.diff(vectors[:, 0]) > 0).all()
@@ -45,9 +47,25 @@ def test_half_is_drawn_from_all_and_half_from_those_with_a_label_row_by_row(labe
     assert (vectors[:, 1] == 2 * vectors[:, 0]).all()
 
 
+def test_of_labelled_users_alone_as_many_are_drawn_as_allowed(tmp_path):
+    pd.DataFrame({"age": range(300)}).to_csv(tmp_path / "all.csv", index=False)
+    assert 30 < len(drawn(matrix(), tmp_path / "all.csv", "e.npy", 0, ASKED)[1].frame) <= 40
+
+
+def test_a_label_is_a_value_of_an_attribute_that_is_asked_for(tmp_path):
+    ages = ["30" if user % 50 == 0 else ("-1" if user % 2 else "unknown") for user in range(300)]
+    pd.DataFrame({"age": ages, "town": "x"}).to_csv(tmp_path / "two.csv", index=False)
+    specs = {"years": {"field": "age", "missing": ["unknown"], "bins": [20]}}
+    for asked in ({"attributes": ["years"], "attribute_specs": specs}, {"attributes": specs, "attribute_specs": None}):
+        found, file = drawn(matrix(), tmp_path / "two.csv", "e.npy", 0, {**ASKED, **asked})
+        assert (file.frame.age == "30").sum() == 6
+        assert found.drawn.of == 300
+        assert (found.views["given"][:, 0] == found.drawn.rows).all()
+
+
 def test_a_seed_gives_one_draw(labels):
     def rows(seed):
-        return drawn(matrix(), labels, "e.npy", seed)[0].views["given"][:, 0].tolist()
+        return drawn(matrix(), labels, "e.npy", seed, ASKED)[0].views["given"][:, 0].tolist()
 
     assert rows(3) == rows(3) != rows(4)
 
@@ -68,15 +86,15 @@ def test_everybody_is_equally_likely():
 @pytest.mark.parametrize(("n", "said"), [(299, "e.npy has 299 rows and labels.csv has 300"), (301, "has 301 rows")])
 def test_another_number_of_lines_is_refused(labels, n, said):
     with pytest.raises(AttributeDataError, match=said):
-        drawn(matrix(n), labels, "e.npy", 0)
+        drawn(matrix(n), labels, "e.npy", 0, ASKED)
 
 
 def test_labels_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "labels.csv").write_text("age\n1\n2,3\n", encoding="utf-8")
     with pytest.raises(AttributeDataError, match="labels"):
-        drawn(matrix(), tmp_path / "labels.csv", "e.npy", 0)
+        drawn(matrix(), tmp_path / "labels.csv", "e.npy", 0, ASKED)
     with pytest.raises(AttributeDataError, match="absent"):
-        drawn(matrix(), tmp_path / "absent.csv", "e.npy", 0)
+        drawn(matrix(), tmp_path / "absent.csv", "e.npy", 0, ASKED)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

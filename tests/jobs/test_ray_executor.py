@@ -1,5 +1,6 @@
 """A comparison on a local Ray cluster."""
 
+import json
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ from grids import TABLES
 
 from recbole_aia.cli import main
 from recbole_aia.jobs.executors import Task
-from recbole_aia.jobs.ray_executor import _bring, _Made
+from recbole_aia.jobs.ray_executor import _bring, _Made, _made
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -71,10 +72,24 @@ def test_a_wrong_wish_is_refused(grid, capsys, arguments, message):
 
 def test_files_of_another_machine_come_back_whole(tmp_path):
     task = Task("a", (), tmp_path / "runs" / "a", tmp_path / "a.log")
-    (tmp_path / "runs").mkdir()
+    task.folder.mkdir(parents=True)
+    (task.folder / "run.log").write_text("of a run that failed", encoding="utf-8")
     _bring(task, _Made(None, b"said", {"results.json": b"{}", "checkpoint.pth": b"\0"}))
     assert {each.name: each.read_bytes() for each in task.folder.iterdir()} == {
         "results.json": b"{}", "checkpoint.pth": b"\0",
     }  # fmt: skip
     assert task.log.read_bytes() == b"said"
     assert [each.name for each in (tmp_path / "runs").iterdir()] == ["a"]
+
+
+def test_a_machine_without_the_callers_folder_sends_all_files_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "there"))
+    (tmp_path / "there").mkdir()
+    task = Task("a", ("--model=BPR", "--config_files", "gone.yaml"), tmp_path / "runs" / "a", tmp_path / "a.log")
+    settings = b"{attributes: [gender], epochs: 1, embedding_size: 8, attackers: [naive_bayes], attack_repeats: 1}"
+    made = _made(task, settings, 1, str(tmp_path), str(tmp_path / "no-proof"))
+    assert made.reason is None, made.log
+    assert {"results.json", "checkpoint.pth", "embeddings.npz"} <= made.files.keys()
+    assert not task.folder.exists()
+    _bring(task, made)
+    assert json.loads((task.folder / "results.json").read_text())["run"]["model"] == "BPR"

@@ -6,6 +6,7 @@ import pytest
 
 from recbole_aia.config.grid import Cell, Grid
 from recbole_aia.config.recipes import recipe, recipes
+from recbole_aia.errors import ConfigValueError
 from recbole_aia.report.compared import Compared, Line, lines, tidy
 from recbole_aia.report.compared import tests as paired_tests
 from recbole_aia.report.comparison_tables import _published, interval, latex, markdown
@@ -41,13 +42,15 @@ def run(method, seed):
     f1, worst, ndcg = (value + seed * 1e-3 for value in FOUND[method])
     state = "undefended" if method == "undefended" else "defended"
     row = {
-        "state": state, "view": "served", "attribute": "gender", "attacker": "mlp",
+        "state": state, "view": "served", "attribute": "gender", "attacker": "mlp", "leak_ratio": 0.8,
         "metrics": {"f1_micro": {"mean": f1, "ci95": [0, 1]}},
     }  # fmt: skip
     results = {
         "run": {"attributes": ["gender"], "seconds": {f"train_{state}": 2.0}},
         "attacks": [row],
         "utility": {"undefended": {"ndcg@10": 0.1 + seed * 1e-3}, state: {"ndcg@10": ndcg}},
+        "further_attacks": {"paper": [{**row, "attacker": "svm_raid"}]},
+        "informed": {"attributes": {"gender": {"beyond_old": 0.03, "floor": 0.1}}},
         "worst_case": {"gender": {state: {"attacker": "mlp", "view": "served", "advantage": worst, "floor": 0.05}}},
     }
     return Compared(Cell("NeuMF", "ml-1m", method, seed, ("gender",), {}), results)
@@ -72,7 +75,7 @@ def test_a_line_has_every_seed_of_a_method():
 def test_the_best_defended_line_is_bold_and_published_numbers_stand_beside():
     text = markdown(GRID, lines(GRID, RUNS))
     raid = next(line for line in text.splitlines() if "RAID_1" in line)
-    assert "**0.202 ± 0.002 (0.2665)**" in raid
+    assert "| 0.202 ± 0.002 (0.2665) |" in raid  # F1 below chance is no better than F1 at chance
     assert "**0.102 ± 0.002 (0.050)**" in raid
     undefended = next(line for line in text.splitlines() if "undefended" in line)
     assert "0.702 ± 0.002 (0.7545)" in undefended
@@ -141,9 +144,11 @@ class TestMeasures:
 
     def test_further_attacks_are_found_at_each_share_of_known_labels(self):
         for ratio in (0.2, 0.8):
-            found = measure({"attacker": "mlp", "metric": "auc", "leak_ratio": ratio})
+            found = measure({"attack": "paper", "attacker": "mlp", "metric": "auc", "leak_ratio": ratio})
             assert found.value(self.RESULTS, "gender") == pytest.approx(ratio + 0.1)
-        assert measure({"attacker": "mlp", "metric": "auc"}).value(self.RESULTS, "age") is None
+        assert measure({"attacker": "mlp", "metric": "auc"}).value(self.RESULTS, "gender") is None
+        with pytest.raises(ConfigValueError, match="has no 'metric'"):
+            measure({"attacker": "mlp"})
 
     def test_what_two_releases_add_has_its_floor(self):
         found = measure({"beyond_old": True})
@@ -177,8 +182,10 @@ def test_all_numbers_are_tidy():
         "ndcg@10",
         "seconds_train_defended",
     }
-    assert len(frame[(frame.method == "RAID_1") & (frame.metric == "f1_micro")]) == 3
-    assert not frame.drop(columns=["low", "high"]).isna().any().any()
+    own = frame[(frame.method == "RAID_1") & (frame.metric == "f1_micro")]
+    assert sorted(own.attack) == [""] * 3 + ["paper"] * 3
+    assert (frame[frame.attack == "informed"].groupby("metric").size() == 9).all()
+    assert not frame.drop(columns=["low", "high", "leak_ratio"]).isna().any().any()
 
 
 class TestPage:
