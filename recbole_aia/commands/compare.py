@@ -45,6 +45,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     parser.add_argument("--output_dir", type=Path, metavar="DIR", help="where the tables go (default: compare/NAME)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the runs are kept")
+    add_figures(parser)
     parser.set_defaults(handle=_compare)
 
 
