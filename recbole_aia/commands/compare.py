@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_aia.commands.options import add_figures, asked_images
 from recbole_aia.config.text import parse_arguments, parse_value
 from recbole_aia.errors import ConfigValueError
 
@@ -61,7 +62,7 @@ def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
     grid = _grid(arguments, rest)
     folder = arguments.output_dir or Path("compare") / grid.name
-    done = compare(grid, folder, jobs=arguments.jobs, runs=arguments.runs)
+    done = compare(grid, folder, jobs=arguments.jobs, runs=arguments.runs, images=asked_images(arguments))
     print(Path(done["files"]["markdown"]).read_text(encoding="utf-8"))
     print(f"{done['made']} runs made, {done['reused']} found, {done['failed']} failed; tables in {folder}/")
     return 0

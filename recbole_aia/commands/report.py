@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_aia.commands.options import add_figures, draw
+from recbole_aia.commands.options import add_figures, asked_images
 from recbole_aia.config.text import refuse_arguments
 from recbole_aia.errors import ConfigValueError
 
@@ -46,13 +46,17 @@ def _report(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         raise ConfigValueError("--figures is for one PATH, and there are several results. Give one PATH and a folder.")
     from recbole_aia.report import PAGE, read_results
     from recbole_aia.report.figures import figures
+    from recbole_aia.report.figures.images import write_images
     from recbole_aia.report.page import write_page
 
+    images = asked_images(arguments)
     found = [path / "results.json" if path.is_dir() else path for path in arguments.paths]
     read = [read_results(path) for path in found]
     for path, results in zip(found, read, strict=True):
         out = arguments.out or path.with_name(PAGE)
         write_page(results, out)
         print(f"written to {out}")
-        draw(arguments, figures(results))
+        if images is not None:
+            files = write_images(figures(results), *images)
+            print(f"{len(files)} files of figures in {arguments.figures}/")
     return 0

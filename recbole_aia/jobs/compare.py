@@ -17,6 +17,8 @@ from recbole_aia.errors import AIAError
 from recbole_aia.jobs.executors import Task, run_local
 from recbole_aia.report.compared import Compared
 from recbole_aia.report.comparison_tables import write_tables
+from recbole_aia.report.figures.comparison import comparison_figures
+from recbole_aia.report.figures.images import write_images
 from recbole_aia.report.page.comparison import comparison_page
 from recbole_aia.report.results import PAGE
 from recbole_aia.storage.files import write_whole
@@ -34,7 +36,14 @@ class _Planned:
     refused: str | None = None
 
 
-def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("runs")) -> dict[str, Any]:
+def compare(
+    grid: Grid,
+    output_dir: Path,
+    *,
+    jobs: int = 1,
+    runs: Path = Path("runs"),
+    images: tuple[Path, Sequence[str]] | None = None,
+) -> dict[str, Any]:
     """Makes the runs of a grid that are missing, and the tables of all.
 
     A run is found again by its folder, whose name holds the hash of the keys that decide its numbers. So an interrupted
@@ -46,6 +55,8 @@ def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("r
         output_dir: the folder for the tables and the runs' logs.
         jobs: runs at a time, >= 1; they share the cores.
         runs: the folder of the runs.
+        images: a folder for the figures, and their formats, see
+            :func:`~recbole_aia.report.figures.images.write_images`; ``None`` for no files.
 
     Returns:
         ``made``, ``reused`` and ``failed``, numbers of runs, and ``files``, the tables' paths by their kind.
@@ -76,6 +87,8 @@ def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("r
     files = write_tables(grid, compared, without, output_dir)
     text = comparison_page(grid, compared, without)
     write_whole(output_dir / PAGE, lambda aside: aside.write_text(text, encoding="utf-8"))
+    if images is not None:
+        write_images(comparison_figures(grid, compared), *images)
     return {
         "made": len(missing) - sum(key in missing for key in failed),
         "reused": len(ready) - len(missing),

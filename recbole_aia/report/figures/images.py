@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,18 @@ _UNDATED: dict[str, dict[str, Any]] = {
 }
 
 
+def check_formats(formats: Sequence[str]) -> None:
+    """Finds mistakes before anything long begins.
+
+    Raises:
+        ConfigValueError: a format is not of :data:`FORMATS`, or Matplotlib is not installed.
+    """
+    if not set(formats) <= set(FORMATS):
+        raise ConfigValueError(f"--formats is {','.join(formats)}. Name some of {','.join(FORMATS)}.")
+    if find_spec("matplotlib") is None:
+        raise ConfigValueError("--figures needs Matplotlib. Type: pip install 'recbole-aia[figures]'")
+
+
 def write_images(figures: Sequence[Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Writes each figure in each format, ``NAME.FORMAT``, whole or not at all.
 
@@ -33,17 +46,13 @@ def write_images(figures: Sequence[Figure], folder: Path, formats: Sequence[str]
         The files.
 
     Raises:
-        ConfigValueError: a format is not offered, the folder cannot be made, or Matplotlib is not installed.
+        ConfigValueError: the folder cannot be made, and all that :func:`check_formats` finds.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise ConfigValueError(f"--formats is {','.join(formats)!r}. Name some of {', '.join(FORMATS)}.")
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure as Drawn
-    except ImportError as error:
-        raise ConfigValueError("--figures needs Matplotlib. Type: pip install 'recbole-aia[figures]'") from error
+    check_formats(formats)
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Drawn
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

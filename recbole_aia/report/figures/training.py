@@ -32,7 +32,14 @@ def training(results: Mapping[str, Any]) -> list[Figure]:
     panels = [Panel(_EPOCH, f"{name}, validation items", valid, "Validation", span, marks=marks)] if valid else []
     bare = [(place, "") for place, _ in marks]  # the panel above says what they are
     panels.append(
-        Panel(_EPOCH, "loss, sum over the epoch's batches", _losses(states), "Losses", span, marks=bare if valid else marks)
+        Panel(
+            _EPOCH,
+            "loss, sum over the epoch's batches",
+            _losses(states),
+            "Losses",
+            span,
+            marks=bare if valid else marks,
+        )
     )
     dots = " Dotted lines: a phase begins, or, without a name, the defense renews what it pulls users to."
     text = f"How the models were trained: {name} on validation items, and the losses, by epoch.{dots if marks else ''}"
