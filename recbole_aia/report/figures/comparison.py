@@ -13,7 +13,7 @@ from recbole_aia.report.figures.base import COLORS, Figure, Panel, Series
 from recbole_aia.report.measures import state_of
 
 _METRIC = "ndcg@10"
-_ADVANTAGE = "strongest attacker's advantage (0 guessing, 1 certain)"
+_ADVANTAGE = "advantage (0 guessing, 1 certain)"
 _KEPT = "NDCG@10 kept (1 is all)"
 
 
@@ -56,7 +56,7 @@ def _plane(name: str, title: str, runs: Sequence[Compared]) -> Figure:
         )
     front = _front(points)
     series.append(Series("front", [x for x, _ in front], [y for _, y in front], "steps", None, dashed=True))
-    panel = Panel(f"{_ADVANTAGE}, mean over attributes", _KEPT, series)
+    panel = Panel(f"strongest attacker's {_ADVANTAGE}, mean over attributes", _KEPT, series)
     text = (
         "Means over seeds with 95 % intervals. Left is private, up is useful. The dotted line joins the methods that "
         "no other beats in both."
@@ -66,7 +66,6 @@ def _plane(name: str, title: str, runs: Sequence[Compared]) -> Figure:
 
 def _sensitivity(name: str, title: str, key: str, runs: Sequence[Compared]) -> list[Figure]:
     """Advantage and NDCG@10 kept by the values of a varied key, for each method that reads it; none without two."""
-    leaks, useful = list[Series](), list[Series]()
     lines: dict[str, dict[str, list[Compared]]] = {}
     for run in runs:
         words = run.cell.method.split(" ")
@@ -74,14 +73,16 @@ def _sensitivity(name: str, title: str, key: str, runs: Sequence[Compared]) -> l
         if value is not None:
             rest = " ".join(word for word in words if not word.startswith(f"{key}="))
             lines.setdefault(rest, {}).setdefault(value, []).append(run)
+    lines = {line: by_value for line, by_value in lines.items() if len(by_value) > 1}
+    leaks = list[Series]()
     for line, by_value in lines.items():
-        if len(by_value) < 2:
-            continue
         for attribute in dict.fromkeys(name for own in by_value.values() for name in own[0].results["worst_case"]):
-            advantages = {value: [_worst(run, attribute) for run in own] for value, own in by_value.items()}
-            leaks += _curve(f"{line}, {attribute}", advantages, len(leaks))
-        useful += _curve(line, {value: [kept(run.results) for run in own] for value, own in by_value.items()},
-                         len(useful))  # fmt: skip
+            gains = {value: [_worst(run, attribute) for run in own] for value, own in by_value.items()}
+            leaks += _curve(f"{line}, {attribute}", gains, len(leaks))
+    useful = list[Series]()
+    for line, by_value in lines.items():
+        shares = {value: [kept(run.results) for run in own] for value, own in by_value.items()}
+        useful += _curve(f"{line}, kept", shares, len(leaks) + len(useful))
     if not leaks:
         return []
     panels = [Panel(key, _ADVANTAGE, leaks, "What leaks", y_span=(0, 1))]

@@ -12,7 +12,7 @@ from recbole_aia.report.figures.base import COLORS, GREY, Figure, Panel, Series
 _MODES = {"line": "lines", "points": "markers", "both": "lines+markers", "steps": "lines"}
 _GAP = 0.2  # of the height, between two panels
 _LEGEND_ROW = 24  # pixels
-_WIDTH = 34  # letters of a line of an axis' title, which a phone has room for
+_WIDTH = 34  # letters of a line of a horizontal axis' title, which a phone has room for
 
 
 def drawing(figure: Figure) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def drawing(figure: Figure) -> dict[str, Any]:
             **_axis(panel.x, panel.x_span, [each.x for each in panel.series]),
             "anchor": f"y{number}",
         }
-        vertical = _axis(panel.y, panel.y_span, [each.y for each in panel.series])
+        vertical = _axis(panel.y, panel.y_span, [each.y for each in panel.series], 2 * _WIDTH)
         layout[f"yaxis{number}"] = {**vertical, "domain": [max(0.0, top - share), top], "anchor": f"x{number}"}
         layout["shapes"] += [_line(number, x) for x, _ in panel.marks]
         layout["annotations"] += [_beside(number, x, text) for x, text in panel.marks if text]
@@ -68,11 +68,13 @@ def _trace(series: Series, number: str) -> dict[str, Any]:
     return {**trace, "type": "scatter", "mode": _MODES[series.form]}
 
 
-def _axis(title: str, span: tuple[float, float] | None, points: Sequence[Sequence[Any]]) -> dict[str, Any]:
+def _axis(
+    title: str, span: tuple[float, float] | None, points: Sequence[Sequence[Any]], width: int = _WIDTH
+) -> dict[str, Any]:
     ends: dict[str, Any] = {"range": list(span)} if span else {}
     # Plotly would take texts for numbers or dates where it can.
     kind = {"type": "category"} if any(isinstance(each, str) for some in points for each in some) else {}
-    text = "<br>".join(_safe(line) for line in wrap(title, _WIDTH))
+    text = "<br>".join(_safe(line) for line in wrap(title, width))
     return {"title": {"text": text}, "automargin": True, "zeroline": False, **kind, **ends}
 
 

@@ -22,7 +22,7 @@ def test_a_varied_key_has_its_curves_in_the_grids_order():
     (curve,) = leaks.series
     assert (curve.name, curve.x) == ("raid, gender", ["0.5", "1.0", "10.0"])
     assert curve.y == pytest.approx([0.315, 0.215, 0.115])
-    assert [series.name for series in kept.series] == ["raid"]
+    assert [series.name for series in kept.series] == ["raid, kept"]
     assert kept.series[0].y == pytest.approx([0.9, 0.9, 0.9])
     assert leaks.x == "raid_eta"
 
