@@ -90,7 +90,12 @@ def varied():
     keys = {"models": ["BPR"], "seeds": [1, 2], "methods": {"none": {"defense": "none"}, "raid": {"defense": "raid"}}}
     grid = Grid.of({**keys, "vary": {"raid_eta": [0.5, 1.0, 10.0]}}, "test")
     gains = {"none": 0.5, "raid raid_eta=0.5": 0.3, "raid raid_eta=1.0": 0.2, "raid raid_eta=10.0": 0.1}
-    runs = [Compared(cell, results(after=gains[cell.method] + cell.seed / 100)) for cell in grid.cells()]
+    runs = []
+    for cell in grid.cells():
+        gain = gains[cell.method]
+        found = results(after=gain * (1 + cell.seed / 100))
+        found["utility"]["defended"]["ndcg@10"] = 0.1 - gain * cell.seed / 100
+        runs.append(Compared(cell, found))
     return grid, runs
 
 

@@ -11,7 +11,7 @@ from recbole_aia.report.figures.base import COLORS, GREY, Figure, Panel, Series
 
 _MODES = {"line": "lines", "points": "markers", "both": "lines+markers", "steps": "lines"}
 _GAP = 0.2  # of the height, between two panels
-_LEGEND_ROW = 24  # pixels
+_LEGEND_ROW, _MARGINS = 24, 100  # pixels: of a row of the legend; above and below the axes
 _WIDTH = 34  # letters of a line of a horizontal axis' title, which a phone has room for
 
 
@@ -37,7 +37,10 @@ def drawing(figure: Figure) -> dict[str, Any]:
         if panel.title and count > 1:
             layout["annotations"].append(_title(panel, top))
     layout["height"] = figure.height + _LEGEND_ROW * len(named)
-    layout["legend"] = {"orientation": "h", "x": 0, "y": 1.08 if count > 1 else 1.02, "yanchor": "bottom"}
+    # What stands above the axes of the first panel has a line's height.
+    above = count > 1 or any(text for _, text in figure.panels[0].marks)
+    legend = 1 + (24 if above else 6) / (figure.height - _MARGINS)
+    layout["legend"] = {"orientation": "h", "x": 0, "y": legend, "yanchor": "bottom"}
     if any(trace["type"] == "bar" for trace in data):
         layout["barmode"] = "group"
         layout["yaxis"]["autorange"] = "reversed"  # the first bar stands above

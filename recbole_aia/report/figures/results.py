@@ -105,7 +105,7 @@ def _density_panel(entry: Mapping[str, Any]) -> Panel:
         Series(f"{label} ({each['n_users']:,} users)", entry["grid"], each["density"], "line", place, place % 2 == 1)
         for place, (label, each) in enumerate(entry["classes"].items())
     ]
-    title = f"held-out score for {entry['told']} (standard deviations of all users)"
+    title = f"held-out score for {entry['told']} (standard deviations)"
     return Panel(title, "density", series, title=entry["state"])
 
 

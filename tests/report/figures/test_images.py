@@ -25,7 +25,7 @@ def test_every_figure_is_a_file_of_each_format(tmp_path):
 
 def test_axes_are_named_and_the_same_numbers_are_the_same_file(drawn, tmp_path):
     assert [file.stem for file in drawn] == [figure.name for figure in figures(full())]
-    assert "held-out score for M (standard deviations of all users)" in drawn[2].read_text()
+    assert "held-out score for M (standard deviations)" in drawn[2].read_text()
     again = write_images(figures(full())[2:3], tmp_path / "again", ["svg"])
     assert again[0].read_bytes() == drawn[2].read_bytes()
 
