@@ -38,7 +38,8 @@ def test_a_grid_is_run_once_and_a_failed_run_does_not_stop_it(place, capsys, mon
     assert len(kept) == 2
     assert len(list((place / "saved").glob("undefended-*.pth"))) == 1
 
-    assert main(["compare", "tiny.yaml"]) == 0
+    assert main(["compare", "tiny.yaml", "--figures", "figures", "--formats", "svg"]) == 0
+    assert [file.name for file in (place / "figures").iterdir()] == ["plane-1.svg"]
     assert "0 runs made, 2 found, 1 failed" in capsys.readouterr().out
     assert {run: (run / "results.json").stat().st_mtime_ns for run in kept} == kept
     assert {name: (place / "compare" / "tiny" / name).read_bytes() for name in files} == files
@@ -60,6 +61,7 @@ def test_a_grid_is_run_once_and_a_failed_run_does_not_stop_it(place, capsys, mon
         ([], "give a grid's file"),
         (["tiny.yaml", "--recipe", "raid-table2"], "one of them"),
         (["tiny.yaml", "--jobs", "0"], "--jobs is 0"),
+        (["tiny.yaml", "--figures", "f", "--formats", "gif"], "--formats is gif"),
         (["tiny.yaml", "--methods", "nois"], "no method 'nois'. Did you mean noise"),
         (["absent.yaml"], "absent.yaml"),
         (["--defenses", "raid"], "names no models"),
