@@ -12,7 +12,7 @@ class Curves:
     Attributes:
         phase: the number of the present phase, from 1.
         epochs: for each epoch its number ``epoch`` from 0; its ``phase``; ``losses`` by name, summed over the batches
-            as RecBole logs them; the ``valid`` score, ``None`` where there was no validation; and ``refreshed``, the
+            as RecBole logs them, to six digits; the ``valid`` score, ``None`` where there was no validation; and ``refreshed``, the
             terms that have renewed before the epoch what they pull users to.
     """
 
@@ -28,7 +28,7 @@ class Curves:
     def trained(self, epoch: int, names: Sequence[str], losses: Any) -> None:
         """Notes the end of an epoch and its losses: one number, or a tuple of them with ``names``."""
         several = losses if isinstance(losses, tuple) else (losses,)
-        by_name = {name: float(loss) for name, loss in zip(names, several, strict=False)}
+        by_name = {name: float(f"{loss:.6g}") for name, loss in zip(names, several, strict=False)}
         self.epochs.append(
             {"epoch": epoch, "phase": self.phase, "losses": by_name, "valid": None, "refreshed": self._refreshed}
         )

@@ -27,17 +27,6 @@ def test_an_epoch_has_its_losses_by_name_and_what_was_refreshed_before_it():
     ]
 
 
-def test_a_defended_training_records_its_phases_and_refreshes(make_config, ml100k, tmp_path):
-    values = {"raid_phase1_epochs": 1, "raid_atoms": 8, "raid_refresh_epochs": 2, "eval_step": 2}
-    found = train(make_config("BPR", defense="raid", **QUICK, **values), ml100k, tmp_path / "raid.pth").curves
-    assert [each["epoch"] for each in found] == [0, 1, 2]
-    assert [each["phase"] for each in found] == [1, 2, 2]
-    assert [each["refreshed"] for each in found] == [[], ["raid gender"], []]
-    assert [[*each["losses"]] for each in found] == [["rec"], ["rec", "raid gender"], ["rec", "raid gender"]]
-    # The kept state is validated at the end, whatever eval_step says.
-    assert [each["valid"] is None for each in found] == [True, False, False]
-
-
 def test_a_twin_has_its_curves_and_one_without_them_is_reused_as_it_is(make_config, ml100k, caplog):
     config = make_config("BPR", defense="none", eval_step=1, **QUICK)
     twin, path = undefended_twin(config, ml100k)
