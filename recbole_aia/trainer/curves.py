@@ -12,8 +12,8 @@ class Curves:
     Attributes:
         phase: the number of the present phase, from 1.
         epochs: for each epoch its number ``epoch`` from 0; its ``phase``; ``losses`` by name, summed over the batches
-            as RecBole logs them, to six digits; the ``valid`` score, ``None`` where there was no validation; and ``refreshed``, the
-            terms that have renewed before the epoch what they pull users to.
+            as RecBole logs them, to six digits; the ``valid`` score, ``None`` where there was no validation; and
+            ``refreshed``, the terms that have renewed before the epoch what they pull users to.
     """
 
     def __init__(self) -> None:
