@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from recbole_aia.commands.options import add_figures, asked_images
 from recbole_aia.config.text import parse_arguments, parse_value
 from recbole_aia.errors import ConfigValueError
 
@@ -51,6 +52,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--gpus", type=float, default=0.0, metavar="N", help="with ray: GPUs of a run (default: 0)")
     parser.add_argument("--output_dir", type=Path, metavar="DIR", help="where the tables go (default: compare/NAME)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the runs are kept")
+    add_figures(parser)
     parser.set_defaults(handle=_compare)
 
 
@@ -69,7 +71,8 @@ def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
     grid = _grid(arguments, rest)
     folder = arguments.output_dir or Path("compare") / grid.name
-    done = compare(grid, folder, execute=_executor(arguments), runs=arguments.runs)
+    images = asked_images(arguments)
+    done = compare(grid, folder, execute=_executor(arguments), runs=arguments.runs, images=images)
     print(Path(done["files"]["markdown"]).read_text(encoding="utf-8"))
     print(f"{done['made']} runs made, {done['reused']} found, {done['failed']} failed; tables in {folder}/")
     return 0

@@ -1,10 +1,11 @@
-"""The parser of every command, and the search for misspelt options, which would otherwise count as settings."""
+"""The parser of every command, options of several, and the search for misspelt ones, which would count as settings."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from recbole_aia.config.hints import closest
@@ -42,6 +43,29 @@ class Parser(argparse.ArgumentParser):
 def with_flags(rest: Sequence[str]) -> list[str]:
     """The arguments with ``--no_labels_out`` as ``--no_labels_out=True``, the form of every other key."""
     return [f"{argument}=True" if argument == "--no_labels_out" else argument for argument in rest]
+
+
+def add_figures(parser: Any) -> None:
+    """Declares ``--figures`` and ``--formats``, which :func:`asked_images` reads."""
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write the page's figures as files there, too")
+    parser.add_argument("--formats", metavar="LIST", help="of the figures: png,pdf,svg or some of them (default: all)")
+
+
+def asked_images(arguments: argparse.Namespace) -> tuple[Path, Sequence[str]] | None:
+    """The folder and the formats of ``--figures``; ``None`` if none are asked for.
+
+    Raises:
+        ConfigValueError: a format is not offered, or figures cannot be drawn.
+    """
+    if arguments.figures is None:
+        if arguments.formats is not None:
+            raise ConfigValueError("--formats is of the files of --figures. Give --figures DIR as well.")
+        return None
+    from recbole_aia.report.figures.images import FORMATS, check_formats
+
+    formats = FORMATS if arguments.formats is None else tuple(arguments.formats.replace(" ", "").split(","))
+    check_formats(formats)
+    return arguments.figures, formats
 
 
 def refuse_misspelt_options(given: Mapping[str, Any], options: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, product
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ from texttable import Texttable
 from recbole_aia.config.run_keys import REFERENCES
 from recbole_aia.config.types import BoolArray, IntArray
 from recbole_aia.evaluator import leakers
+from recbole_aia.evaluator.class_densities import class_densities
 from recbole_aia.evaluator.evidence import Evidence, compare
 from recbole_aia.evaluator.statistics import floor95
 from recbole_aia.storage.files import write_whole
+
+_DENSITY_VIEWS = ("served", "given", "table")  # of which densities are made, the first that was attacked
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,27 @@ class AttackReport:
     def who_leaks(self, activity: IntArray | None = None) -> list[dict[str, Any]]:
         """The groups of users and the dimensions that leak most; see :mod:`~recbole_aia.evaluator.leakers`."""
         return [leakers.summary(row, each, activity) for row, each in self._strongest()]
+
+    def densities(self) -> list[dict[str, Any]]:
+        """How the users of each class lie along the direction that tells most, for each state and attribute.
+
+        Each state has a direction of its own: an attacker of the defended vectors learns from the defended vectors.
+        It is that of the served vectors, else of those of a file, else of the table; see
+        :func:`~recbole_aia.evaluator.class_densities.class_densities`. Without evidence there is none.
+        """
+        found: dict[tuple[str, str], tuple[str, Evidence]] = {}
+        for view, (row, each) in product(_DENSITY_VIEWS, zip(self.rows, self.evidence, strict=False)):
+            if row["view"] == view:
+                found.setdefault((row["state"], row["attribute"]), (view, each))
+        return [
+            {
+                "state": state,
+                "view": view,
+                "attribute": attribute,
+                **class_densities(each.embeddings, each.held_out.attribute, each.held_out.fold_of[0]),
+            }
+            for (state, attribute), (view, each) in found.items()
+        ]
 
     def users(
         self, tokens: Sequence[str] | NDArray[np.str_] | None = None, activity: IntArray | None = None

@@ -109,6 +109,7 @@ def _attacked(
         "worst_case": worst_cases(report),
         **list_cases(report),
         **findings(report, subject.activity),
+        "densities": report.densities(),
         **({"informed": informed} if informed else {}),
     }
     return results, report

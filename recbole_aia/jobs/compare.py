@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from recbole_aia.errors import AIAError
 from recbole_aia.jobs.executors import Execute, Task, run_local
 from recbole_aia.report.compared import Compared
 from recbole_aia.report.comparison_tables import write_tables
+from recbole_aia.report.figures.comparison import comparison_figures
+from recbole_aia.report.figures.images import write_images
 from recbole_aia.report.page.comparison import comparison_page
 from recbole_aia.report.results import PAGE
 from recbole_aia.storage.files import write_whole
@@ -37,7 +39,14 @@ class _Planned:
     refused: str | None = None
 
 
-def compare(grid: Grid, output_dir: Path, *, execute: Execute = run_local, runs: Path = Path("runs")) -> dict[str, Any]:
+def compare(
+    grid: Grid,
+    output_dir: Path,
+    *,
+    execute: Execute = run_local,
+    runs: Path = Path("runs"),
+    images: tuple[Path, Sequence[str]] | None = None,
+) -> dict[str, Any]:
     """Makes the runs of a grid that are missing, and the tables of all.
 
     A run is found again by its folder, whose name holds the hash of the keys that decide its numbers. So an interrupted
@@ -50,6 +59,8 @@ def compare(grid: Grid, output_dir: Path, *, execute: Execute = run_local, runs:
         execute: where the runs are made: :func:`~recbole_aia.jobs.executors.run_local`, one at a time, or
             :class:`~recbole_aia.jobs.ray_executor.RayExecutor`.
         runs: the folder of the runs.
+        images: a folder for the figures, and their formats, see
+            :func:`~recbole_aia.report.figures.images.write_images`; ``None`` for no files.
 
     Returns:
         ``made``, ``reused`` and ``failed``, numbers of runs, and ``files``, the tables' paths by their kind.
@@ -83,6 +94,8 @@ def compare(grid: Grid, output_dir: Path, *, execute: Execute = run_local, runs:
     files = write_tables(grid, compared, without, output_dir)
     text = comparison_page(grid, compared, without)
     write_whole(output_dir / PAGE, lambda aside: aside.write_text(text, encoding="utf-8"))
+    if images is not None:
+        write_images(comparison_figures(grid, compared), *images)
     return {
         "made": len(missing) - sum(key in missing for key in failed),
         "reused": len(ready) - len(missing),

@@ -17,6 +17,7 @@ from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
 from recbole_aia.jobs.informed import informed_run
 from recbole_aia.jobs.loading import LoadedRun, attacked_views
 from recbole_aia.jobs.results import counted, run_results
+from recbole_aia.jobs.tracking import track
 from recbole_aia.model import restore, scores_users
 from recbole_aia.report.four_views import four_views
 from recbole_aia.storage.plain import plain
@@ -81,6 +82,7 @@ def serve_and_compare(
     # requests need.
     unlearned = ({**record, "users": record["users"] and len(record["users"])} for record in trainer.history)
     results["unlearned"] = plain(list(unlearned))
+    track(config, results)
     return results, after
 
 

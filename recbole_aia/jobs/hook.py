@@ -15,7 +15,9 @@ from recbole_aia.trainer import DefenseTrainer
 
 
 class AttackHook:
-    """Attacks the served vectors every few epochs; writes the advantage to the log and to TensorBoard.
+    """Attacks the served vectors every few epochs; writes the advantage to the log and where RecBole writes its curves.
+
+    That is TensorBoard, and Weights & Biases if RecBole's key ``log_wandb`` is on.
 
     The hook only reads the model, so that training gives the same numbers with it and without it. In a training of
     several processes only rank 0 attacks. The configuration names the attackers; their cross-validation is not
@@ -55,9 +57,13 @@ class AttackHook:
         start = time.perf_counter()
         columns, names = self.labels.columns(), self.labels.classes
         report = self.evaluator.evaluate(self._served(), columns, class_names=names)
-        for row in report.rows:
-            tag = f"Attack/{row['attribute']}/{row['attacker']}/advantage"
-            self.trainer.tensorboard.add_scalar(tag, row["metrics"]["advantage"]["mean"], epoch)
+        gains = {
+            f"{row['attribute']}/{row['attacker']}/advantage": row["metrics"]["advantage"]["mean"]
+            for row in report.rows
+        }
+        for name, gain in gains.items():
+            self.trainer.tensorboard.add_scalar(f"Attack/{name}", gain, epoch)
+        self.trainer.wandblogger.log_metrics({"epoch": epoch, **gains}, head="attack")
         found = ", ".join(
             f"{set_color(name, 'blue')}: {worst['advantage']:.3f} ({worst['attacker']}, floor {worst['floor']:.3f})"
             for name, worst in report.worst_case().items()

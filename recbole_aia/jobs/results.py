@@ -74,7 +74,15 @@ def run_results(
         "attacks": report.rows,
         "worst_case": worst_cases(counted(report, config)),
         **list_cases(report),
+        "densities": report.densities(),
+        **_curves(config, states),
     }
+
+
+def _curves(config: Any, states: Mapping[str, Trained]) -> dict[str, Any]:
+    """What each state's training has recorded of its epochs, if one of them did."""
+    known = {state: trained.curves for state, trained in states.items() if trained.curves}
+    return {"curves": {"metric": config["valid_metric"].lower(), "states": known}} if known else {}
 
 
 def _fairness(states: Mapping[str, Trained], labels: LabelTable) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from recbole_aia.jobs.informed import informed_run
 from recbole_aia.jobs.loading import attacked_views, restored_model, training_split
 from recbole_aia.jobs.matching import starting_data
 from recbole_aia.jobs.results import counted, findings, run_results, tables
+from recbole_aia.jobs.tracking import track
 from recbole_aia.model import view_class
 from recbole_aia.model.exposures import exposure_names
 from recbole_aia.report import PAGE, holdout_findings, write_results, write_users
@@ -94,6 +95,7 @@ def run(config: AIAConfig) -> dict[str, Any]:
         log.info(config)
         log.info(data)
         results, final = _run(config, data, labels, unseen, evaluator, folder, kept)
+        track(config, results)
         log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
         log.info(set_color("test result", "yellow") + f": {final.test_result}")
     print(f"\n{tables(results)}\nresults in {folder}/")

@@ -23,6 +23,7 @@ from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView, refuse_other
 from recbole_aia.storage.checkpoints import load_checkpoint
+from recbole_aia.trainer.curves import Curves
 from recbole_aia.trainer.defended_keys import DEFENDED_KEYS, SELECT
 from recbole_aia.trainer.device_epochs import DeviceEpochs
 from recbole_aia.trainer.phases import LossTerm, Phase, RecordableTerm
@@ -68,6 +69,7 @@ class DefenseTrainer(ResumingTrainer):
         self.saved_model_file: str
         self.start_epoch: int
         self._phase_start = 0
+        self.curves = Curves()
         self._resumed: tuple[str, str | None] | None = None
         self._device_epochs = DeviceEpochs(self)
         self.labels: LabelTable
@@ -139,8 +141,8 @@ class DefenseTrainer(ResumingTrainer):
         phases, self.epochs, selected = self.phases(), 0, False
         self._check_resumed(sum(phase.epochs for phase in takewhile(lambda phase: not phase.terms, phases[:-1])))
         kept = self.last_snapshot(train_data, valid_data)
-        for phase in phases:
-            self._phase_start = self.epochs
+        for number, phase in enumerate(phases, start=1):
+            self.curves.phase, self._phase_start = number, self.epochs
             self.epochs += phase.epochs
             if self.start_epoch >= self.epochs:
                 continue
@@ -261,6 +263,7 @@ class DefenseTrainer(ResumingTrainer):
                 self.tensorboard.add_scalar(f"{tag}/{name}", loss, epoch_idx)
         else:
             super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
+        self.curves.trained(epoch_idx, self._loss_names(), losses)
         self._epoch_ended(epoch_idx)
 
     def _epoch_ended(self, epoch_idx: int) -> None:

@@ -273,6 +273,7 @@ class RAIDTerm:
         )
         if not barycenter.converged:
             trainer.logger.warning(f"{self.name}: the barycenter has not converged; training goes on with it.")
+        trainer.curves.refreshed(self.name)
         self.refreshes += 1
         for key in ("objective", "marginal_error", "iterations"):
             trainer.tensorboard.add_scalar(f"{self.name}/{key}", getattr(barycenter, key), self.refreshes)

@@ -13,6 +13,7 @@ from recbole.trainer import Trainer
 from recbole.utils import set_color
 
 from recbole_aia.storage.snapshots import Snapshots, random_states, restore_random
+from recbole_aia.trainer.curves import Curves
 from recbole_aia.trainer.targets import Target
 
 
@@ -40,6 +41,8 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]
     snapshots: Snapshots | None = None
     #: The terms of the loss in the present phase; those that are :class:`Resumable` are part of a snapshot.
     terms: Sequence[Any] = ()
+    #: What is recorded of the epochs that are over.
+    curves: Curves
 
     def state(self) -> dict[str, Any]:
         """All that a defense keeps between epochs besides RecBole's own state and its terms'."""
@@ -76,6 +79,7 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]
         self.best_valid_result = None if result is None else OrderedDict(result)
         self.best_valid_score, self.cur_step = kept["best_valid_score"], kept["cur_step"]
         self.train_loss_dict = dict(kept["losses"])
+        self.curves.epochs = list(kept.get("curves", []))
         self.load_state(kept["defense"])
         for term, state in zip(self.terms, kept["terms"], strict=True):
             if isinstance(term, Resumable):
@@ -100,11 +104,17 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]
                 "best_valid_score": float(self.best_valid_score),
                 "cur_step": int(self.cur_step),
                 "losses": {number: float(loss) for number, loss in self.train_loss_dict.items()},
+                "curves": list(self.curves.epochs),
                 "defense": self.state(),
                 "terms": [term.state() if isinstance(term, Resumable) else {} for term in self.terms],
                 "random": random_states(*self._generators),
             }
         )
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, Any]:
+        score, result = super()._valid_epoch(valid_data, show_progress)
+        self.curves.validated(score)
+        return score, result
 
 
 class Descent:

@@ -47,6 +47,8 @@ class Trained:
         interactions: digest of the training interactions.
         per_user: test metrics of each user by name, ``[n_users - 1]``, NaN for users without test items; empty if
             unknown.
+        curves: what the training has recorded of its epochs, see :class:`~recbole_aia.trainer.curves.Curves`; empty
+            if it had none, or if a version that recorded nothing has trained it.
     """
 
     served: Tensor
@@ -56,6 +58,7 @@ class Trained:
     seconds: float
     interactions: str
     per_user: dict[str, Tensor] = field(default_factory=dict)
+    curves: list[dict[str, Any]] = field(default_factory=list)
 
 
 #: Takes a trainer and returns the function that the trainer calls after each epoch.
@@ -170,6 +173,7 @@ def snapshot(
         seconds=seconds,
         interactions=interactions_digest(train_data),
         per_user={name: values[1:] for name, values in tested[1].items()},
+        curves=trainer.curves.epochs,
     )
 
 

@@ -27,7 +27,8 @@ def test_what_is_there_is_not_made_again(compared, tmp_path, capsys, monkeypatch
     monkeypatch.chdir(shutil.copytree(compared, tmp_path / "copy"))
     place = Path.cwd()
     kept = {run: run.stat().st_mtime_ns for run in place.glob("runs/*/results.json")}
-    assert main(["compare", "tiny.yaml"]) == 0
+    assert main(["compare", "tiny.yaml", "--figures", "figures", "--formats", "svg"]) == 0
+    assert [file.name for file in Path("figures").iterdir()] == ["plane-1.svg"]
     assert "0 runs made, 2 found, 2 failed" in capsys.readouterr().out
     assert {run: run.stat().st_mtime_ns for run in kept} == kept
     assert _tables(place) == _tables(compared)
@@ -76,6 +77,7 @@ def _tables(place):
         ([], "give a grid's file"),
         (["tiny.yaml", "--recipe", "raid-table2"], "one of them"),
         (["tiny.yaml", "--jobs", "0"], "--jobs is 0"),
+        (["tiny.yaml", "--figures", "f", "--formats", "gif"], "--formats is gif"),
         (["tiny.yaml", "--methods", "nois"], "no method 'nois'. Did you mean noise"),
         (["absent.yaml"], "absent.yaml"),
         (["--defenses", "raid"], "names no models"),

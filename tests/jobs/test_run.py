@@ -38,6 +38,17 @@ class TestOutput:
         for path in made:
             assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
+    def test_results_hold_what_figures_are_made_of(self, run):
+        found = run[1]["aia"]
+        cases = [(each["state"], each["attribute"]) for each in found["densities"]]
+        assert cases == [(state, name) for state in ("undefended", "defended") for name in ("gender", "age")]
+        before, after = (found["curves"]["states"][state] for state in ("undefended", "defended"))
+        assert [each["epoch"] for each in before] == [each["epoch"] for each in after] == [0, 1, 2]
+        assert [each["phase"] for each in after] == [1, 1, 2]
+        assert after[2]["refreshed"] == ["raid gender", "raid age"]
+        assert (found["curves"]["metric"], after[2]["valid"]) == ("ndcg@10", run[1]["best_valid_score"])
+        assert any((run[0] / "log_tensorboard").rglob("events*"))
+
     def test_the_activity_of_users_is_in_the_owners_file_and_not_beside_the_vectors(self, run, ml100k):
         assert set(np.load(run[0] / "out" / "embeddings.npz")) == {"user_tokens", "embeddings", "table"}
         activity = pd.read_csv(run[0] / "out" / "activity.csv", dtype={"user": str}).set_index("user")["interactions"]

@@ -5,10 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pages import audited, hostile, results
+from pages import audited, full, hostile, results, varied
 
-from recbole_aia.config.grid import Cell, Grid
-from recbole_aia.report.compared import Compared
 from recbole_aia.report.page import page
 from recbole_aia.report.page.comparison import comparison_page
 
@@ -16,22 +14,15 @@ playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
 AXE = os.environ.get("AXE")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+ALL_OPEN = "document.querySelectorAll('details').forEach(each => { each.open = true; })"
 SIZES = {"desktop": (1200, 900, "light"), "phone": (390, 844, "dark")}
 
 
-def comparison():
-    grid = Grid.of({"models": ["BPR"], "methods": ["none", "raid"], "seeds": [1, 2]}, "test")
-    runs = [
-        Compared(Cell("BPR", "ml-100k", m, s, ("gender",), {}), results()) for m in ("none", "raid") for s in (1, 2)
-    ]
-    return comparison_page(grid, runs, [])
-
-
 PAGES = {
-    "run": lambda: page(results(after=0.3)),
+    "run": lambda: page(full(after=0.3)),
     "audit": lambda: page(audited()),
     "unlearning": lambda: page(results(unlearned=[])),
-    "comparison": comparison,
+    "comparison": lambda: comparison_page(*varied(), []),
     "hostile": lambda: page(hostile()),
 }
 
@@ -70,6 +61,9 @@ def test_a_page_opens_from_the_disk(chromium, tmp_path, kind, size):
     assert cells == sorted(cells)
     shots = Path(os.environ.get("SCREENSHOTS", tmp_path))
     opened.screenshot(path=shots / f"{kind}-{size}.png", full_page=True)
+    opened.evaluate(ALL_OPEN)
+    assert opened.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    opened.evaluate(ALL_OPEN.replace("true", "false"))
     opened.set_viewport_size({"width": 794, "height": 1123})  # a sheet of A4
     opened.emulate_media(media="print")
     opened.evaluate("window.dispatchEvent(new Event('beforeprint'))")
@@ -78,6 +72,7 @@ def test_a_page_opens_from_the_disk(chromium, tmp_path, kind, size):
         opened.emulate_media(media="screen")
         opened.evaluate("window.dispatchEvent(new Event('afterprint'))")
         opened.set_viewport_size({"width": width, "height": height})
+        opened.evaluate(ALL_OPEN)
         opened.add_script_tag(path=AXE)
         found = opened.evaluate("axe.run().then(found => found.violations.map(v => [v.impact, v.id, v.nodes[0].html]))")
         assert [each for each in found if each[0] in ("serious", "critical")] == []

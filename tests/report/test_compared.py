@@ -205,7 +205,7 @@ class TestPage:
         drawn = json.loads(html.split("var drawn = ")[1].split(";\n")[0])
         (plane,) = drawn
         names = [trace["name"] for trace in plane["data"]]
-        assert names == ["undefended", "RAID_1", "worse | <b>", "front"]
+        assert names == ["undefended", "RAID_1", "worse | &lt;b&gt;", "front"]  # Plotly reads some HTML
         front = plane["data"][-1]
         assert front["x"] == sorted(front["x"])
         assert front["y"] == sorted(front["y"])

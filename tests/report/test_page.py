@@ -1,12 +1,16 @@
+import base64
+import gzip
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
-from pages import HOSTILE, audited, hostile, results
+from pages import HOSTILE, audited, epoch, full, hostile, results, varied
 
 from recbole_aia.cli import main
 from recbole_aia.report import write_results
 from recbole_aia.report.page import page, sentences
+from recbole_aia.report.page.comparison import comparison_page
 
 
 class Text(HTMLParser):
@@ -72,6 +76,29 @@ class TestPage:
         outside = [(tag, given) for tag, given in Text(html).tags if "src" in given or given.get("rel") == "stylesheet"]
         assert outside == []
 
+    def test_the_drawing_library_is_in_it(self):
+        packed = re.search(r'<script id="plotly" type="application/gzip">([^<]*)</script>', page(results())).group(1)
+        assert b"plotly.js" in gzip.decompress(base64.b64decode(packed))[:200]
+
+    def test_many_classes_and_epochs_do_not_make_it_large(self):
+        found = full()
+        classes = {f"class {k}": {**found["densities"][0]["classes"]["F"], "density": [0.123] * 65} for k in range(10)}
+        grid = [k / 65 for k in range(65)]
+        found["densities"] = [
+            {**each, "attribute": f"a{k}", "grid": grid, "classes": classes}
+            for k in range(10)
+            for each in found["densities"]
+        ]
+        found["curves"]["states"] = {state: [epoch(k) for k in range(1000)] for state in found["curves"]["states"]}
+        assert len(page(found).encode()) < 5_000_000
+
+    def test_figures_have_tables_of_their_numbers(self):
+        for html in (page(full()), comparison_page(*varied(), [])):
+            tags = [tag for tag, _ in Text(html).tags]
+            assert tags.count("details") == tags.count("figure") > 1
+        assert "NDCG@10, validation items" not in Text(page(results())).text
+        assert "Its numbers : Privacy and usefulness series" in Text(page(results())).text
+
     def test_without_plotly_it_says_that_there_are_no_figures(self, monkeypatch):
         monkeypatch.setattr("recbole_aia.report.page.build._plotly", lambda: "")
         html = page(results())
@@ -128,9 +155,18 @@ class TestCommand:
         assert main(["report", "run/results.json", "--out", "page.html"]) == 0
         assert (place / "page.html").read_bytes() == written
 
+    def test_figures_are_written_on_request(self, place, capsys):
+        pytest.importorskip("matplotlib")
+        assert main(["report", "run", "--figures", "figures", "--formats", "svg"]) == 0
+        assert sorted(file.name for file in (place / "figures").iterdir()) == ["attackers-1.svg", "plane.svg"]
+        assert "2 files of figures in figures/" in capsys.readouterr().out
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
+            (["run", "--figures", "f", "--formats", "png,jpg"], "--formats is png,jpg. Name some of png,pdf,svg."),
+            (["run", "--formats", "png"], "Give --figures DIR as well"),
+            (["run", "run", "--figures", "f"], "--figures is for one PATH"),
             (["absent"], "cannot read 'absent'"),
             (["other.json"], "does not hold results"),
             (["run", "run", "--out", "p.html"], "--out is one page"),

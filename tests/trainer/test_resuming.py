@@ -101,7 +101,8 @@ def test_an_interrupted_training_goes_on_to_the_same_numbers(prepare, tmp_path, 
         trainer, (train_data, valid_data, test_data) = prepare(*TRAININGS[name], snapshots)
         trainer.after_epoch = after_epoch
         found = trainer.fit(train_data, valid_data)
-        return found, trainer.evaluate(test_data), trainer.model.state_dict(), trainer.train_loss_dict
+        numbers = trainer.train_loss_dict, trainer.curves.epochs
+        return found, trainer.evaluate(test_data), trainer.model.state_dict(), numbers
 
     alone = fit(None, None)
     (tmp_path / "best.pth").unlink()

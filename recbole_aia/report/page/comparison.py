@@ -10,22 +10,19 @@ from typing import Any
 from recbole_aia.config.grid import Cell, Grid
 from recbole_aia.config.text import to_yaml
 from recbole_aia.report.compared import Compared, Line, blocks, lines, said_of
-from recbole_aia.report.comparison_tables import cells, half_width
+from recbole_aia.report.comparison_tables import cells
+from recbole_aia.report.figures.comparison import comparison_figures, kept
 from recbole_aia.report.measures import state_of
 from recbole_aia.report.page.build import rendered
-from recbole_aia.report.page.figures import Figure, axis
-
-_METRIC = "ndcg@10"
 
 
 def comparison_page(grid: Grid, compared: Sequence[Compared], failed: Sequence[tuple[Cell, str]]) -> str:
     """The page of a comparison as HTML: who protects, the plane of privacy and usefulness, and the table."""
     table = lines(grid, compared)
     heads, rows, bold = cells(grid, table)
-    drawn = _planes(compared)
     return rendered(
         "comparison.html",
-        drawn,
+        comparison_figures(grid, compared),
         heading=grid.title or "Defenses compared",
         about=f"{len(compared)} runs: {', '.join(grid.models)} on {', '.join(grid.datasets)}, {len(grid.seeds)} seeds.",
         said=_sentences(table, compared),
@@ -61,54 +58,5 @@ def _sentences(table: Sequence[Line], compared: Sequence[Compared]) -> list[str]
 
 
 def _kept_text(runs: Sequence[Compared]) -> str:
-    kept = [share for share in map(_kept, runs) if share is not None]
-    return f"{100 * mean(kept):.0f} % of NDCG@10" if kept else "no NDCG@10"
-
-
-def _kept(run: Compared) -> float | None:
-    utility = run.results["utility"]
-    before, after = utility["undefended"].get(_METRIC), utility[state_of(run.results)].get(_METRIC)
-    return after / before if before and after is not None else None
-
-
-def _planes(compared: Sequence[Compared]) -> list[Figure]:
-    """A plane for each data set and model: mean advantage of the worst cases against NDCG@10 kept, and the front."""
-    found = []
-    for place, (dataset, model) in enumerate(dict.fromkeys((run.cell.dataset, run.cell.model) for run in compared)):
-        runs = [run for run in compared if (run.cell.dataset, run.cell.model) == (dataset, model)]
-        traces, points = [], []
-        for method in dict.fromkeys(run.cell.method for run in runs):
-            own = [run for run in runs if run.cell.method == method]
-            xs = [mean(c[state_of(r.results)]["advantage"] for c in r.results["worst_case"].values()) for r in own]
-            ys = [share for share in map(_kept, own) if share is not None]
-            if not ys:
-                continue
-            points.append((mean(xs), mean(ys)))
-            traces.append({
-                "type": "scatter", "mode": "markers", "name": method, "x": [mean(xs)], "y": [mean(ys)],
-                "error_x": {"type": "data", "array": [half_width(xs)]},
-                "error_y": {"type": "data", "array": [half_width(ys)]},
-                "marker": {"size": 10},
-            })  # fmt: skip
-        front = _front(points)
-        traces.append({
-            "type": "scatter", "mode": "lines", "name": "front", "x": [x for x, _ in front], "y": [y for _, y in front],
-            "line": {"dash": "dot", "shape": "hv", "color": "#808080"}, "hoverinfo": "skip",
-        })  # fmt: skip
-        layout = {
-            "xaxis": axis("advantage of the strongest attacker, mean over attributes"), "yaxis": axis("NDCG@10 kept"),
-            "height": 480,
-        }  # fmt: skip
-        text = "Left is private, up is useful. The dotted line joins the methods that no other beats in both."
-        found.append(Figure(f"plane{place}", f"{model} on {dataset}", text, traces, layout))
-    return found
-
-
-def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats in both: less advantage and more kept."""
-    best, found = float("-inf"), []
-    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
-        if y > best:
-            best = y
-            found.append((x, y))
-    return found
+    shares = [share for share in (kept(run.results) for run in runs) if share is not None]
+    return f"{100 * mean(shares):.0f} % of NDCG@10" if shares else "no NDCG@10"
