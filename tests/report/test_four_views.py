@@ -3,6 +3,7 @@ import pytest
 
 from recbole_aia.evaluator import AttributeInferenceEvaluator
 from recbole_aia.report.four_views import four_lines, four_views
+from recbole_aia.report.page import sentences
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,7 @@ def test_they_are_said_in_lines(views):
     assert said[1] == "utility, NDCG@10: asked 0.2000 to 0.1000, did not ask 0.1000 to 0.0500"
     assert said[2] == "efficiency: 2.0 s; training anew 60.0 s"
     assert four_lines({}) == []
+    assert sentences.those_who_asked({"four_views": views})[2] == "Efficiency: 2.0 s; training anew 60.0 s."
 
 
 def test_few_users_are_not_shown():

@@ -47,6 +47,7 @@ def page(results: Mapping[str, Any]) -> str:
             ("What the defense changed", sentences.what_changed(results)),
             ("What it cost", sentences.what_it_cost(results)),
             ("Who is served how well", sentences.who_is_served(results)),
+            ("Those who asked", sentences.those_who_asked(results)),
             ("How sure this is", sentences.how_sure(results)),
             ("What is not protected", sentences.not_protected(results)),
         ],

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from recbole_aia.config.run_keys import REFERENCES
+from recbole_aia.report.four_views import four_lines
 
 _BLIND = 0.5  # a floor above which even a large leak stays within it
 _SURE = 0.05  # level of a test
@@ -176,6 +177,11 @@ def who_is_served(results: Mapping[str, Any]) -> list[str]:
             name = metric.upper()
             said.append(f"{attribute}: the best served class has more {name} than the worst by {', '.join(parts)}.")
     return said
+
+
+def those_who_asked(results: Mapping[str, Any]) -> list[str]:
+    """The four views of an unlearning."""
+    return [f"{line[0].upper()}{line[1:]}." for line in four_lines(results)]
 
 
 def how_sure(results: Mapping[str, Any]) -> list[str]:
