@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from recbole_aia.report.comparison_tables import write_tables
 from recbole_aia.report.page.comparison import comparison_page
 from recbole_aia.report.results import PAGE
 from recbole_aia.storage.files import write_whole
-from recbole_aia.storage.run_folder import config_digest, config_text, make_folder, versions
+from recbole_aia.storage.run_folder import kept_place, kept_results, make_folder
 
-_DECIDING = ("recbole-aia", "torch")  # packages whose other version makes a run again
+_QUIET = {"show_progress": False, "state": "warning"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("r
     planned = [_plan(cell, runs) for cell in grid.cells()]
     failed = {_key(each): each.refused for each in planned if each.refused is not None}
     ready = {_key(each): each for each in planned if each.folder is not None}
-    missing = {key: each for key, each in ready.items() if not _is_there(each)}
+    missing = {key: each for key, each in ready.items() if _results(each) is None}
     tasks = [_task(key, each, output_dir) for key, each in missing.items()]
     with tqdm(total=len(ready), initial=len(ready) - len(tasks), desc="Runs", unit="run") as bar:
 
@@ -68,9 +67,8 @@ def compare(grid: Grid, output_dir: Path, *, jobs: int = 1, runs: Path = Path("r
             bar.update()
 
         run_local(tasks, jobs, done)
-    compared = [
-        Compared(each.cell, _results(each)) for each in planned if each.folder is not None and _key(each) not in failed
-    ]
+    finished = [(each.cell, _results(each)) for each in planned if _key(each) not in failed]
+    compared = [Compared(cell, results) for cell, results in finished if results is not None]
     lines = [(each.cell, failed[_key(each)]) for each in planned if _key(each) in failed]
     without = [(cell, reason or "") for cell, reason in lines]
     files = write_tables(grid, compared, without, output_dir)
@@ -90,12 +88,7 @@ def _plan(cell: Cell, runs: Path) -> _Planned:
         config = AIAConfig(config_dict={**_QUIET, **cell.settings}, argv=[])
     except AIAError as error:
         return _Planned(cell, None, str(error))
-    digest = config_digest(config_text(config))
-    name = f"{cell.model}-{cell.dataset}-{config['defense']}-seed{cell.seed}-{digest}"
-    return _Planned(cell, runs / name)
-
-
-_QUIET = {"show_progress": False, "state": "warning"}
+    return _Planned(cell, kept_place(config, runs))
 
 
 def _key(planned: _Planned) -> str:
@@ -106,22 +99,8 @@ def _key(planned: _Planned) -> str:
     return "-".join([cell.model, cell.dataset, cell.method, str(cell.seed), *cell.attributes])
 
 
-def _is_there(planned: _Planned) -> bool:
-    """Whether the run is finished, with the packages that are installed now. Its folder's name says its settings."""
-    if planned.folder is None or not (planned.folder / "results.json").is_file():
-        return False
-    try:
-        found: Mapping[str, str] = _results(planned)["run"]["versions"]
-    except (ValueError, KeyError):
-        return False
-    now = versions()
-    return all(found.get(name) == now[name] for name in _DECIDING)
-
-
-def _results(planned: _Planned) -> dict[str, Any]:
-    assert planned.folder is not None
-    results: dict[str, Any] = json.loads((planned.folder / "results.json").read_text(encoding="utf-8"))
-    return results
+def _results(planned: _Planned) -> dict[str, Any] | None:
+    return None if planned.folder is None else kept_results(planned.folder)
 
 
 def _task(key: str, planned: _Planned, output_dir: Path) -> Task:

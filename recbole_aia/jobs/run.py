@@ -44,6 +44,7 @@ from recbole_aia.storage.run_folder import (
     check_free,
     config_digest,
     config_text,
+    kept_place,
     make_folder,
     run_log,
     versions,
@@ -63,13 +64,19 @@ from recbole_aia.trainer import (
     trainer_class,
     undefended_twin,
 )
+from recbole_aia.trainer.run import Validated
 
 _HOW = "Reproduces the run: recbole-aia run --config_files config.yaml"
 _FILES = ("results.json", PAGE, "config.yaml", "checkpoint.pth", "embeddings.npz", ACTIVITY, "users.csv", "run.log")
 
 
-def run(config: AIAConfig) -> dict[str, Any]:
-    """Trains a recommender with and without a defense; see :func:`~recbole_aia.quick_start.run_recbole_aia`."""
+def run(config: AIAConfig, validated: Validated | None = None) -> dict[str, Any]:
+    """Trains a recommender with and without a defense; see :func:`~recbole_aia.quick_start.run_recbole_aia`.
+
+    Args:
+        config: the run's configuration.
+        validated: of the defended training; see :func:`~recbole_aia.trainer.run.train`.
+    """
     view = view_class(config.model_class)
     if config["target"] is not None and stage_of(config) == "post":
         check_target(view, config["model"], config["target"])
@@ -92,7 +99,7 @@ def run(config: AIAConfig) -> dict[str, Any]:
         log.info(sys.argv)
         log.info(config)
         log.info(data)
-        results, final = _run(config, data, labels, unseen, evaluator, folder, kept)
+        results, final = _run(config, data, labels, unseen, evaluator, folder, kept, validated)
         log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
         log.info(set_color("test result", "yellow") + f": {final.test_result}")
     print(f"\n{tables(results)}\nresults in {folder}/")
@@ -139,6 +146,7 @@ def _run(
     evaluator: AttributeInferenceEvaluator,
     folder: Path,
     kept: Progress,
+    validated: Validated | None,
 ) -> tuple[dict[str, Any], Trained]:
     every = config["attack_every"]
 
@@ -156,7 +164,7 @@ def _run(
     if config["defense"] != "none":
         origin = checkpoint if stage_of(config) == "post" else None
         states["defended"] = train(
-            config, data, folder / "checkpoint.pth", watch if every else None, origin, kept.stage("defended")
+            config, data, folder / "checkpoint.pth", watch if every else None, origin, kept.stage("defended"), validated
         )
         if states["defended"].interactions != before.interactions:
             raise AssertionError("the defended and the undefended run have seen different interactions")
@@ -223,8 +231,7 @@ def _twin_answers(config: AIAConfig, checkpoint: Path) -> Answers | None:
 def _output_dir(config: AIAConfig) -> tuple[Path, str]:
     """Makes the run's folder, and gives the digest of its settings; refuses a folder that holds another run."""
     digest = config_digest(config_text(config))
-    name = f"{config['model']}-{config['dataset']}-{config['defense']}-seed{config['seed']}-{digest}"
-    folder = Path(config["output_dir"] or Path("runs") / name)
+    folder = Path(config["output_dir"] or kept_place(config))
     interrupted = check_interrupted(folder, digest)
     if config["resume"] and not interrupted:
         raise nothing_interrupted(folder)

@@ -107,6 +107,27 @@ def config_digest(text: str) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
 
 
+def kept_place(config: Any, runs: Path = Path("runs")) -> Path:
+    """The folder in which a run is kept and found again; its name holds the hash of what decides the run's numbers."""
+    digest = config_digest(config_text(config))
+    return runs / f"{config['model']}-{config['dataset']}-{config['defense']}-seed{config['seed']}-{digest}"
+
+
+def deciding_versions() -> dict[str, str]:
+    """The versions of the packages whose other version makes a run again."""
+    return {"recbole-aia": __version__, "torch": package_version("torch") or "unknown"}
+
+
+def kept_results(folder: Path) -> dict[str, Any] | None:
+    """The results.json of a finished run in a folder; ``None`` without one of the packages that are installed now."""
+    try:
+        results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        found: Mapping[str, str] = results["run"]["versions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return results if deciding_versions().items() <= found.items() else None
+
+
 def written_digest(folder: Path) -> str | None:
     """:func:`config_digest` of the config.yaml in a folder; ``None`` where there is none, or none that can be read."""
     try:
