@@ -13,7 +13,7 @@ from recbole_aia.report.compared import Compared, Line, blocks, lines
 from recbole_aia.report.comparison_tables import cells, half_width
 from recbole_aia.report.measures import state_of
 from recbole_aia.report.page.build import rendered
-from recbole_aia.report.page.figures import Figure, axis
+from recbole_aia.report.page.figures import Figure, axis, front_line
 
 _METRIC = "ndcg@10"
 
@@ -94,25 +94,11 @@ def _planes(compared: Sequence[Compared]) -> list[Figure]:
                 "error_y": {"type": "data", "array": [half_width(ys)]},
                 "marker": {"size": 10},
             })  # fmt: skip
-        front = _front(points)
-        traces.append({
-            "type": "scatter", "mode": "lines", "name": "front", "x": [x for x, _ in front], "y": [y for _, y in front],
-            "line": {"dash": "dot", "shape": "hv", "color": "#808080"}, "hoverinfo": "skip",
-        })  # fmt: skip
+        traces.append(front_line(points))
         layout = {
             "xaxis": axis("advantage of the strongest attacker, mean over attributes"), "yaxis": axis("NDCG@10 kept"),
             "height": 480,
         }  # fmt: skip
         text = "Left is private, up is useful. The dotted line joins the methods that no other beats in both."
         found.append(Figure(f"plane{place}", f"{model} on {dataset}", text, traces, layout))
-    return found
-
-
-def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats in both: less advantage and more kept."""
-    best, found = float("-inf"), []
-    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
-        if y > best:
-            best = y
-            found.append((x, y))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from recbole_aia.report.page.sentences import last_state
@@ -139,3 +139,22 @@ def _known(results: Mapping[str, Any]) -> list[Figure]:
 def axis(title: str, span: list[float] | None = None) -> dict[str, Any]:
     """An axis with a title, from and to ``span`` if that is given."""
     return {"title": {"text": title}, "automargin": True, **({"range": span} if span else {})}
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other beats in both: less advantage (first) and more usefulness (second)."""
+    best, found = float("-inf"), []
+    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
+        if y > best:
+            best = y
+            found.append((x, y))
+    return found
+
+
+def front_line(points: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """The dotted line through the :func:`front`."""
+    found = front(points)
+    return {
+        "type": "scatter", "mode": "lines", "name": "front", "x": [x for x, _ in found], "y": [y for _, y in found],
+        "line": {"dash": "dot", "shape": "hv", "color": "#808080"}, "hoverinfo": "skip",
+    }  # fmt: skip
