@@ -77,21 +77,7 @@ def run(config: AIAConfig, validated: Validated | None = None) -> dict[str, Any]
         config: the run's configuration.
         validated: of the defended training; see :func:`~recbole_aia.trainer.run.train`.
     """
-    view = view_class(config.model_class)
-    if config["target"] is not None and stage_of(config) == "post":
-        check_target(view, config["model"], config["target"])
-    evaluator = AttributeInferenceEvaluator(config)
-    further_evaluators(config)
-    exposure_names(config["attack_views"])
-    data = starting_data(config)
-    check_dataset(config, data)
-    labels = load_labels(config, data)
-    trainer_class(config).check(config, labels.names)
-    unseen = _unseen(config, labels)
-    for reason in evaluator.attacked_attributes(labels.columns(), data.user_num - 1, labels.classes)[1].values():
-        raise AttributeDataError(reason)
-    if config["init_checkpoint"]:
-        _check_beginning(config, data)
+    data, labels, unseen, evaluator = checked(config)
     folder, settings = _output_dir(config)
     basis = job_digest(data=files_digest(config), start=_start_digest(config), versions=versions())
     with progress(folder, settings, basis, config_text(config)) as kept, run_log(config, folder):
@@ -110,6 +96,32 @@ def run(config: AIAConfig, validated: Validated | None = None) -> dict[str, Any]
         "test_result": final.test_result,
         "aia": results,
     }
+
+
+def checked(
+    config: AIAConfig,
+) -> tuple[Any, LabelTable, NDArray[np.bool_] | None, AttributeInferenceEvaluator]:
+    """Finds what is wrong with a run before anything is trained or written.
+
+    Returns:
+        RecBole's dataset, the labels, whether each user's labels are held out of the defense, and the evaluator.
+    """
+    view = view_class(config.model_class)
+    if config["target"] is not None and stage_of(config) == "post":
+        check_target(view, config["model"], config["target"])
+    evaluator = AttributeInferenceEvaluator(config)
+    further_evaluators(config)
+    exposure_names(config["attack_views"])
+    data = starting_data(config)
+    check_dataset(config, data)
+    labels = load_labels(config, data)
+    trainer_class(config).check(config, labels.names)
+    unseen = _unseen(config, labels)
+    for reason in evaluator.attacked_attributes(labels.columns(), data.user_num - 1, labels.classes)[1].values():
+        raise AttributeDataError(reason)
+    if config["init_checkpoint"]:
+        _check_beginning(config, data)
+    return data, labels, unseen, evaluator
 
 
 def _check_beginning(config: AIAConfig, data: Any) -> None:

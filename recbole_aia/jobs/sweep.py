@@ -6,7 +6,7 @@ import hashlib
 import json
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from recbole_aia.config.search import Sweep
 from recbole_aia.config.text import to_yaml
 from recbole_aia.errors import AIAError, AttributeDataError, ConfigValueError, StorageError, one_line
 from recbole_aia.jobs.audit import audit
-from recbole_aia.jobs.run import run
+from recbole_aia.jobs.run import checked, run
 from recbole_aia.jobs.study import next_trial, open_study, tried
 from recbole_aia.jobs.subjects import run_subject
 from recbole_aia.report.page.sweep import sweep_page
@@ -29,6 +29,7 @@ from recbole_aia.report.swept import FAILED, FINISHED, PRUNED, Confirmed, Swept,
 from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.progress import progress
 from recbole_aia.storage.run_folder import (
+    check_free,
     config_digest,
     config_text,
     deciding_versions,
@@ -39,6 +40,8 @@ from recbole_aia.storage.run_folder import (
 from recbole_aia.trainer.run import Validated
 
 _QUIET = {"show_progress": False, "state": "warning"}
+#: The file of the trials that are over.
+STUDY = "study.db"
 _STATES = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: PRUNED, TrialState.FAIL: FAILED}
 
 
@@ -69,10 +72,13 @@ def sweep(plan: Sweep, runs: Path = Path("runs")) -> tuple[Swept, Path]:
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     name = f"{base['model']}-{base['dataset']}-{base['defense']}-seed{base['seed']}-{digest[:6]}"
     folder = plan.output_dir or Path("sweep") / name
+    if not (folder / STUDY).exists():
+        check_free(folder, ("results.json", PAGE))
+        checked(base)
     make_folder(folder)
     make_folder(folder / "trials")
     with progress(folder, digest, digest):
-        study = open_study(folder / "study.db", digest)
+        study = open_study(folder / STUDY, digest)
         trials = _Trials(plan, base, folder, runs, study)
         trials.make()
         return trials.report(), folder
@@ -166,6 +172,8 @@ class _Trials:
         trials = [self._tried(trial) for trial in tried(self.study)]
         swept = Swept(self.about, self.metric, self.plan.bound, list(self.plan.domains), trials)
         if not swept.finished:
+            with suppress(OSError):  # the same command begins anew, with what is mended
+                (self.folder / STUDY).unlink()
             last = next((trial.reason for trial in reversed(trials) if trial.reason), "its training was ended early.")
             raise ConfigValueError(f"no trial of the sweep has finished. The last: {last}")
         best = swept.best

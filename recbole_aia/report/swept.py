@@ -191,7 +191,7 @@ def front_text(swept: Swept) -> str:
     """The front in Markdown, what the sweep has found, and the trials that failed."""
     heading = f"## {swept.about}: {swept.metric} against the strongest attacker\n\n"
     said = "".join(f"\n{line}\n" for line in swept.said())
-    failed = "".join(f"- {line}\n" for line in unfinished(swept))
+    failed = "".join(f"- {line.replace('<', '&lt;')}\n" for line in unfinished(swept))
     return heading + markdown_table(*front_table(swept)) + said + (f"\nWithout a result:\n\n{failed}" if failed else "")
 
 

@@ -158,10 +158,9 @@ def test_a_trial_that_fails_is_kept_with_its_line_and_stops_no_other(place, caps
 
 
 def test_a_sweep_of_failures_is_an_error_that_says_why(tmp_path, capsys):
-    search = "{target: [tower]}"
-    assert main([*SWEEP, "--bound", "1", "--trials", "1", "--search", search]) == 2
+    assert main([*SWEEP, "--bound", "1", "--trials", "1", "--search", "{target: [tower]}"]) == 2
     assert "no trial of the sweep has finished. The last: " in capsys.readouterr().err
-    assert not (tmp_path / "out/sweep.csv").exists()
+    assert not (tmp_path / "out/study.db").exists()  # so that the same command tries again
 
 
 def test_a_training_that_falls_behind_ends(place, capsys, monkeypatch):
@@ -192,6 +191,7 @@ def test_only_the_phase_that_defends_is_compared(make_config, ml100k, tmp_path):
         (["--model=BPR", "--bound", "0.2", "--search", "{noise_scale: [1"], "It must give each key"),
         (["--model=BPR", "--bound", "0.2", "--trial=3"], "Did you mean --trials"),
         (["--model=BPR", "--bound", "0.2", "--valid_metric=NDCG@5"], "NDCG@5"),
+        (["--model=BPR", "--bound", "0.2", "--attributes=[nope]"], "ml-100k has no attribute 'nope'"),
         (["absent.yaml", "--bound", "0.2"], "'absent.yaml' does not exist"),
     ],
 )
@@ -201,6 +201,14 @@ def test_a_wrong_command_is_refused_in_one_line(tmp_path, capsys, arguments, mes
     assert message in said
     assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_a_run_is_refused(place, capsys):
+    run = next((place / "runs").iterdir())
+    before = (run / "report.html").read_bytes()
+    assert main([*SWEEP, "--bound", "0.3", "--output_dir", str(run)]) == 2
+    assert "holds another run's results.json" in capsys.readouterr().err
+    assert (run / "report.html").read_bytes() == before
 
 
 def test_the_folder_of_another_sweep_is_refused(place, capsys):
