@@ -134,7 +134,7 @@ class Swept:
             f"{again.advantage:.3f} (floor {again.floor:.3f}) in a second attack with other folds, seed {again.seed}."
         )
         if again.advantage > self.bound:
-            first += " The second is above the bound, so the first was lucky: give a lower bound, or try more."
+            first += " The second is above the bound: the first was partly luck. Give a lower bound, or try more."
         before, after = again.test["undefended"], again.test["defended"]
         return [first, f"On test items, which chose nothing: {self.metric} {after:.4f}, and {before:.4f} undefended."]
 
