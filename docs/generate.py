@@ -63,6 +63,8 @@ def _lines() -> Iterator[str]:
         for stage, each in stages.items():
             if keys_of(each):
                 yield from _table(f"{_STAGES[stage]} (`--stage={stage}`):", keys_of(each))
+            if each.search:
+                yield from ("", f"`recbole-aia sweep` searches {_pairs(each.search)}.")
         for preset, values in presets(name).items():
             particular = "".join(
                 f" With {model}: {_pairs(own)}." for model, own in presets_by_model(name, preset).items()

@@ -1,7 +1,10 @@
 """Results as pages need them, small and made up."""
 
+from dataclasses import replace
+
 from recbole_aia.config.grid import Grid
 from recbole_aia.report.compared import Compared
+from recbole_aia.report.swept import Confirmed, Swept, Tried
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -115,3 +118,17 @@ def hostile():
     found["data"]["attributes"][HOSTILE]["classes"] = {HOSTILE: 50, "b": 50}
     found["run"]["dataset"] = HOSTILE
     return found
+
+
+def swept(bound=0.2, again=0.22):
+    """A sweep of four finished trials, of which the last two are within the bound, a pruned and a failed one."""
+    numbers = [(0.30, 0.5, 0.5), (0.28, 0.4, 0.6), (0.20, 0.2, 0.2), (0.10, 0.1, 0.7)]  # validation, advantage, scale
+    finished = [
+        Tried(number, {"noise_scale": scale}, "finished", validation, validation / 0.4, advantage, 0.05, "gender")
+        for number, (validation, advantage, scale) in enumerate(numbers)
+    ]
+    pruned = Tried(4, {"noise_scale": 3.0}, "pruned", validation=0.01)
+    failed = Tried(5, {"noise_scale": 4.0}, "failed", reason="<b>no</b> | table")
+    found = Swept("noise on BPR, ml-100k", "NDCG@10", bound, ["noise_scale"], [*finished, pruned, failed])
+    confirmed = Confirmed(2021, again, 0.06, {"undefended": 0.41, "defended": 0.19})
+    return replace(found, confirmed=confirmed) if found.best else found

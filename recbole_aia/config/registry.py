@@ -32,6 +32,7 @@ class DefenseClass(Protocol):
     stage: ClassVar[str]
     keys: ClassVar[Mapping[str, Key]]
     shared_keys: ClassVar[Mapping[str, Key]]
+    search: ClassVar[Mapping[str, Any]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
     presets_by_model: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ from recbole_aia.report.figures.images import write_images
 from recbole_aia.report.page.comparison import comparison_page
 from recbole_aia.report.results import PAGE
 from recbole_aia.storage.files import write_whole
-from recbole_aia.storage.run_folder import config_digest, config_text, make_folder, versions
+from recbole_aia.storage.run_folder import kept_place, kept_results, make_folder
 
 _NO_FILES = hashlib.sha256().hexdigest()  # the digest of a data set that is not on this machine
+_QUIET = {"show_progress": False, "state": "warning"}
 
 
 @dataclass(frozen=True)
@@ -74,21 +74,20 @@ def compare(
     planned = [_plan(cell, runs, digests) for cell in grid.cells()]
     failed = {_key(each): each.refused for each in planned if each.refused is not None}
     ready = {_key(each): each for each in planned if each.folder is not None}
-    missing = {key: each for key, each in ready.items() if not _is_there(each)}
+    missing = {key: each for key, each in ready.items() if _results(each) is None}
     tasks = [_task(key, each, output_dir) for key, each in missing.items()]
     with tqdm(total=len(ready), initial=len(ready) - len(tasks), desc="Runs", unit="run") as bar:
 
         def done(task: Task, reason: str | None) -> None:
-            if reason is None and not _is_there(missing[task.name]):
+            if reason is None and _results(missing[task.name]) is None:
                 reason = "it was made of other data, or by other versions, than this machine has"
             if reason is not None:
                 failed[task.name] = reason
             bar.update()
 
         execute(tasks, done)
-    compared = [
-        Compared(each.cell, _results(each)) for each in planned if each.folder is not None and _key(each) not in failed
-    ]
+    finished = [(each.cell, _results(each)) for each in planned if _key(each) not in failed]
+    compared = [Compared(cell, results) for cell, results in finished if results is not None]
     lines = [(each.cell, failed[_key(each)]) for each in planned if _key(each) in failed]
     without = [(cell, reason or "") for cell, reason in lines]
     files = write_tables(grid, compared, without, output_dir)
@@ -110,14 +109,9 @@ def _plan(cell: Cell, runs: Path, digests: dict[str, str]) -> _Planned:
         config = AIAConfig(config_dict={**_QUIET, **cell.settings}, argv=[])
     except AIAError as error:
         return _Planned(cell, None, refused=str(error))
-    digest = config_digest(config_text(config))
-    name = f"{cell.model}-{cell.dataset}-{config['defense']}-seed{cell.seed}-{digest}"
     place = config["data_path"]
     digests[place] = digests.get(place) or files_digest(config)
-    return _Planned(cell, runs / name, "" if digests[place] == _NO_FILES else digests[place])
-
-
-_QUIET = {"show_progress": False, "state": "warning"}
+    return _Planned(cell, kept_place(config, runs), "" if digests[place] == _NO_FILES else digests[place])
 
 
 def _key(planned: _Planned) -> str:
@@ -128,23 +122,8 @@ def _key(planned: _Planned) -> str:
     return "-".join([cell.model, cell.dataset, cell.method, str(cell.seed), *cell.attributes])
 
 
-def _is_there(planned: _Planned) -> bool:
-    """Whether the run is finished, with the packages and the data of now. Its folder's name says its settings."""
-    if planned.folder is None or not (planned.folder / "results.json").is_file():
-        return False
-    try:
-        results = _results(planned)
-        found: Mapping[str, str] = results["run"]["versions"]
-    except (ValueError, KeyError):
-        return False
-    of_other_data = planned.data and results["data"].get("sha256", planned.data) != planned.data
-    return not of_other_data and all(found.get(name) == now for name, now in versions().items() if name != "python")
-
-
-def _results(planned: _Planned) -> dict[str, Any]:
-    assert planned.folder is not None
-    results: dict[str, Any] = json.loads((planned.folder / "results.json").read_text(encoding="utf-8"))
-    return results
+def _results(planned: _Planned) -> dict[str, Any] | None:
+    return None if planned.folder is None else kept_results(planned.folder, planned.data)
 
 
 def _task(key: str, planned: _Planned, output_dir: Path) -> Task:

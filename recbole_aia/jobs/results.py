@@ -70,6 +70,7 @@ def run_results(
             "attributes": labels.summary(),
         },
         "utility": {state: trained.test_result for state, trained in states.items()},
+        **_validation(states),
         **_fairness(states, labels),
         "attacks": report.rows,
         "worst_case": worst_cases(counted(report, config)),
@@ -83,6 +84,12 @@ def _curves(config: Any, states: Mapping[str, Trained]) -> dict[str, Any]:
     """What each state's training has recorded of its epochs, if one of them did."""
     known = {state: trained.curves for state, trained in states.items() if trained.curves}
     return {"curves": {"metric": config["valid_metric"].lower(), "states": known}} if known else {}
+
+
+def _validation(states: Mapping[str, Trained]) -> dict[str, Any]:
+    """What a choice among runs may look at, where every state was validated; the test metrics are not for choosing."""
+    found = {state: trained.valid_result for state, trained in states.items()}
+    return {"validation": found} if all(found.values()) else {}
 
 
 def _fairness(states: Mapping[str, Trained], labels: LabelTable) -> dict[str, Any]:

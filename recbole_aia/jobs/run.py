@@ -45,6 +45,7 @@ from recbole_aia.storage.run_folder import (
     check_free,
     config_digest,
     config_text,
+    kept_place,
     make_folder,
     run_log,
     versions,
@@ -64,13 +65,49 @@ from recbole_aia.trainer import (
     trainer_class,
     undefended_twin,
 )
+from recbole_aia.trainer.run import Validated
 
 _HOW = "Reproduces the run: recbole-aia run --config_files config.yaml"
 _FILES = ("results.json", PAGE, "config.yaml", "checkpoint.pth", "embeddings.npz", ACTIVITY, "users.csv", "run.log")
 
 
-def run(config: AIAConfig) -> dict[str, Any]:
-    """Trains a recommender with and without a defense; see :func:`~recbole_aia.quick_start.run_recbole_aia`."""
+def run(config: AIAConfig, validated: Validated | None = None) -> dict[str, Any]:
+    """Trains a recommender with and without a defense; see :func:`~recbole_aia.quick_start.run_recbole_aia`.
+
+    Args:
+        config: the run's configuration.
+        validated: of the defended training; see :func:`~recbole_aia.trainer.run.train`.
+    """
+    data, labels, unseen, evaluator = checked(config)
+    folder, settings = _output_dir(config)
+    basis = job_digest(data=files_digest(config), start=_start_digest(config), versions=versions())
+    with progress(folder, settings, basis, config_text(config)) as kept, run_log(config, folder):
+        log = logging.getLogger()
+        log.info(sys.argv)
+        log.info(config)
+        log.info(data)
+        results, final = _run(config, data, labels, unseen, evaluator, folder, kept, validated)
+        track(config, results)
+        log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
+        log.info(set_color("test result", "yellow") + f": {final.test_result}")
+    print(f"\n{tables(results)}\nresults in {folder}/")
+    return {
+        "best_valid_score": final.valid_result.get(config["valid_metric"].lower()),
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": final.valid_result,
+        "test_result": final.test_result,
+        "aia": results,
+    }
+
+
+def checked(
+    config: AIAConfig,
+) -> tuple[Any, LabelTable, NDArray[np.bool_] | None, AttributeInferenceEvaluator]:
+    """Finds what is wrong with a run before anything is trained or written.
+
+    Returns:
+        RecBole's dataset, the labels, whether each user's labels are held out of the defense, and the evaluator.
+    """
     view = view_class(config.model_class)
     if config["target"] is not None and stage_of(config) == "post":
         check_target(view, config["model"], config["target"])
@@ -87,25 +124,7 @@ def run(config: AIAConfig) -> dict[str, Any]:
             raise AttributeDataError(reason)
     if config["init_checkpoint"]:
         _check_beginning(config, data)
-    folder, settings = _output_dir(config)
-    basis = job_digest(data=files_digest(config), start=_start_digest(config), versions=versions())
-    with progress(folder, settings, basis, config_text(config)) as kept, run_log(config, folder):
-        log = logging.getLogger()
-        log.info(sys.argv)
-        log.info(config)
-        log.info(data)
-        results, final = _run(config, data, labels, unseen, evaluator, folder, kept)
-        track(config, results)
-        log.info(set_color("best valid ", "yellow") + f": {final.valid_result}")
-        log.info(set_color("test result", "yellow") + f": {final.test_result}")
-    print(f"\n{tables(results)}\nresults in {folder}/")
-    return {
-        "best_valid_score": final.valid_result.get(config["valid_metric"].lower()),
-        "valid_score_bigger": config["valid_metric_bigger"],
-        "best_valid_result": final.valid_result,
-        "test_result": final.test_result,
-        "aia": results,
-    }
+    return data, labels, unseen, evaluator
 
 
 def _check_beginning(config: AIAConfig, data: Any) -> None:
@@ -142,6 +161,7 @@ def _run(
     evaluator: AttributeInferenceEvaluator,
     folder: Path,
     kept: Progress,
+    validated: Validated | None,
 ) -> tuple[dict[str, Any], Trained]:
     every = config["attack_every"]
 
@@ -159,7 +179,7 @@ def _run(
     if config["defense"] != "none":
         origin = checkpoint if stage_of(config) == "post" else None
         states["defended"] = train(
-            config, data, folder / "checkpoint.pth", watch if every else None, origin, kept.stage("defended")
+            config, data, folder / "checkpoint.pth", watch if every else None, origin, kept.stage("defended"), validated
         )
         if states["defended"].interactions != before.interactions:
             raise AssertionError("the defended and the undefended run have seen different interactions")
@@ -227,8 +247,7 @@ def _twin_answers(config: AIAConfig, checkpoint: Path) -> Answers | None:
 def _output_dir(config: AIAConfig) -> tuple[Path, str]:
     """Makes the run's folder, and gives the digest of its settings; refuses a folder that holds another run."""
     digest = config_digest(config_text(config))
-    name = f"{config['model']}-{config['dataset']}-{config['defense']}-seed{config['seed']}-{digest}"
-    folder = Path(config["output_dir"] or Path("runs") / name)
+    folder = Path(config["output_dir"] or kept_place(config))
     interrupted = check_interrupted(folder, digest)
     if config["resume"] and not interrupted:
         raise nothing_interrupted(folder)

@@ -87,12 +87,16 @@ def _published(grid: Grid, printed: Mapping[str, Any], line: Line) -> str:
 
 def markdown(grid: Grid, table: Sequence[Line]) -> str:
     """The table in Markdown."""
-    heads, rows, bold = cells(grid, table)
+    return markdown_table(*cells(grid, table))
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[Sequence[bool]]) -> str:
+    """A table in Markdown from its headings, its cells, and which cells are in bold."""
     said = [
         [f"**{text}**" if is_bold else text for text, is_bold in zip(row, marks, strict=True)]
         for row, marks in zip(rows, bold, strict=True)
     ]
-    body = [heads, ["---"] * len(heads), *said]
+    body = [list(heads), ["---"] * len(heads), *said]
     return "".join(f"| {' | '.join(map(_plain, row))} |\n" for row in body)
 
 

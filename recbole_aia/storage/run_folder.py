@@ -107,6 +107,27 @@ def config_digest(text: str) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
 
 
+def kept_place(config: Any, runs: Path = Path("runs")) -> Path:
+    """The folder in which a run is kept and found again; its name holds the hash of what decides the run's numbers."""
+    digest = config_digest(config_text(config))
+    return runs / f"{config['model']}-{config['dataset']}-{config['defense']}-seed{config['seed']}-{digest}"
+
+
+def kept_results(folder: Path, data: str = "") -> dict[str, Any] | None:
+    """The results.json of a finished run in a folder; ``None`` without one of the packages that are installed now.
+
+    ``data`` is the digest of the data set's files, if it is known: a run of other data is none.
+    """
+    try:
+        results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        found: Mapping[str, str] = results["run"]["versions"]
+        own = results["data"].get("sha256", data)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    now = {name: version for name, version in versions().items() if name != "python"}
+    return results if now.items() <= found.items() and (own == data or not data) else None
+
+
 def written_digest(folder: Path) -> str | None:
     """:func:`config_digest` of the config.yaml in a folder; ``None`` where there is none, or none that can be read."""
     try:

@@ -41,6 +41,7 @@ class AdversarialTrainer(DefenseTrainer):
 
     defense = "adversarial"
     resumable = True
+    search: ClassVar[Mapping[str, Any]] = {"adversarial_weight": {"low": 0.001, "high": 1, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrate": CALIBRATE,
         "adversarial_weight": Number(0.02, "Weight of the reversed gradient against the recommendation loss.", low=0),

@@ -50,6 +50,8 @@ class DefenseTrainer(ResumingTrainer):
     keys: ClassVar[Mapping[str, Key]] = {}
     #: The keys that all defenses of its kind read.
     shared_keys: ClassVar[Mapping[str, Key]] = {**DEFENDED_KEYS, "select": SELECT}
+    #: What ``recbole-aia sweep`` searches without ``--search``, in the same form: the keys that weigh privacy.
+    search: ClassVar[Mapping[str, Any]] = {}
     #: Whether the same seed gives the same users again. Noise that must not be drawn twice is not repeatable.
     repeatable: ClassVar[bool] = True
     #: Whether :meth:`step_losses` does nothing but compute losses, so that a GPU can record a step and replay it. It is
@@ -61,6 +63,8 @@ class DefenseTrainer(ResumingTrainer):
     presets_by_model: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     #: A function such as :class:`~recbole_aia.jobs.hook.AttackHook`, called with the number of each epoch at its end.
     after_epoch: Callable[[int], None] | None = None
+    #: Whether the training is in its last phase, in which it defends; a training without phases always is.
+    in_last_phase: bool = True
 
     def __init__(self, config: Any, model: Any) -> None:
         self.view = UserEmbeddingView(model)
@@ -142,7 +146,7 @@ class DefenseTrainer(ResumingTrainer):
         self._check_resumed(sum(phase.epochs for phase in takewhile(lambda phase: not phase.terms, phases[:-1])))
         kept = self.last_snapshot(train_data, valid_data)
         for number, phase in enumerate(phases, start=1):
-            self.curves.phase, self._phase_start = number, self.epochs
+            self.curves.phase, self._phase_start, self.in_last_phase = number, self.epochs, phase is phases[-1]
             self.epochs += phase.epochs
             if self.start_epoch >= self.epochs:
                 continue

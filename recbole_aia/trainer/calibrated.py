@@ -82,6 +82,7 @@ class CalibratedTrainer(DefenseTrainer):
     defense = "calibrated"
     resumable = True
     recordable = True
+    search: ClassVar[Mapping[str, Any]] = {"calibrated_steps": {"low": 5, "high": 200, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrated_epochs": Count(
             None,

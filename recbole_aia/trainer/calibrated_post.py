@@ -46,6 +46,7 @@ class CalibratedUnlearner(Unlearner):
 
     map: UserMap | None = None
     defense = "calibrated"
+    search: ClassVar[Mapping[str, Any]] = {"calibrated_steps": {"low": 5, "high": 200, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {
         **ALIGNMENT_KEYS,
         "calibrated_mode": Choice(

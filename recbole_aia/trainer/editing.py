@@ -125,6 +125,7 @@ class BlurMeTrainer(EditingTrainer):
 
     defense = "blurme"
     resumable = True
+    search: ClassVar[Mapping[str, Any]] = {"blurme_share": {"low": 0.01, "high": 0.5, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {
         "blurme_variant": Choice(
             "blurme",
@@ -180,6 +181,7 @@ class RecordTrainer(EditingTrainer):
 
     defense = "record"
     resumable = True
+    search: ClassVar[Mapping[str, Any]] = {"record_share": {"low": 0.01, "high": 0.5, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {
         "record_choice": Choice(
             "telling",

@@ -45,6 +45,7 @@ class LDPTrainer(DefenseTrainer):
     defense = "ldp"
     repeatable = False
     shared_keys: ClassVar[Mapping[str, Key]] = DEFENDED_KEYS
+    search: ClassVar[Mapping[str, Any]] = {"ldp_epsilon": {"low": 1, "high": 100, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {
         "ldp_epsilon": Number(8.0, "Privacy budget of all that a user sends; smaller hides more.", low=0, above=True),
         "ldp_rounds": Count(10, "Rounds; each has an equal share of the budget.", low=1),

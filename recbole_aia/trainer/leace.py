@@ -27,6 +27,7 @@ class LEACEUnlearner(Unlearner):
     """
 
     defense = "leace"
+    search: ClassVar[Mapping[str, Any]] = {"leace_covariances": {"low": 0, "high": 16}}
     keys: ClassVar[Mapping[str, Key]] = {
         "leace_labels": Choice(
             "none",

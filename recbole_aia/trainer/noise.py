@@ -45,6 +45,7 @@ class NoisePerturbation(_Perturbation):
     """Gaussian noise without clipping and without any guarantee: whoever knows the seed can subtract it."""
 
     defense = "noise"
+    search: ClassVar[Mapping[str, Any]] = {"noise_scale": {"low": 0.1, "high": 10, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {
         "noise_scale": Number(1.0, "Standard deviation relative to that of the vectors.", low=0, above=True),
     }
@@ -71,6 +72,7 @@ class DPPerturbation(_Perturbation):
 
     defense = "dp"
     repeatable = False
+    search: ClassVar[Mapping[str, Any]] = {"dp_epsilon": {"low": 1, "high": 1000, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {
         "dp_mechanism": Choice(
             "gaussian",

@@ -120,6 +120,10 @@ class U2UUnlearner(_PairsAfter):
     """U2U-R (Making Users Indistinguishable, 2023): users of different classes are drawn together."""
 
     defense = "u2u"
+    search: ClassVar[Mapping[str, Any]] = {
+        "u2u_regularization": {"low": 1e-8, "high": 1e-2, "log": True},
+        "unlearn_max_steps": {"low": 20, "high": 1000, "log": True},
+    }
     keys: ClassVar[Mapping[str, Key]] = _keys_after("u2u")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = _presets("u2u")
 
@@ -128,6 +132,10 @@ class D2DUnlearner(_PairsAfter):
     """D2D-R (Making Users Indistinguishable, 2023): distributions of classes are drawn together."""
 
     defense = "d2d"
+    search: ClassVar[Mapping[str, Any]] = {
+        "d2d_regularization": {"low": 1e-8, "high": 1e-2, "log": True},
+        "unlearn_max_steps": {"low": 20, "high": 1000, "log": True},
+    }
     keys: ClassVar[Mapping[str, Key]] = _keys_after("d2d")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = _presets("d2d")
 
@@ -177,6 +185,7 @@ class U2UTrainer(_PairsIn):
 
     defense = "u2u"
     resumable = True
+    search: ClassVar[Mapping[str, Any]] = {"u2u_weight": {"low": 0.01, "high": 100, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = _keys_in("u2u")
 
 
@@ -185,4 +194,5 @@ class D2DTrainer(_PairsIn):
 
     defense = "d2d"
     resumable = True
+    search: ClassVar[Mapping[str, Any]] = {"d2d_weight": {"low": 0.01, "high": 100, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = _keys_in("d2d")

@@ -41,6 +41,10 @@ class RAIDTrainer(DefenseTrainer):
     defense = "raid"
     resumable = True
     recordable = True
+    search: ClassVar[Mapping[str, Any]] = {
+        "raid_eta": {"low": 0.1, "high": 10, "log": True},
+        "raid_tau": {"low": 0.1, "high": 10, "log": True},
+    }
     keys: ClassVar[Mapping[str, Key]] = KEYS
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     presets_by_model: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = PRESETS_BY_MODEL

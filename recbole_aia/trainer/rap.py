@@ -39,6 +39,7 @@ class RAPTrainer(DefenseTrainer):
 
     defense = "rap"
     resumable = True
+    search: ClassVar[Mapping[str, Any]] = {"rap_weight": {"low": 0.01, "high": 10, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrate": CALIBRATE,
         "rap_weight": Number(0.1, "Weight of the attackers' reversed gradient (the paper's alpha).", low=0),

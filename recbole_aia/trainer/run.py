@@ -63,6 +63,8 @@ class Trained:
 
 #: Takes a trainer and returns the function that the trainer calls after each epoch.
 Watch = Callable[[DefenseTrainer], Callable[[int], None]]
+#: Takes the number of an epoch and its validation score; may raise to end the training.
+Validated = Callable[[int, float], None]
 
 
 def train(
@@ -72,6 +74,7 @@ def train(
     watch: Watch | None = None,
     start: Path | None = None,
     snapshots: Snapshots | None = None,
+    validated: Validated | None = None,
 ) -> Trained:
     """Trains the configured model under the configured defense, and evaluates the kept state.
 
@@ -84,6 +87,7 @@ def train(
         watch: makes the trainer's ``after_epoch``.
         start: the trained model from which a defense of the stage ``post`` starts; ``init_checkpoint`` goes before it.
         snapshots: of an interrupted training of the same, which goes on from the last of them, or is over already.
+        validated: called after each validation in the last phase of the training, in which the model is defended.
     """
     kept = None if snapshots is None else snapshots.last()
     if kept is not None and "trained" in kept:
@@ -105,15 +109,25 @@ def train(
             snapshots.clear()
     trainer.saved_model_file, trainer.snapshots = str(checkpoint), snapshots
     trainer.after_epoch = None if watch is None else watch(trainer)
+
+    heard = None if validated is None else _in_last_phase(trainer, validated)
     began = time.perf_counter() - (kept or {}).get("seconds", 0.0)
     with device_memory("the training", "train_batch_size"):
-        _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+        _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"], callback_fn=heard)
     seconds = time.perf_counter() - began - getattr(trainer.after_epoch, "seconds", 0.0)
     tested = evaluated(trainer, test_data, show_progress=config["show_progress"])
     trained = snapshot(trainer, train_data, valid_result, tested, seconds)
     if snapshots is not None:
         snapshots.save({"trained": asdict(trained), "checkpoint": sha256_of(checkpoint)})
     return trained
+
+
+def _in_last_phase(trainer: DefenseTrainer, validated: Validated) -> Validated:
+    def heard(epoch: int, score: float) -> None:
+        if trainer.in_last_phase:
+            validated(epoch, float(score))
+
+    return heard
 
 
 def starting_point(config: Any, dataset: Any, checkpoint: Path) -> Trained:

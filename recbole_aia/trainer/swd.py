@@ -28,6 +28,7 @@ class SWDTrainer(DefenseTrainer):
 
     defense = "swd"
     resumable = True
+    search: ClassVar[Mapping[str, Any]] = {"swd_weight": {"low": 0.01, "high": 100, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrate": CALIBRATE,
         "swd_distance": Choice("sliced", "sliced (Wasserstein) or mmd (five kernels).", choices=("sliced", "mmd")),

@@ -88,6 +88,9 @@ class TestOutput:
         written = run[1]["aia"]["utility"]
         assert written["defended"] == run[1]["test_result"]
         assert written["defended"] != written["undefended"]
+        validation = run[1]["aia"]["validation"]
+        assert validation["defended"] == run[1]["best_valid_result"] != run[1]["test_result"]
+        assert validation.keys() == written.keys()
 
     def test_the_two_states_are_compared_attacker_by_attacker(self, run):
         written = run[1]["aia"]

@@ -5,10 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pages import audited, full, hostile, results, varied
+from pages import audited, full, hostile, results, swept, varied
 
 from recbole_aia.report.page import page
 from recbole_aia.report.page.comparison import comparison_page
+from recbole_aia.report.page.sweep import sweep_page
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
@@ -23,6 +24,7 @@ PAGES = {
     "audit": lambda: page(audited()),
     "unlearning": lambda: page(results(unlearned=[])),
     "comparison": lambda: comparison_page(*varied(), []),
+    "sweep": lambda: sweep_page(swept(), {"model": "BPR"}),
     "hostile": lambda: page(hostile()),
 }
 
@@ -53,7 +55,7 @@ def test_a_page_opens_from_the_disk(chromium, tmp_path, kind, size):
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert opened.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    column = 6  # the advantage, or the number of the first measure
+    column = 6 if kind != "sweep" else 5  # the advantage, or the number of the first measure
     opened.click(f"table.sortable th:nth-child({column}) button")
     cells = opened.eval_on_selector_all(
         f"table.sortable tbody td:nth-child({column})", "cells => cells.map(cell => parseFloat(cell.textContent))"

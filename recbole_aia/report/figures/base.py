@@ -95,5 +95,21 @@ class Figure:
         return [*(["panel"] if several else []), "series", *heads], rows
 
 
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other beats in both: less of the first, and more of the second."""
+    best, found = float("-inf"), []
+    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
+        if y > best:
+            best = y
+            found.append((x, y))
+    return found
+
+
+def front_series(points: Sequence[tuple[float, float]]) -> Series:
+    """The line through the :func:`front`."""
+    found = front(points)
+    return Series("front", [x for x, _ in found], [y for _, y in found], "steps", None, dashed=True)
+
+
 def _text(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"

@@ -9,7 +9,7 @@ from typing import Any
 from recbole_aia.config.grid import Grid
 from recbole_aia.report.compared import Compared
 from recbole_aia.report.comparison_tables import half_width
-from recbole_aia.report.figures.base import COLORS, Figure, Panel, Series
+from recbole_aia.report.figures.base import COLORS, Figure, Panel, Series, front_series
 from recbole_aia.report.measures import state_of
 
 _METRIC = "ndcg@10"
@@ -54,8 +54,7 @@ def _plane(name: str, title: str, runs: Sequence[Compared]) -> Figure:
         series.append(
             Series(method, [mean(xs)], [mean(ys)], "points", place, is_open, x_ends=[_ends(xs)], y_ends=[_ends(ys)])
         )
-    front = _front(points)
-    series.append(Series("front", [x for x, _ in front], [y for _, y in front], "steps", None, dashed=True))
+    series.append(front_series(points))
     panel = Panel(f"strongest attacker's {_ADVANTAGE}, mean over attributes", _KEPT, series)
     text = (
         "Means over seeds with 95 % intervals. Left is private, up is useful. The dotted line joins the methods that "
@@ -107,13 +106,3 @@ def _curve(name: str, values: Mapping[str, Sequence[float | None]], color: int) 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
     half = half_width(values)
     return mean(values) - half, mean(values) + half
-
-
-def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats in both: less advantage and more kept."""
-    best, found = float("-inf"), []
-    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
-        if y > best:
-            best = y
-            found.append((x, y))
-    return found
