@@ -12,7 +12,6 @@ methods:
   undefended: {defense: none}
   noise: {defense: noise}
   wrong: {defense: noise, noise_scale: -1}
-  late: {defense: noise, init_checkpoint: absent.pth}
 measures: [{worst_case: true}, {kept: ndcg@10}]
 """
 #: The files of a comparison that say no seconds.

@@ -52,12 +52,11 @@ def test_a_cluster_gives_the_table_of_one_machine_though_a_worker_is_killed(comp
         over.set()
         killer.join()
     assert killed
-    assert "2 runs made, 0 found, 2 failed" in capsys.readouterr().out
+    assert "2 runs made, 0 found, 1 failed" in capsys.readouterr().out
     for name in TABLES:
         assert (grid / "compare" / "tiny" / name).read_bytes() == (compared / "compare" / "tiny" / name).read_bytes(), (
             name
         )
-    assert b"absent.pth" in (grid / "compare" / "tiny" / "failed.csv").read_bytes()
     assert not list((grid / "runs").glob(".*"))
 
 
