@@ -12,7 +12,8 @@ from recbole_aia.commands import COMMANDS
 from recbole_aia.commands.options import Parser
 from recbole_aia.commands.signals import interruptible
 from recbole_aia.config.devices import memory_is_full
-from recbole_aia.errors import AIAError, ConfigValueError, Interrupted, interruption_in
+from recbole_aia.errors import AIAError, ConfigValueError, DeviceMemoryError, Interrupted, interruption_in
+from recbole_aia.launch import place
 from recbole_aia.storage.files import disk_errors
 
 
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interruptible():
             _refuse_nul(sys.argv[1:] if argv is None else argv)
             arguments, rest = parser.parse_known_args(argv)
+            if arguments.command != "run" and place().count > 1:
+                raise ConfigValueError(f"{arguments.command} works in one process. Start it without torchrun.")
             with disk_errors():
                 code: int = arguments.handle(arguments, rest)
     except (Interrupted, Exception) as error:
@@ -45,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _failed(error: BaseException) -> int:
     """Says what has ended a command, and returns its exit code."""
     interrupted = interruption_in(error)
+    # Of several processes the first speaks for all, but of its own memory and of mistakes each speaks itself.
+    follows = place().rank > 0 and not isinstance(error, DeviceMemoryError)
+    if follows and (interrupted is not None or isinstance(error, AIAError)):
+        return 2 if interrupted is None else 128 + interrupted.signal
     if interrupted is not None:
         print(f"\nrecbole-aia: interrupted. {interrupted.way_on}", file=sys.stderr)
         return 128 + interrupted.signal

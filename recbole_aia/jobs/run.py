@@ -32,8 +32,10 @@ from recbole_aia.jobs.informed import informed_run
 from recbole_aia.jobs.loading import attacked_views, restored_model, training_split
 from recbole_aia.jobs.matching import starting_data
 from recbole_aia.jobs.results import counted, findings, run_results, tables
+from recbole_aia.launch import place
 from recbole_aia.model import view_class
 from recbole_aia.model.exposures import exposure_names
+from recbole_aia.ranks import joined
 from recbole_aia.report import PAGE, holdout_findings, write_results, write_users
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.files import sha256_of, write_whole
@@ -56,10 +58,13 @@ from recbole_aia.storage.snapshots import Answers
 from recbole_aia.trainer import (
     DefenseTrainer,
     Trained,
+    check_parallel,
     check_target,
+    no_more_training,
     stage_of,
     starting_point,
     train,
+    train_along,
     trainer_class,
     undefended_twin,
 )
@@ -80,11 +85,27 @@ def run(config: AIAConfig) -> dict[str, Any]:
     check_dataset(config, data)
     labels = load_labels(config, data)
     trainer_class(config).check(config, labels.names)
+    check_parallel(trainer_class(config), config, place().count)
     unseen = _unseen(config, labels)
     for reason in evaluator.attacked_attributes(labels.columns(), data.user_num - 1, labels.classes)[1].values():
         raise AttributeDataError(reason)
     if config["init_checkpoint"]:
         _check_beginning(config, data)
+    with joined(config["device"]) as group:
+        if not group.rank:
+            return _first(config, data, labels, unseen, evaluator)
+        train_along(config, data)
+    return {"best_valid_score": None, "valid_score_bigger": None, "best_valid_result": {}, "test_result": {}, "aia": {}}
+
+
+def _first(
+    config: AIAConfig,
+    data: Any,
+    labels: LabelTable,
+    unseen: NDArray[np.bool_] | None,
+    evaluator: AttributeInferenceEvaluator,
+) -> dict[str, Any]:
+    """The run but for its checks; of several processes the first one does it."""
     folder, settings = _output_dir(config)
     basis = job_digest(data=files_digest(config), start=_start_digest(config), versions=versions())
     with progress(folder, settings, basis, config_text(config)) as kept, run_log(config, folder):
@@ -164,6 +185,7 @@ def _run(
         state = {**load_checkpoint(checkpoint), "config": plain(config.final_config_dict)}
         del state["aia"]
         save_checkpoint(state, folder / "checkpoint.pth")
+    no_more_training()
     start = time.perf_counter()
     seen = []
     for name, trained in states.items():

@@ -54,6 +54,7 @@ class AttrCloakUnlearner(Unlearner):
     """
 
     defense = "attrcloak"
+    parallel = True
     when_singular = " Write --attrcloak_covariance=ledoit_wolf."
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrate": CALIBRATE,

@@ -81,6 +81,7 @@ class CalibratedTrainer(DefenseTrainer):
     map: UserMap | None = None
     defense = "calibrated"
     resumable = True
+    parallel = True
     recordable = True
     keys: ClassVar[Mapping[str, Key]] = {
         "calibrated_epochs": Count(

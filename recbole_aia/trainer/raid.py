@@ -40,6 +40,7 @@ class RAIDTrainer(DefenseTrainer):
 
     defense = "raid"
     resumable = True
+    parallel = True
     recordable = True
     keys: ClassVar[Mapping[str, Key]] = KEYS
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
@@ -105,6 +106,7 @@ class RAIDPostTrainer(RAIDTrainer):
 
     stage = "post"
     resumable = True
+    parallel = True
     recordable = True
 
     @staticmethod
