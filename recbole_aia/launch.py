@@ -55,7 +55,7 @@ def start(
         The exit code: 0, or that of the first process to fail; 2 for one that a signal has killed.
     """
     if port is None:
-        port = _free_port() if world_size == nproc else _PORT
+        port = free_port() if world_size == nproc else _PORT
     home = str(Path(__file__).parents[1])
     shared = {
         **os.environ,
@@ -88,7 +88,8 @@ def start(
     return code if code > 0 else 2
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         return int(probe.getsockname()[1])
