@@ -5,7 +5,7 @@ import os
 import pickle
 import time
 import traceback
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import torch
 
@@ -14,7 +14,10 @@ from recbole_aia.ranks import at_work, joined
 
 
 def together(count, function, *arguments, working=True):
-    """What ``function(*arguments)`` returns in each of ``count`` processes, in order; ``None`` for one that died."""
+    """What ``function(*arguments)`` returns in each of ``count`` processes, in order; ``None`` for one that died.
+
+    They share the work, or are as torchrun starts them where ``working`` is false.
+    """
     port, context = free_port(), multiprocessing.get_context("fork")
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
     children = [
@@ -55,12 +58,8 @@ def _child(rank, count, port, pipe, function, arguments, working):
     }
     torch.set_num_threads(1)
     try:
-        with joined(torch.device("cpu")):
-            if working:
-                with at_work():
-                    found = function(*arguments)
-            else:
-                found = function(*arguments)
+        with joined(torch.device("cpu")) if working else nullcontext(), at_work():
+            found = function(*arguments)
     except BaseException:
         found = traceback.format_exc()
     with suppress(BrokenPipeError):
