@@ -13,7 +13,7 @@ from recbole_aia.commands.options import Parser
 from recbole_aia.commands.signals import interruptible
 from recbole_aia.config.devices import memory_is_full
 from recbole_aia.errors import AIAError, ConfigValueError, DeviceMemoryError, Interrupted, interruption_in
-from recbole_aia.launch import place
+from recbole_aia.launch import is_started, place
 from recbole_aia.storage.files import disk_errors
 
 
@@ -49,9 +49,11 @@ def _failed(error: BaseException) -> int:
     """Says what has ended a command, and returns its exit code."""
     interrupted = interruption_in(error)
     # Of several processes the first speaks for all, but of its own memory and of mistakes each speaks itself.
-    follows = place().rank > 0 and not isinstance(error, DeviceMemoryError)
-    if follows and (interrupted is not None or isinstance(error, AIAError)):
-        return 2 if interrupted is None else 128 + interrupted.signal
+    follows = place().rank > 0
+    if interrupted is not None and (follows or is_started()):
+        return 128 + interrupted.signal
+    if follows and isinstance(error, AIAError) and not isinstance(error, DeviceMemoryError):
+        return 2
     if interrupted is not None:
         print(f"\nrecbole-aia: interrupted. {interrupted.way_on}", file=sys.stderr)
         return 128 + interrupted.signal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess  # nosec B404
 import sys
@@ -12,8 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from recbole_aia.errors import Interrupted
+
 _LOOK = 0.1  # seconds between two looks at the processes
 _GRACE = 10.0  # seconds in which the others may end by themselves when one has failed, and again after SIGTERM
+_STARTED = "RECBOLE_AIA_STARTED"  # tells a process that another one waits for it, and speaks where it is interrupted
+_KEPT = "What is done is kept: the same command goes on, with any number of processes."
 _PORT = 5678  # RecBole's, where several machines have to agree on one
 
 
@@ -38,6 +43,11 @@ def place() -> Place:
     return Place(rank, local, count) if count > 1 and "MASTER_ADDR" in os.environ else Place(0, 0, 1)
 
 
+def is_started() -> bool:
+    """Whether :func:`start` has started this process."""
+    return _STARTED in os.environ
+
+
 def start(
     words: Sequence[str], nproc: int, world_size: int, ip: str = "localhost", port: int | None = None, offset: int = 0
 ) -> int:
@@ -53,6 +63,9 @@ def start(
 
     Returns:
         The exit code: 0, or that of the first process to fail; 2 for one that a signal has killed.
+
+    Raises:
+        Interrupted: this process or one of them was interrupted, and all have ended.
     """
     if port is None:
         port = free_port() if world_size == nproc else _PORT
@@ -62,6 +75,7 @@ def start(
         "MASTER_ADDR": ip,
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(world_size),
+        _STARTED: "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")])),
     }
     shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
@@ -72,20 +86,26 @@ def start(
             own = {"RANK": str(offset + local), "LOCAL_RANK": str(local)}
             processes.append(subprocess.Popen(command, env=shared | own))  # nosec B603
         failed = _wait(processes)
+    except Interrupted as error:
+        error.way_on = _KEPT
+        raise
     finally:
         _end(processes)
-    codes = [process.returncode for process in processes]
     if failed is None:
         return 0
-    first_has_spoken = offset == 0 and codes[0] > 0
-    if not first_has_spoken and codes[failed] < 0:
+    code = processes[failed].returncode
+    if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        interrupted = Interrupted(code - 128)
+        interrupted.way_on = _KEPT
+        raise interrupted
+    if code > 0:
+        return code
+    if offset or processes[0].returncode != 2:  # the first one has not said that another is lost
         print(
-            f"recbole-aia: process {offset + failed} of {world_size} was killed by signal {-codes[failed]}. "
-            "What is done is kept: the same command goes on, with any number of processes.",
+            f"recbole-aia: process {offset + failed} of {world_size} was killed by signal {-code}. {_KEPT}",
             file=sys.stderr,
         )
-    code = codes[0] if first_has_spoken else codes[failed]
-    return code if code > 0 else 2
+    return 2
 
 
 def free_port() -> int:

@@ -22,7 +22,7 @@ class TestPlace:
 
 class TestStart:
     def test_processes_that_all_end_well(self, capfd):
-        assert start(["run", "--help"], nproc=2, world_size=2) == 0
+        assert start(["doctor", "--help"], nproc=2, world_size=2) == 0
         assert capfd.readouterr().out.count("usage: ") == 2
 
     def test_the_exit_code_is_that_of_the_first_to_fail_and_the_others_end_too(self, capfd):
