@@ -48,17 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _failed(error: BaseException) -> int:
     """Says what has ended a command, and returns its exit code."""
     interrupted = interruption_in(error)
-    # Of several processes the first speaks for all, but of its own memory and of mistakes each speaks itself.
-    follows = place().rank > 0
-    if interrupted is not None and (follows or is_started()):
-        return 128 + interrupted.signal
-    if follows and isinstance(error, AIAError) and not isinstance(error, DeviceMemoryError):
-        return 2
     if interrupted is not None:
-        print(f"\nrecbole-aia: interrupted. {interrupted.way_on}", file=sys.stderr)
+        if not (place().rank or is_started()):
+            print(f"\nrecbole-aia: interrupted. {interrupted.way_on}", file=sys.stderr)
         return 128 + interrupted.signal
     if isinstance(error, AIAError):
-        print(f"recbole-aia: {error}", file=sys.stderr)
+        # Of several processes the first speaks for all, but of its own memory each speaks itself.
+        if not place().rank or isinstance(error, DeviceMemoryError):
+            print(f"recbole-aia: {error}", file=sys.stderr)
         return 2
     if memory_is_full(error):
         ways = "Lower train_batch_size, eval_batch_size or embedding_size, or add --device=cpu."

@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from recbole_aia.errors import Interrupted
 
@@ -22,7 +22,8 @@ _KEPT = "What is done is kept: the same command goes on, with any number of proc
 _PORT = 5678  # RecBole's, where several machines have to agree on one
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """The place of this process among those that train together."""
 
     rank: int

@@ -89,7 +89,8 @@ class Together(Ranks):
         rows = rows if share else slice(0, 1)
         self.batch = Part(rows, n, share)
         try:
-            return loss(batch[rows]) * share
+            part: Tensor = loss(batch[rows]) * share
+            return part
         finally:
             self.batch = None
 

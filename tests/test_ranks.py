@@ -25,7 +25,7 @@ def test_parts_are_whole_and_differ_by_one_at_most(n, count):
         here = Ranks()
         here.rank, here.count = rank, count
         parts.append(list(range(n)[here.part(n)]))
-    assert sum(parts, []) == list(range(n))
+    assert [each for part in parts for each in part] == list(range(n))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 

@@ -30,8 +30,8 @@ class EmbeddingNorms(EmbLoss):  # type: ignore[misc]
 def _shares(*embeddings: Tensor) -> Tensor:
     r"""This process's shares in the norms of a batch whose rows several processes have, one for each of ``embeddings``.
 
-    A norm is no sum over rows. With the squares :math:`s_r` of the processes the share is :math:`s_r / \sqrt{\sum s_r}`:
-    shares add up to the norm, and their gradients to its gradient.
+    A norm is no sum over rows. With the squares :math:`s_r` of the processes the share is
+    :math:`s_r / \sqrt{\sum s_r}`: shares add up to the norm, and their gradients to its gradient.
     """
     batch = ranks().batch
     assert batch is not None

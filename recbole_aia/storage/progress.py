@@ -77,8 +77,8 @@ def check_interrupted(folder: Path, settings: str) -> bool:
 def progress(folder: Path, settings: str, basis: str, config: str | None = None) -> Iterator[Progress]:
     """Gives the kept parts of a job, and removes them when the block ends or fails for good.
 
-    They stay after an interruption, an error of the disk and the loss of another process, so that the same command goes on. They are dropped
-    where ``basis`` has changed since. Nobody else can work in the folder meanwhile.
+    They stay after an interruption, an error of the disk and the loss of another process, so that the same command goes
+    on. They are dropped where ``basis`` has changed since. Nobody else can work in the folder meanwhile.
 
     Args:
         folder: the job's output folder, which exists.

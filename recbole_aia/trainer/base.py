@@ -20,10 +20,10 @@ from recbole_aia.data import LabelTable, Numbering, defense_labels
 from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView, refuse_other
+from recbole_aia.ranks import ranks
 from recbole_aia.storage.checkpoints import load_checkpoint
 from recbole_aia.trainer.defended_keys import DEFENDED_KEYS, SELECT
 from recbole_aia.trainer.device_epochs import DeviceEpochs
-from recbole_aia.ranks import ranks
 from recbole_aia.trainer.parallel import ParallelTrainer
 from recbole_aia.trainer.phases import LossTerm, Phase, RecordableTerm
 

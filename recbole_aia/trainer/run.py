@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 import time
@@ -14,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recbole.utils import init_seed, set_color
+from recbole.utils import set_color
 from torch import Tensor
 
 from recbole_aia.config.devices import device_memory
 from recbole_aia.config.registry import known_keys
 from recbole_aia.config.run_keys import RECBOLE_PRESENTATION
-from recbole_aia.data import Numbering, interactions_digest, prepare_loaders
-from recbole_aia.errors import CheckpointError, ConfigValueError
-from recbole_aia.model import build_model, restore, scores_users
+from recbole_aia.data import Numbering, interactions_digest
+from recbole_aia.errors import CheckpointError
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.files import folder_aside, one_at_a_time, private_folder, sha256_of, sweep
 from recbole_aia.storage.plain import plain
@@ -30,7 +28,6 @@ from recbole_aia.storage.snapshots import Snapshots
 from recbole_aia.trainer.along import Work, opened, undefended
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.per_user import evaluated
-from recbole_aia.trainer.registry import trainer_class
 from recbole_aia.version import __version__
 
 

@@ -91,7 +91,10 @@ def test_sums_over_users_are_those_of_one_process(count):
 
 
 def own_products():
-    return [len(ClassCosts(samples(), USERS[:2], 1.0, None).samples[0]), len(Cells(LABELS, [(0, 0), (0, 1)], USERS).rows)]
+    return [
+        len(ClassCosts(samples(), USERS[:2], 1.0, None).samples[0]),
+        len(Cells(LABELS, [(0, 0), (0, 1)], USERS).rows),
+    ]
 
 
 def test_each_process_has_a_part_of_the_users():

@@ -6,7 +6,7 @@ from processes import together
 from recbole.utils import init_seed
 
 from recbole_aia.config.aia_config import AIAConfig
-from recbole_aia.data import create_dataset, load_labels, prepare_loaders
+from recbole_aia.data import create_dataset, prepare_loaders
 from recbole_aia.data.synthetic import GROUP, Planted, generate, write
 from recbole_aia.errors import ConfigValueError, LostProcessError
 from recbole_aia.model import build_model, scores_users
