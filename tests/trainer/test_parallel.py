@@ -1,5 +1,6 @@
 """Several processes train what one trains: the losses of steps, the metrics, the users, and what is kept."""
 
+import numpy as np
 import pytest
 import torch
 from processes import together
@@ -77,7 +78,8 @@ def assert_alike(found, wanted, metrics=1e-5):
     assert found[0] == pytest.approx(wanted[0], rel=1e-5)
     assert found[1] == pytest.approx(wanted[1], abs=metrics)
     assert found[2] == pytest.approx(wanted[2], abs=metrics)
-    assert found[3] == pytest.approx(wanted[3], rel=1e-3, abs=1e-4)
+    # Adam takes a gradient near 0 for one of its usual size, so single entries may differ by part of a step.
+    assert np.linalg.norm(found[3] - wanted[3]) <= 1e-3 * np.linalg.norm(wanted[3])
 
 
 STEPS = {
