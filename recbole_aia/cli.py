@@ -12,7 +12,8 @@ from recbole_aia.commands import COMMANDS
 from recbole_aia.commands.options import Parser
 from recbole_aia.commands.signals import interruptible
 from recbole_aia.config.devices import memory_is_full
-from recbole_aia.errors import AIAError, ConfigValueError, Interrupted, interruption_in
+from recbole_aia.errors import AIAError, ConfigValueError, DeviceMemoryError, Interrupted, interruption_in
+from recbole_aia.launch import is_started, place
 from recbole_aia.storage.files import disk_errors
 
 
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interruptible():
             _refuse_nul(sys.argv[1:] if argv is None else argv)
             arguments, rest = parser.parse_known_args(argv)
+            if arguments.command != "run" and place().count > 1:
+                raise ConfigValueError(f"{arguments.command} works in one process. Start it without torchrun.")
             with disk_errors():
                 code: int = arguments.handle(arguments, rest)
     except (Interrupted, Exception) as error:
@@ -46,10 +49,13 @@ def _failed(error: BaseException) -> int:
     """Says what has ended a command, and returns its exit code."""
     interrupted = interruption_in(error)
     if interrupted is not None:
-        print(f"\nrecbole-aia: interrupted. {interrupted.way_on}", file=sys.stderr)
+        if not (place().rank or is_started()):
+            print(f"\nrecbole-aia: interrupted. {interrupted.way_on}", file=sys.stderr)
         return 128 + interrupted.signal
     if isinstance(error, AIAError):
-        print(f"recbole-aia: {error}", file=sys.stderr)
+        # Of several processes the first speaks for all, but of its own memory each speaks itself.
+        if not place().rank or isinstance(error, DeviceMemoryError):
+            print(f"recbole-aia: {error}", file=sys.stderr)
         return 2
     if memory_is_full(error):
         ways = "Lower train_batch_size, eval_batch_size or embedding_size, or add --device=cpu."

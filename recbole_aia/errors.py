@@ -56,6 +56,10 @@ class DeviceMemoryError(AIAError):
     """A GPU whose memory does not hold what was asked of it."""
 
 
+class LostProcessError(AIAError):
+    """Another process of the same training that is no longer there."""
+
+
 class Interrupted(KeyboardInterrupt):
     """SIGINT or SIGTERM has ended a command.
 

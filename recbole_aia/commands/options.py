@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from recbole_aia.config.hints import closest
 from recbole_aia.errors import ConfigValueError, one_line
+from recbole_aia.launch import place
 
 _LIKE = 0.85  # least likeness (difflib's ratio) of an unknown key to an option that counts as a misspelling
 
@@ -36,7 +37,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, like every other error."""
-        print(f"recbole-aia: {one_line(message)}. See '{self.prog} --help'.", file=sys.stderr)
+        if not place().rank:  # of several processes the first speaks for all
+            print(f"recbole-aia: {one_line(message)}. See '{self.prog} --help'.", file=sys.stderr)
         raise SystemExit(2)
 
 

@@ -33,6 +33,7 @@ from recbole_aia.config.recbole_checks import (
 from recbole_aia.config.recbole_keys import RECBOLE
 from recbole_aia.config.text import SafeLoader, own_arguments, parse_arguments, parse_texts, parse_value, read_yaml
 from recbole_aia.errors import ConfigValueError
+from recbole_aia.launch import place
 
 _SHORT = 6  # our keys of at most this many letters ("fast") are ordinary words, and no misspelling is sought for them
 # Least likeness (difflib's ratio) of an unknown key to one of our keys that counts as a misspelling:
@@ -147,7 +148,11 @@ class AIAConfig(Config):  # type: ignore[misc]
             os.environ["CUDA_VISIBLE_DEVICES"] = values["gpu_id"]
         if wanted == "auto" and not (values["gpu_id"] and values["use_gpu"]):
             wanted = "cpu"
-        values |= {"single_spec": True, "local_rank": 0, "device": find_device(wanted)}
+        # RecBole is to take each of several processes for the only one; see ParallelTrainer.
+        values |= {"single_spec": True, "local_rank": 0, "device": find_device(wanted, place())}
+        if place().rank:  # the first process speaks for all
+            values |= {"show_progress": False, "log_wandb": False, "state": "critical"}
+            getLogger().setLevel("CRITICAL")
         if values["device"].type == "cuda" and values["reproducibility"]:
             # Without it cuBLAS may add up in another order from run to run. It reads this when it starts.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_aia.config.recbole_kinds import Described
 from recbole_aia.errors import ConfigValueError, DeviceMemoryError, shown
+from recbole_aia.launch import Place
 
 if TYPE_CHECKING:
     import torch
@@ -29,11 +30,12 @@ DEVICE = Described(
 )
 
 
-def find_device(wanted: Any = "auto") -> torch.device:
+def find_device(wanted: Any = "auto", among: Place | None = None) -> torch.device:
     """The device that a value of the key ``device`` means.
 
     Args:
         wanted: ``auto``, ``cpu``, ``cuda`` or ``cuda:<number>``, or a ``torch.device``.
+        among: the place of this process among several, each of which has a GPU of its own: its number on this machine.
 
     Raises:
         ConfigValueError: the value is none of these, or torch does not see the GPU.
@@ -43,6 +45,8 @@ def find_device(wanted: Any = "auto") -> torch.device:
     name = str(wanted)
     DEVICE.check("device", name)
     seen = torch.cuda.device_count()
+    if among is not None and among.count > 1 and (name == "cuda" or (name == "auto" and seen)):
+        name = f"cuda:{among.local}"
     if name == "auto":
         return torch.device("cuda" if seen else "cpu")
     device = torch.device(name)

@@ -105,7 +105,10 @@ def check_recbole(values: Mapping[str, Any], given: Mapping[str, Any], defaults:
     if both:
         raise ConfigValueError(f"load_col and unload_col both name columns of {both[0]}. Keep one of them.")
     if given.get("nproc", 1) > 1 and "local_rank" not in given:
-        raise ConfigValueError(f"nproc is {given['nproc']}, and a run trains in one process. Leave it out.")
+        raise ConfigValueError(
+            f"nproc is {given['nproc']}, which starts processes on the command line alone: "
+            "recbole-aia run --nproc=2. Leave it out here."
+        )
     if given.get("log_wandb") and importlib.util.find_spec("wandb") is None:
         raise ConfigValueError("log_wandb needs the package wandb. Type: pip install wandb")
     _check_splits(values["eval_args"])

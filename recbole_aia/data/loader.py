@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import RandomSampler
 
 from recbole_aia.data.drawn import DrawnBatches, Negatives, used_pairs
+from recbole_aia.ranks import ranks
 
 _Ids = NDArray[np.int64]
 _MOST_PAIRS = 2**33  # most pairs of user and item for which we keep a bit each: one gigabyte
@@ -100,6 +101,14 @@ class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
         least = _SCORES if torch.device(self.config["device"]).type == "cpu" else _GPU_SCORES
         self.step = max(self.step, least // n_items)
         self.set_batch_size(self.step * n_items)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Batches of users; one of several processes gets its share of the users."""
+        if ranks().count == 1:
+            batches: Iterator[Any] = super().__iter__()
+            return batches
+        rows = range(self.sample_size)[ranks().part(self.sample_size)]
+        return (self.collate_fn(rows[start : start + self.step]) for start in range(0, len(rows), self.step))
 
 
 class PatientSampler(Sampler):  # type: ignore[misc]

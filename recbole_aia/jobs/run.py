@@ -33,8 +33,10 @@ from recbole_aia.jobs.loading import attacked_views, restored_model, training_sp
 from recbole_aia.jobs.matching import starting_data
 from recbole_aia.jobs.results import counted, findings, run_results, tables
 from recbole_aia.jobs.tracking import track
+from recbole_aia.launch import place
 from recbole_aia.model import view_class
 from recbole_aia.model.exposures import exposure_names
+from recbole_aia.ranks import joined
 from recbole_aia.report import PAGE, holdout_findings, write_results, write_users
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.files import sha256_of, write_whole
@@ -58,10 +60,13 @@ from recbole_aia.storage.snapshots import Answers
 from recbole_aia.trainer import (
     DefenseTrainer,
     Trained,
+    check_parallel,
     check_target,
+    no_more_training,
     stage_of,
     starting_point,
     train,
+    train_along,
     trainer_class,
     undefended_twin,
 )
@@ -78,7 +83,23 @@ def run(config: AIAConfig, validated: Validated | None = None) -> dict[str, Any]
         config: the run's configuration.
         validated: of the defended training; see :func:`~recbole_aia.trainer.run.train`.
     """
-    data, labels, unseen, evaluator = checked(config)
+    found = checked(config)
+    with joined(config["device"]) as group:
+        if not group.rank:
+            return _first(config, *found, validated)
+        train_along(config, found[0])
+    return {"best_valid_score": None, "valid_score_bigger": None, "best_valid_result": {}, "test_result": {}, "aia": {}}
+
+
+def _first(
+    config: AIAConfig,
+    data: Any,
+    labels: LabelTable,
+    unseen: NDArray[np.bool_] | None,
+    evaluator: AttributeInferenceEvaluator,
+    validated: Validated | None,
+) -> dict[str, Any]:
+    """The run but for its checks; of several processes the first one does it."""
     folder, settings = _output_dir(config)
     basis = job_digest(data=files_digest(config), start=_start_digest(config), versions=versions())
     with progress(folder, settings, basis, config_text(config)) as kept, run_log(config, folder):
@@ -118,6 +139,7 @@ def checked(
     check_dataset(config, data)
     labels = load_labels(config, data)
     trainer_class(config).check(config, labels.names)
+    check_parallel(trainer_class(config), config, place().count)
     unseen = _unseen(config, labels)
     for each in (evaluator, *further.values()):
         for reason in each.attacked_attributes(labels.columns(), data.user_num - 1, labels.classes)[1].values():
@@ -187,6 +209,7 @@ def _run(
         state = {**load_checkpoint(checkpoint), "config": plain(config.final_config_dict)}
         del state["aia"]
         save_checkpoint(state, folder / "checkpoint.pth")
+    no_more_training()
     start = time.perf_counter()
     seen = []
     for name, trained in states.items():

@@ -31,6 +31,10 @@ FAST = {
 }
 
 
+#: Models whose loss is a mean over the rows of a batch.
+_MEANS = (bpr.BPR, neumf.NeuMF, NeuMF, LightGCN)
+
+
 def build_model(config: Any, dataset: Any) -> nn.Module:
     """Builds the model of a configuration on its device: our version where there is one, unless ``fast`` is false.
 
@@ -169,6 +173,15 @@ def scores_users(config: Any) -> bool:
 def recordable(model: nn.Module) -> bool:
     """Whether a training step of a model is known to be the same operations every time, and never waits for a GPU."""
     return type(model) in {bpr.BPR, *FAST.values()}
+
+
+def adds_up(config: Any) -> bool:
+    """Whether the loss of a batch is known to be a mean over its rows: losses of parts of a batch then add up to it.
+
+    LightGCN adds norms of the batch's vectors, which add up as squares (``require_pow``), or as ours takes them.
+    """
+    model_class = _model_class(config)
+    return model_class in _MEANS or (model_class is lightgcn.LightGCN and bool(config["require_pow"]))
 
 
 def _model_class(config: Any) -> Any:

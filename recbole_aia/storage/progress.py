@@ -12,7 +12,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import IO, Any
 
-from recbole_aia.errors import ConfigValueError, StorageError, interruption_in
+from recbole_aia.errors import ConfigValueError, LostProcessError, StorageError, interruption_in
 from recbole_aia.storage.files import disk_errors, lock_file, private_folder, sweep, write_whole
 from recbole_aia.storage.snapshots import Answers, Snapshots
 
@@ -77,8 +77,8 @@ def check_interrupted(folder: Path, settings: str) -> bool:
 def progress(folder: Path, settings: str, basis: str, config: str | None = None) -> Iterator[Progress]:
     """Gives the kept parts of a job, and removes them when the block ends or fails for good.
 
-    They stay after an interruption and after an error of the disk, so that the same command goes on. They are dropped
-    where ``basis`` has changed since. Nobody else can work in the folder meanwhile.
+    They stay after an interruption, an error of the disk and the loss of another process, so that the same command goes
+    on. They are dropped where ``basis`` has changed since. Nobody else can work in the folder meanwhile.
 
     Args:
         folder: the job's output folder, which exists.
@@ -105,7 +105,7 @@ def progress(folder: Path, settings: str, basis: str, config: str | None = None)
             interrupted = interruption_in(error)
             if interrupted is not None:
                 interrupted.way_on = f"What is done is kept in '{folder}': the same command goes on from there."
-            elif not isinstance(error, (KeyboardInterrupt, StorageError)):
+            elif not isinstance(error, (KeyboardInterrupt, LostProcessError, StorageError)):
                 _drop(kept.folder)
             raise
         _drop(kept.folder)

@@ -1,9 +1,11 @@
 """Trainers, one per defense, and the run of one training."""
 
+from recbole_aia.trainer.along import no_more_training, train_along
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer
 from recbole_aia.trainer.calibrated_post import CalibratedUnlearner
+from recbole_aia.trainer.parallel import check_parallel
 from recbole_aia.trainer.phases import LossTerm, Phase, RecordableTerm
 from recbole_aia.trainer.post import Unlearner, UnlearningTask
 from recbole_aia.trainer.raid import RAIDTrainer
@@ -26,11 +28,14 @@ __all__ = [
     "UndefendedTrainer",
     "Unlearner",
     "UnlearningTask",
+    "check_parallel",
     "check_target",
+    "no_more_training",
     "register_defense",
     "stage_of",
     "starting_point",
     "train",
+    "train_along",
     "trainer_class",
     "undefended_twin",
     "unlearners",

@@ -54,6 +54,7 @@ class AttrCloakUnlearner(Unlearner):
     """
 
     defense = "attrcloak"
+    parallel = True
     when_singular = " Write --attrcloak_covariance=ledoit_wolf."
     search: ClassVar[Mapping[str, Any]] = {"unlearn_max_steps": {"low": 10, "high": 500, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {

@@ -14,23 +14,22 @@ import torch.nn.functional as F
 from recbole.utils import InputType, set_color
 from torch import Tensor
 
-from recbole_aia.compat import save_plain_checkpoint
 from recbole_aia.config.aia_config import with_our_defaults
-from recbole_aia.config.devices import device_memory
 from recbole_aia.config.keys import Key
 from recbole_aia.data import LabelTable, Numbering, defense_labels
 from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import UserEmbeddingView, refuse_other
+from recbole_aia.ranks import ranks
 from recbole_aia.storage.checkpoints import load_checkpoint
 from recbole_aia.trainer.curves import Curves
 from recbole_aia.trainer.defended_keys import DEFENDED_KEYS, SELECT
 from recbole_aia.trainer.device_epochs import DeviceEpochs
+from recbole_aia.trainer.parallel import ParallelTrainer
 from recbole_aia.trainer.phases import LossTerm, Phase, RecordableTerm
-from recbole_aia.trainer.resuming import ResumingTrainer
 
 
-class DefenseTrainer(ResumingTrainer):
+class DefenseTrainer(ParallelTrainer):
     """RecBole's trainer with terms added to the loss, phase by phase.
 
     The trainer keeps the state after the last phase: it is saved, evaluated and attacked. RecBole would keep the state
@@ -82,8 +81,6 @@ class DefenseTrainer(ResumingTrainer):
         file = pathlib.Path(self.saved_model_file)
         self.saved_model_file = str(file.with_stem(f"{file.stem}-{self.defense}-{os.getpid()}"))
 
-    _save_checkpoint = save_plain_checkpoint
-
     def resume_checkpoint(self, resume_file: str | pathlib.Path) -> None:
         """See ``Trainer.resume_checkpoint``; refuses files that are not plain data, whatever torch's default is.
 
@@ -95,19 +92,6 @@ class DefenseTrainer(ResumingTrainer):
         refuse_other(self.model, state, resume_file)
         super().resume_checkpoint(resume_file)
         self.model.unlearned = list(state.get("unlearned", []))
-
-    @device_memory("an evaluation", "eval_batch_size")
-    def evaluate(
-        self, eval_data: Any, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False
-    ) -> Any:
-        """See ``Trainer.evaluate``; refuses files that are not plain data.
-
-        Raises:
-            CheckpointError: there is no such file, or it could run code.
-        """
-        if eval_data and load_best_model:
-            load_checkpoint(model_file or self.saved_model_file)
-        return super().evaluate(eval_data, load_best_model, model_file, show_progress)
 
     @classmethod
     def check(cls, config: Any, attributes: Sequence[str]) -> None:
@@ -223,12 +207,12 @@ class DefenseTrainer(ResumingTrainer):
         """
         self.view.clear_caches()
         with self.view.shared_forward():
-            loss = self.recommendation_loss(interaction)
+            loss = ranks().of_batch(self.recommendation_loss, interaction)
             if draws is None:
                 parts = [term() for term in self.terms]
             else:
                 parts = [term.loss(drawn) for term, drawn in zip(self.terms, draws, strict=True)]  # type: ignore[attr-defined]
-        return (loss, *parts) if parts else loss
+        return (loss, *map(ranks().alike, parts)) if parts else loss
 
     def recommendation_loss(self, interaction: Any) -> Tensor:
         """The loss of a batch by the key ``rec_loss``, a scalar: the model's own, or cross-entropy (RAID, eq. 5)."""
@@ -269,20 +253,6 @@ class DefenseTrainer(ResumingTrainer):
             super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
         self.curves.trained(epoch_idx, self._loss_names(), losses)
         self._epoch_ended(epoch_idx)
-
-    def _epoch_ended(self, epoch_idx: int) -> None:
-        """Calls :attr:`after_epoch`.
-
-        RecBole's ``fit`` has no hook for the end of an epoch. Right after it has measured the epoch's time, it logs the
-        loss to TensorBoard. We call :attr:`after_epoch` from there, so that its time does not count as training.
-
-        The epoch is validated and saved after this. A model that is no longer finite is refused here, so that the
-        last good state stays in the file.
-        """
-        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
-            raise ConfigValueError(f"the model is no longer finite after epoch {epoch_idx}. Lower the learning_rate.")
-        if self.after_epoch is not None:
-            self.after_epoch(epoch_idx)
 
     def _check_nan(self, loss: Tensor) -> None:
         if not loss.isfinite():

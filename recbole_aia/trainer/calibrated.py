@@ -81,6 +81,7 @@ class CalibratedTrainer(DefenseTrainer):
     map: UserMap | None = None
     defense = "calibrated"
     resumable = True
+    parallel = True
     recordable = True
     search: ClassVar[Mapping[str, Any]] = {"calibrated_steps": {"low": 5, "high": 200, "log": True}}
     keys: ClassVar[Mapping[str, Key]] = {

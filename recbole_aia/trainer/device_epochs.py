@@ -1,10 +1,10 @@
-"""Epochs on a GPU: steps that are recorded once and replayed, and losses that are read once an epoch."""
+"""Epochs on a GPU and of several processes: losses are read once an epoch; on one GPU steps are recorded."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_aia.model import recordable
+from recbole_aia.ranks import ranks
 from recbole_aia.trainer.recording import Recorded
 
 #: Optimizers whose steps can be recorded.
@@ -40,15 +41,16 @@ class DeviceEpochs:
 
     @staticmethod
     def takes(trainer: Any) -> bool:
-        """Whether a trainer's epochs run here: on a GPU, in one process, without mixed precision."""
+        """Whether a trainer's epochs run here: on a GPU, or in several processes, without mixed precision."""
         plain = trainer.config["single_spec"] and not trainer.enable_amp and not trainer.enable_scaler
-        return bool(trainer.device.type == "cuda" and plain)
+        return bool((trainer.device.type == "cuda" or ranks().count > 1) and plain)
 
     def run(self, batches: Iterable[Interaction], epoch: int, show_progress: bool) -> Any:
         """One epoch: the sums of its steps' losses, a tuple if there are several, ``None`` without batches."""
         trainer, count = self.trainer, 0
         trainer.model.train()
-        self._known = recordable(trainer.model) and type(trainer.optimizer) in _RECORDABLE
+        here, on_gpu = ranks(), trainer.device.type == "cuda"
+        self._known = recordable(trainer.model) and type(trainer.optimizer) in _RECORDABLE and here.count == 1
         if self._memory != self._places():
             self._steps = {}
             # A tower's pull is a loss beside those of the terms.
@@ -56,10 +58,11 @@ class DeviceEpochs:
         self._sums.zero_()
         title = set_color(f"Train {epoch:>5}", "pink")
         # RecBole switches anomaly detection on where one of its models is imported. It looks at every gradient.
-        with torch.autograd.set_detect_anomaly(False), in_one_launch(trainer.optimizer):
+        with torch.autograd.set_detect_anomaly(False), in_one_launch(trainer.optimizer) if on_gpu else nullcontext():
             for batch in tqdm(batches, ncols=100, desc=title, disable=not show_progress):
                 count = self._step(batch.to(trainer.device))
         self._memory = self._places()
+        here.add(self._sums)
         trainer._check_nan(self._sums.sum())
         sums = self._sums[:count].tolist()
         return tuple(sums) if count > 1 else next(iter(sums), None)
@@ -98,6 +101,8 @@ class DeviceEpochs:
         parts = losses if isinstance(losses, tuple) else (losses,)
         trainer.optimizer.zero_grad()
         sum(parts[1:], start=parts[0]).backward()
+        # A graph model's padding has no gradient, and no process of the same training has one.
+        ranks().add(*(weight.grad for weight in trainer.model.parameters() if weight.grad is not None))
         if trainer.clip_grad_norm:
             clip_grad_norm_(trainer.model.parameters(), **trainer.clip_grad_norm)
         trainer.optimizer.step()
@@ -110,6 +115,8 @@ class DeviceEpochs:
         kind: Hashable | None = trainer.step_kind() if self._known else None
         if kind is None and not self._told:
             self._told = True
+            if ranks().count > 1:
+                return None
             logging.getLogger().info("Steps of this training cannot be recorded. The GPU gets their operations singly.")
         return kind
 

@@ -15,6 +15,7 @@ from recbole_aia.config.keys import Key
 from recbole_aia.data import LabelTable, create_dataset, defense_labels
 from recbole_aia.data.numbering import refuse_other_users
 from recbole_aia.errors import ConfigValueError
+from recbole_aia.ranks import ranks
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.defended_keys import DEFENDED_KEYS
 from recbole_aia.trainer.post_keys import TARGET
@@ -207,7 +208,7 @@ class Unlearner(DefenseTrainer):
         here = Descent(target, optimizer, [plateau, *(parts or ())])
         # RecBole's fit leaves torch's anomaly detection on, which would raise torch's own error for a loss of NaN.
         with only_moving(self.model, target), torch.autograd.set_detect_anomaly(False):
-            if snapshots is not None and (kept := snapshots.last()) is not None:
+            if (kept := ranks().told(lambda: None if snapshots is None else snapshots.last())) is not None:
                 step, converged = here.go_on(kept)
                 self.logger.info(f"{self.defense}: the interrupted unlearning goes on from step {step}")
             while step < config["unlearn_max_steps"] and not converged:

@@ -40,6 +40,7 @@ class RAIDTrainer(DefenseTrainer):
 
     defense = "raid"
     resumable = True
+    parallel = True
     recordable = True
     search: ClassVar[Mapping[str, Any]] = {
         "raid_eta": {"low": 0.1, "high": 10, "log": True},
@@ -109,6 +110,7 @@ class RAIDPostTrainer(RAIDTrainer):
 
     stage = "post"
     resumable = True
+    parallel = True
     recordable = True
 
     @staticmethod

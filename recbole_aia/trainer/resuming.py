@@ -12,6 +12,7 @@ import torch
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 
+from recbole_aia.ranks import ranks
 from recbole_aia.storage.snapshots import Snapshots, random_states, restore_random
 from recbole_aia.trainer.curves import Curves
 from recbole_aia.trainer.targets import Target
@@ -59,14 +60,18 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]
         """
         self._generators = [getattr(loader, "generator", None) for loader in loaders]
         self._began = time.perf_counter()
-        kept = None if self.snapshots is None else self.snapshots.last()
-        # The file of the best state so far belongs to the snapshot.
-        if kept is None or (kept["best"] and not Path(self.saved_model_file).is_file()):
+        kept = ranks().told(self._last)
+        if kept is None:
             return None
         self._began -= kept["seconds"]
         self.start_epoch = kept["epoch"]
         self.logger.info(set_color("Interrupted training", "pink") + f": goes on from epoch {self.start_epoch}")
         return kept
+
+    def _last(self) -> dict[str, Any] | None:
+        kept = None if self.snapshots is None else self.snapshots.last()
+        # The file of the best state so far belongs to the snapshot.
+        return None if kept is None or (kept["best"] and not Path(self.saved_model_file).is_file()) else kept
 
     def go_on(self, kept: Mapping[str, Any] | None) -> None:
         """Brings back a snapshot, if there is one, in the phase in which it was taken."""

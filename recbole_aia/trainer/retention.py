@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recbole_aia.errors import AttributeDataError
+from recbole_aia.ranks import ranks
 from recbole_aia.storage.snapshots import random_states, restore_random
 from recbole_aia.trainer.post import Unlearner
 from recbole_aia.trainer.targets import Target
@@ -32,7 +33,10 @@ class Recommendation:
     def gradient(self, embeddings: Tensor) -> list[Tensor]:
         """The gradient of the target's parameters on the next batch; ``embeddings`` are not used."""
         interaction = next(self.batches).to(self.trainer.device)
-        return self.target.model_gradient(lambda: self.trainer.recommendation_loss(interaction))[1]
+        here, loss = ranks(), self.trainer.recommendation_loss
+        _, gradient = self.target.model_gradient(lambda: here.of_batch(loss, interaction))
+        here.add(*gradient)
+        return gradient
 
 
 class Batches:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 import time
@@ -14,22 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recbole.utils import init_seed, set_color
+from recbole.utils import set_color
 from torch import Tensor
 
 from recbole_aia.config.devices import device_memory
 from recbole_aia.config.registry import known_keys
 from recbole_aia.config.run_keys import RECBOLE_PRESENTATION
-from recbole_aia.data import Numbering, interactions_digest, prepare_loaders
-from recbole_aia.errors import CheckpointError, ConfigValueError
-from recbole_aia.model import build_model, restore, scores_users
+from recbole_aia.data import Numbering, interactions_digest
+from recbole_aia.errors import CheckpointError
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.files import folder_aside, one_at_a_time, private_folder, sha256_of, sweep
 from recbole_aia.storage.plain import plain
 from recbole_aia.storage.snapshots import Snapshots
+from recbole_aia.trainer.along import Work, opened, undefended
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.per_user import evaluated
-from recbole_aia.trainer.registry import trainer_class
 from recbole_aia.version import __version__
 
 
@@ -94,28 +92,24 @@ def train(
         if checkpoint.is_file() and sha256_of(checkpoint) == kept["checkpoint"]:
             return Trained(**kept["trained"])
         kept = None
-    trainer, (train_data, valid_data, test_data) = _prepared(config, dataset)
-    if config["defense"] != "none" and (origin := config["init_checkpoint"] or start):
-        restore(trainer.model, load_checkpoint(origin), origin)
-    if trainer.stage != "post" and trainer.view.released is not None:
-        raise ConfigValueError(
-            f"the users of '{config['init_checkpoint']}' are released, and training would not move them. "
-            "Use a defense after training, or an earlier checkpoint."
-        )
-    private_folder(checkpoint.parent)
-    if kept is None:
-        checkpoint.unlink(missing_ok=True)
-        if snapshots is not None:
-            snapshots.clear()
-    trainer.saved_model_file, trainer.snapshots = str(checkpoint), snapshots
-    trainer.after_epoch = None if watch is None else watch(trainer)
-
-    heard = None if validated is None else _in_last_phase(trainer, validated)
-    began = time.perf_counter() - (kept or {}).get("seconds", 0.0)
-    with device_memory("the training", "train_batch_size"):
-        _, valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"], callback_fn=heard)
-    seconds = time.perf_counter() - began - getattr(trainer.after_epoch, "seconds", 0.0)
-    tested = evaluated(trainer, test_data, show_progress=config["show_progress"])
+    origin = None if config["defense"] == "none" else config["init_checkpoint"] or start
+    work = Work("train", config["defense"] == "none", checkpoint, None if origin is None else Path(origin))
+    with work.shared(config):
+        trainer, (train_data, valid_data, test_data) = opened(work, config, dataset)
+        private_folder(checkpoint.parent)
+        if kept is None:
+            checkpoint.unlink(missing_ok=True)
+            if snapshots is not None:
+                snapshots.clear()
+        trainer.snapshots = snapshots
+        trainer.after_epoch = None if watch is None else watch(trainer)
+        heard = None if validated is None else _in_last_phase(trainer, validated)
+        began = time.perf_counter() - (kept or {}).get("seconds", 0.0)
+        with device_memory("the training", "train_batch_size"):
+            shown = config["show_progress"]
+            _, valid_result = trainer.fit(train_data, valid_data, show_progress=shown, callback_fn=heard)
+        seconds = time.perf_counter() - began - getattr(trainer.after_epoch, "seconds", 0.0)
+        tested = evaluated(trainer, test_data, show_progress=config["show_progress"])
     trained = snapshot(trainer, train_data, valid_result, tested, seconds)
     if snapshots is not None:
         snapshots.save({"trained": asdict(trained), "checkpoint": sha256_of(checkpoint)})
@@ -138,25 +132,12 @@ def starting_point(config: Any, dataset: Any, checkpoint: Path) -> Trained:
         dataset: the dataset as created.
         checkpoint: the checkpoint of the trained model.
     """
-    trainer, (train_data, valid_data, test_data) = _prepared(_undefended(config), dataset)
-    restore(trainer.model, load_checkpoint(checkpoint), checkpoint)
-    valid_result = trainer.evaluate(valid_data, load_best_model=False)
-    return snapshot(trainer, train_data, valid_result, evaluated(trainer, test_data, load_best_model=False))
-
-
-def _prepared(config: Any, dataset: Any) -> tuple[DefenseTrainer, tuple[Any, Any, Any]]:
-    init_seed(config["seed"], config["reproducibility"])
-    loaders = prepare_loaders(config, copy.deepcopy(dataset), scores_users=scores_users(config))
-    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = build_model(config, loaders[0].dataset)
-    getLogger().info(model)
-    return trainer_class(config)(config, model), loaders
-
-
-def _undefended(config: Any) -> Any:
-    undefended = copy.copy(config)
-    undefended.final_config_dict = {**config.final_config_dict, "defense": "none", "stage": None}
-    return undefended
+    config, work = undefended(config), Work("evaluate", True, checkpoint)
+    with work.shared(config):
+        trainer, (train_data, valid_data, test_data) = opened(work, config, dataset)
+        valid_result = trainer.evaluate(valid_data, load_best_model=False)
+        tested = evaluated(trainer, test_data, load_best_model=False)
+    return snapshot(trainer, train_data, valid_result, tested)
 
 
 @torch.no_grad()
@@ -225,7 +206,7 @@ def _twin(config: Any, dataset: Any, path: Path, watch: Watch | None, snapshots:
     with contextlib.ExitStack() as stack:
         # RecBole saves after every better epoch. Only the finished twin gets the name by which it is reused.
         place = snapshots.folder if snapshots is not None else stack.enter_context(folder_aside(path.parent))
-        trained = train(_undefended(config), dataset, place / "best.pth", watch, snapshots=snapshots)
+        trained = train(undefended(config), dataset, place / "best.pth", watch, snapshots=snapshots)
         state = load_checkpoint(place / "best.pth")
     save_checkpoint({**state, "aia": asdict(trained)}, path)
     return trained

@@ -16,6 +16,7 @@ class UndefendedTrainer(DefenseTrainer):
 
     defense = "none"
     resumable = True
+    parallel = True
     recordable = True
     shared_keys: ClassVar[Mapping[str, Key]] = {}
 

@@ -1,6 +1,6 @@
 """Values of keys, on the command line."""
 
-from bad_rows.making import ACCEPTED, run, split
+from bad_rows.making import ACCEPTED, config, run, split
 
 ROWS = [
     run("--TIME_FIELD=item_id", "ITEM_ID_FIELD and TIME_FIELD are both 'item_id'"),
@@ -53,7 +53,8 @@ ROWS = [
     run("--learning_rate=.inf", "learning_rate is inf"),
     run("--log_wandb=True", "pip install wandb"),
     run("--metric_decimal_place=-1", "metric_decimal_place is -1"),
-    run("--nproc=2", "nproc is 2"),
+    config("nproc: 2", "nproc is 2, which starts processes on the command line alone"),
+    run("--nproc=2", "--group_offset=1", "the last process would be number 3"),
     run("--seed=1099511627776", "seed is 1099511627776"),
     run("--seed=99999999999999999999999", "seed is 99999999999999999999999"),
     run("--stopping_step=-1", "stopping_step is -1"),

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from recbole_aia.ranks import ranks
 from recbole_aia.replay import Replayed
 
 _CHANCE = 0.5  # users are at chance where no statistic is further from 0, in its deviations under permuted labels
@@ -85,7 +86,7 @@ def align(
         Ours; Polyak (1969) for the step.
     """
     descent, like = _Descent(target, discrepancy), target.parameters[0]
-    step = Replayed(descent.step, like, max_steps if replayed else 0)
+    step = Replayed(descent.step, like, max_steps if replayed and ranks().count == 1 else 0)
     before, look = nan, _LOOK if like.is_cuda else 1
     for number in range(max_steps):
         step()

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from recbole_aia.losses.calibrated.groups import Groups
 from recbole_aia.losses.calibrated.statistics import Table, read_axes, spaces
 from recbole_aia.losses.shared.inputs import check_movers
+from recbole_aia.ranks import ranks
 
 FEW_USERS = 2048  # up to here a comparison of all pairs of users takes a fraction of a second
 EXACT_USERS = 10_000  # up to here Gaussian kernels are computed between all pairs of users
@@ -83,6 +84,11 @@ class Discrepancy(ABC):
 
     def _features(self, users: Tensor, members: Tensor) -> Tensor:
         """Sums of features over groups ``[G, n]``, ``[G, W]``; above many users computed again backward."""
+        here = ranks()
+        users, members = here.own(users), members[:, here.part(members.shape[1])]
+        return here.total(self._own_features(users, members))
+
+    def _own_features(self, users: Tensor, members: Tensor) -> Tensor:
         part, (chunk, kept) = self._table.features, (_ON_GPU, _ON_GPU) if users.is_cuda else (_CHUNK, _KEPT)
         pieces = zip(users.split(chunk), members.split(chunk, dim=1), strict=True)
         if len(users) <= kept:

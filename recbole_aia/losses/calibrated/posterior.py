@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_aia.losses.calibrated.discrepancy import _MUTE, EXACT_USERS, FEW_USERS, ClassDiscrepancy, Discrepancy
+from recbole_aia.ranks import ranks
 
 _FEWEST = 20  # users without a label, below which nothing can be said of them as a group
 _ORDERED = 4  # classes from which on their order is compared too, as in comparisons.Order
@@ -100,9 +101,10 @@ class PosteriorDiscrepancy(Discrepancy):
 
     def __call__(self, embeddings: Tensor) -> Tensor:
         """See :meth:`Discrepancy.__call__`."""
-        users, members = self._standardized(embeddings), self.all_members
-        firsts = (members @ users).double()
-        seconds = torch.stack([(users * row.unsqueeze(1)).t() @ users for row in members]).double()
+        users, members, here = self._standardized(embeddings), self.all_members, ranks()
+        own, rows = here.own(users), members[:, here.part(len(users))]
+        firsts = here.total((rows @ own).double())
+        seconds = here.total(torch.stack([(own * row.unsqueeze(1)).t() @ own for row in rows]).double())
         products, traces = self._table.sums(users, self, (firsts, seconds), self._features(users, members))
         n, n_columns = len(users), len(self.classes)
         squares, everybody = slice(n_columns, 2 * n_columns), -1

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from recbole_aia.ranks import ranks
+
 
 def squared_cost(points: Tensor, atoms: Tensor) -> Tensor:
     r"""Squared Euclidean cost :math:`c(y_p, \bar y_q) = \lVert y_p - \bar y_q \rVert^2`.
@@ -67,13 +69,14 @@ class Kernel:
         cost: ``[n, Q]``.
         potential: :math:`g_0`, ``[Q]``.
         smoothing: :math:`\epsilon`, > 0.
+        size: N, the users of the class; n where ``None``. Several processes have a part of them each.
     """
 
-    def __init__(self, cost: Tensor, potential: Tensor, smoothing: float) -> None:
+    def __init__(self, cost: Tensor, potential: Tensor, smoothing: float, size: int | None = None) -> None:
         level = (potential - cost).div_(smoothing)
         # Beside the row's maximum, e^-80 is nothing for all potentials that are served; smaller numbers would be slow.
         self._matrix = level.sub_(level.max(1, keepdim=True).values).clamp_min_(-80).exp_()
-        self._potential, self._smoothing = potential, smoothing
+        self._potential, self._smoothing, self._size = potential, smoothing, len(cost) if size is None else size
 
     def serves(self, potential: Tensor, smoothing: float) -> bool:
         """Whether these potentials are near enough: rows then keep their digits."""
@@ -82,22 +85,24 @@ class Kernel:
         return float((potential - self._potential).abs().max()) <= 20 * smoothing
 
     def mass(self, potential: Tensor) -> Tensor:
-        """Mass of the atoms ``[Q]``, which sums to one."""
+        """Mass that the users ``[n]`` give the atoms, ``[Q]``; it sums to n / N."""
         weight = ((potential - self._potential) / self._smoothing).exp()
-        return weight * (self._matrix.t() @ (self._matrix @ weight).reciprocal_()) / len(self._matrix)
+        return weight * (self._matrix.t() @ (self._matrix @ weight).reciprocal_()) / self._size
 
 
 class JointCosts:
     """The costs of all classes in one matrix, for a GPU: few launches, and no look at how far potentials have come.
 
     Args:
-        costs: K tensors ``[N_k, Q]``.
+        costs: K tensors ``[n_k, Q]``.
+        sizes: ``N_k``, the users of each class; ``n_k`` where ``None``.
     """
 
-    def __init__(self, costs: Sequence[Tensor]) -> None:
+    def __init__(self, costs: Sequence[Tensor], sizes: Sequence[int] | None = None) -> None:
+        sizes = [len(cost) for cost in costs] if sizes is None else sizes
         self._costs = torch.cat(list(costs))
         self._classes = torch.cat([cost.new_full((len(cost),), k, dtype=torch.long) for k, cost in enumerate(costs)])
-        shares = [cost.new_full((1, len(cost)), 1 / len(cost)) for cost in costs]
+        shares = [cost.new_full((1, len(cost)), 1 / size) for cost, size in zip(costs, sizes, strict=True)]
         self._shares: Tensor = torch.block_diag(*shares)  # type: ignore[no-untyped-call]
 
     def masses(self, potentials: Tensor, smoothing: float) -> Tensor:
@@ -118,16 +123,19 @@ class ClassCosts:
 
     Costs are divided by ``scale``. With ``batch_size`` no matrix larger than
     ``batch_size x Q`` exists at any time; without it the ``[N_k, Q]`` costs are kept.
+
+    Of several processes each has the costs of its part of every class, and sums are over all.
     """
 
     def __init__(self, samples: Sequence[Tensor], atoms: Tensor, scale: float, batch_size: int | None) -> None:
-        self.samples = samples
+        self.sizes = [len(users) for users in samples]
+        self.samples = [users[ranks().part(len(users))] for users in samples]
         self.atoms = atoms
         self.scale = scale
         self.batch_size = batch_size
-        self._cached = None if batch_size else [self._cost(users) for users in samples]
+        self._cached = None if batch_size else [self._cost(users) for users in self.samples]
         self._kernels: list[Kernel | None] = [None] * len(samples)
-        self._joint = None if self._cached is None or atoms.is_cpu else JointCosts(self._cached)
+        self._joint = None if self._cached is None or atoms.is_cpu else JointCosts(self._cached, self.sizes)
 
     def _cost(self, users: Tensor) -> Tensor:
         return squared_cost(users, self.atoms).div_(self.scale)
@@ -141,6 +149,11 @@ class ClassCosts:
 
     def masses(self, potentials: Tensor, smoothing: float) -> Tensor:
         """Second marginals ``[K, Q]`` of the soft couplings, over all users."""
+        masses = self._own_masses(potentials, smoothing)
+        ranks().add(masses)
+        return masses
+
+    def _own_masses(self, potentials: Tensor, smoothing: float) -> Tensor:
         if self._joint is not None:
             return self._joint.masses(potentials, smoothing)
         if self._cached is not None:
@@ -148,27 +161,28 @@ class ClassCosts:
                 [self._kernel(k, potentials[k], smoothing).mass(potentials[k]) for k in range(len(self.samples))]
             )
         masses = torch.zeros_like(potentials)
-        for k, users in enumerate(self.samples):
+        for k, size in enumerate(self.sizes):
             for _, cost in self._blocks(k):
-                masses[k] += soft_response(cost, potentials[k], smoothing).sum(0) / len(users)
+                masses[k] += soft_response(cost, potentials[k], smoothing).sum(0) / size
         return masses
 
     def _kernel(self, k: int, potential: Tensor, smoothing: float) -> Kernel:
         kernel = self._kernels[k]
         if kernel is None or not kernel.serves(potential, smoothing):
             assert self._cached is not None
-            kernel = self._kernels[k] = Kernel(self._cached[k], potential, smoothing)
+            kernel = self._kernels[k] = Kernel(self._cached[k], potential, smoothing, self.sizes[k])
         return kernel
 
     def hard_masses(self, potentials: Tensor) -> tuple[Tensor, Tensor]:
         """Second marginals ``[K, Q]`` and mean c-transforms ``[K]`` of the hard couplings."""
         masses = torch.zeros_like(potentials)
         values = torch.zeros(len(potentials), dtype=torch.float64, device=potentials.device)
-        for k, users in enumerate(self.samples):
+        for k, size in enumerate(self.sizes):
             for _, cost in self._blocks(k):
                 counts, value = hard_response(cost, potentials[k])
-                masses[k] += counts / len(users)
-                values[k] += value / len(users)
+                masses[k] += counts / size
+                values[k] += value / size
+        ranks().add(masses, values)
         return masses, values
 
     def batch_masses(self, potentials: Tensor, smoothing: float, generator: torch.Generator) -> Tensor:
@@ -178,13 +192,18 @@ class ClassCosts:
         """
         masses = torch.empty_like(potentials)
         for k, users in enumerate(self.samples):
-            size = min(self.batch_size or len(users), len(users))
-            rows = torch.randint(len(users), (size,), generator=generator, device=generator.device)
-            cost = self._cost(users[rows.to(users.device)])
+            n, own = self.sizes[k], ranks().part(self.sizes[k])
+            size = min(self.batch_size or n, n)
+            rows = torch.randint(n, (size,), generator=generator, device=generator.device).to(users.device)
+            if ranks().count > 1:
+                rows = rows[(rows >= own.start) & (rows < own.stop)] - own.start
+            cost = self._cost(users[rows])
             if smoothing > 0:
-                masses[k] = soft_response(cost, potentials[k], smoothing).mean(0)
+                plan = soft_response(cost, potentials[k], smoothing)
+                masses[k] = plan.mean(0) if ranks().count == 1 else plan.sum(0) / size
             else:
                 masses[k] = hard_response(cost, potentials[k])[0] / size
+        ranks().add(masses)
         return masses
 
     def couple(self, potentials: Tensor, smoothing: float) -> Couplings:
@@ -193,10 +212,11 @@ class ClassCosts:
         mass = torch.zeros_like(potentials)
         moment = potentials.new_zeros(n_classes, n_atoms, self.atoms.shape[1])
         total = torch.zeros(n_classes, dtype=torch.float64, device=potentials.device)
-        for k, users in enumerate(self.samples):
+        for k, size in enumerate(self.sizes):
             for block, cost in self._blocks(k):
-                plan = soft_response(cost, potentials[k], smoothing).div_(len(users))
+                plan = soft_response(cost, potentials[k], smoothing).div_(size)
                 mass[k] += plan.sum(0)
                 moment[k] += plan.T @ block
                 total[k] += plan.mul_(cost).sum(dtype=torch.float64)
+        ranks().add(mass, moment, total)
         return Couplings(mass, moment, total)

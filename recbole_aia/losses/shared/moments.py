@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recbole_aia.ranks import ranks
+
 _USERS_PER_DIMENSION = 2  # attributes share cells of 2 d users or more; adding up smaller ones costs more than it saves
 
 
@@ -17,7 +19,7 @@ class Cells:
 
     A cell is a combination of labels: (F, 18-24) is one of gender and age. Attributes of few classes share cells, and a
     user is multiplied once for all of them. Attributes that do not share form groups: a user is in one cell of each
-    group, or in none where no label of the group is known.
+    group, or in none where no label of the group is known. Of several processes each has a part of the sorted users.
 
     Args:
         labels: ``[n, A]``; negative where a user takes no part.
@@ -38,7 +40,10 @@ class Cells:
             memberships.append(torch.stack(columns))
         membership = torch.cat(memberships, dim=1).to(embeddings.dtype)
         sizes_of_cells = torch.tensor(self.sizes, dtype=embeddings.dtype, device=embeddings.device)
-        self.rows = torch.cat(rows)
+        every, own = torch.cat(rows), ranks().part(sum(self.sizes))
+        ends = torch.tensor([0, *self.sizes]).cumsum(0).clamp(own.start, own.stop)
+        self.sizes = ends.diff().tolist()
+        self.rows = every[own]
         #: Weights of cells in the moments of classes, ``[C, cells]``; moments of a cell are sums over its users.
         self.weights = membership / (membership @ sizes_of_cells).unsqueeze(1)
         self.places = _places(self.rows, len(embeddings))
@@ -65,7 +70,8 @@ def _places(rows: Tensor, n_users: int) -> Tensor:
     order = torch.argsort(rows, stable=True)
     users = rows[order]
     nth = torch.arange(len(users), device=rows.device) - torch.searchsorted(users, users)
-    places = rows.new_full((n_users, int(nth.max()) + 1), len(rows))
+    most = int(nth.max()) + 1 if len(rows) else 1
+    places = rows.new_full((n_users, most), len(rows))
     places[users, nth] = order
     return places
 
@@ -97,6 +103,7 @@ class _Moments(torch.autograd.Function):
         products = users.new_empty(len(cells.sizes), width + 1, width + 1)
         for piece, out in zip(users.split(cells.sizes), products, strict=True):
             torch.mm(piece.t(), piece, out=out)
+        ranks().add(products)
         ctx.cells = cells
         ctx.save_for_backward(users)
         moments = (cells.weights @ products.flatten(1)).view(-1, width + 1, width + 1)
@@ -111,4 +118,6 @@ class _Moments(torch.autograd.Function):
         moved[-1] = 0  # the row of those who are in no cell
         for piece, slope, out in zip(users.split(cells.sizes), slopes, moved[:-1].split(cells.sizes), strict=True):
             torch.mm(piece, slope, out=out)
-        return F.embedding_bag(cells.places, moved, mode="sum"), None
+        gradient = F.embedding_bag(cells.places, moved, mode="sum")
+        ranks().add(gradient)
+        return gradient, None

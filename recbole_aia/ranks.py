@@ -1,0 +1,251 @@
+"""The processes of one training: their parts of the work, sums over them, and what the first of them says.
+
+All hold the same model, draw the same random numbers and take the same decisions. Only the work is split: a batch, the
+users of a large sum. What is split is added up before anybody goes on, so all stay alike.
+
+The first process does the job: it reads and writes files, attacks and reports. The others train along
+(:func:`~recbole_aia.trainer.run.train_along`). :func:`ranks` is the one process alone outside of such a training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from recbole_aia.errors import LostProcessError
+from recbole_aia.launch import place
+
+Said = TypeVar("Said")
+_BUCKET = 2**22  # numbers that are sent at a time: 16 megabytes in single precision
+_PATIENCE = timedelta(minutes=30)  # after which a process that does not answer counts as lost; a dead one does at once
+
+
+class Part(NamedTuple):
+    """Which rows of a batch this process has."""
+
+    rows: slice
+    whole: int
+    """How many rows the batch has."""
+    share: float
+    """Of the batch; 0 for a process without a row of its own, which has a row all the same, as gradients need one."""
+
+
+class Ranks:
+    """One process alone: everything is its part, and sums are what they are."""
+
+    rank: ClassVar[int] = 0
+    count: ClassVar[int] = 1
+    #: The part of a batch whose loss is being computed.
+    batch: Part | None = None
+
+    def part(self, n: int) -> slice:
+        """Which of ``n`` things are this process's; sizes differ by one at most, and may be 0."""
+        return slice(self.rank * n // self.count, (self.rank + 1) * n // self.count)
+
+    def of_batch(self, loss: Callable[[Any], Tensor], batch: Any) -> Tensor:
+        """The loss of a batch, a mean over rows: this process's share, which adds up to the loss over all processes."""
+        return loss(batch)
+
+    def alike(self, loss: Tensor) -> Tensor:
+        """The share of a loss that all processes compute alike."""
+        return loss
+
+    def own(self, rows: Tensor) -> Tensor:
+        """This process's part of rows ``[n, ...]`` that all have; all get the gradient of all rows."""
+        return rows
+
+    def total(self, sums: Tensor) -> Tensor:
+        """The sum over processes, from which all go on alike; the gradient passes as it is."""
+        return sums
+
+    def add(self, *tensors: Tensor) -> None:
+        """Replaces each tensor by its sum over processes, in place."""
+
+    def gathered(self, value: Said) -> list[Said]:
+        """The values of all processes, in order."""
+        return [value]
+
+    def told(self, make: Callable[[], Said]) -> Said:
+        """What ``make`` returns in the first process, which alone calls it."""
+        return make()
+
+
+class Together(Ranks):
+    """One of several processes, of torch's default group."""
+
+    def __init__(self) -> None:
+        self.rank, self.count = dist.get_rank(), dist.get_world_size()  # type: ignore[misc]
+
+    def of_batch(self, loss: Callable[[Any], Tensor], batch: Any) -> Tensor:
+        """See :meth:`Ranks.of_batch`."""
+        rows, n = self.part(len(batch)), len(batch)
+        share = (rows.stop - rows.start) / n
+        rows = rows if share else slice(0, 1)
+        self.batch = Part(rows, n, share)
+        try:
+            part: Tensor = loss(batch[rows]) * share
+            return part
+        finally:
+            self.batch = None
+
+    def alike(self, loss: Tensor) -> Tensor:
+        """See :meth:`Ranks.alike`."""
+        return loss / self.count
+
+    def own(self, rows: Tensor) -> Tensor:
+        """See :meth:`Ranks.own`."""
+        return _Own.apply(rows, self)  # type: ignore[no-any-return, no-untyped-call]
+
+    def total(self, sums: Tensor) -> Tensor:
+        """See :meth:`Ranks.total`."""
+        return _Total.apply(sums, self)  # type: ignore[no-any-return, no-untyped-call]
+
+    @torch.no_grad()
+    def add(self, *tensors: Tensor) -> None:
+        """See :meth:`Ranks.add`; small tensors travel together."""
+        with _company():
+            for bucket in _buckets(tensors):
+                if len(bucket) == 1 and bucket[0].is_contiguous():
+                    dist.all_reduce(bucket[0])
+                    continue
+                flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+                dist.all_reduce(flat)
+                for tensor, part in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
+                    tensor.copy_(part.view_as(tensor))
+
+    def gathered(self, value: Said) -> list[Said]:
+        """See :meth:`Ranks.gathered`."""
+        values: list[Any] = [None] * self.count
+        with _company():
+            dist.all_gather_object(values, value)
+        return values
+
+    def told(self, make: Callable[[], Said]) -> Said:
+        """See :meth:`Ranks.told`."""
+        said = [make() if not self.rank else None]
+        with _company():
+            dist.broadcast_object_list(said, 0)
+        return said[0]  # type: ignore[return-value]
+
+
+_ALONE = Ranks()
+_crew = _working = _ALONE
+
+
+def ranks() -> Ranks:
+    """The processes that share the present work: those of a training inside :func:`at_work`, elsewhere this one."""
+    return _working
+
+
+def crew() -> Ranks:
+    """The processes inside :func:`joined`, whether they share the present work or not."""
+    return _crew
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Ranks]:
+    """Joins the processes that were started together, if this one was: by gloo on a CPU, by NCCL on a GPU.
+
+    Args:
+        device: where this process computes.
+
+    Raises:
+        LostProcessError: another process does not come, or ends before this one.
+    """
+    global _crew  # noqa: PLW0603 - as torch has one default group
+    if place().count == 1:
+        yield _ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    with _company():
+        dist.init_process_group("gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl", timeout=_PATIENCE)
+    _crew = Together()
+    try:
+        yield _crew
+    finally:
+        leave()
+
+
+def leave() -> None:
+    """Leaves the processes that :func:`joined` has joined; this one then works alone."""
+    global _crew  # noqa: PLW0603
+    if _crew is not _ALONE:
+        _crew = _ALONE
+        with suppress(RuntimeError):
+            dist.destroy_process_group()
+
+
+@contextmanager
+def at_work(group: Ranks | None = None) -> Iterator[None]:
+    """Inside, all processes of :func:`crew` do the same work and share it; or ``group`` does."""
+    global _working  # noqa: PLW0603
+    before, _working = _working, _crew if group is None else group
+    try:
+        yield
+    finally:
+        _working = before
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process works alone, in the middle of shared work."""
+    with at_work(_ALONE):
+        yield
+
+
+@contextmanager
+def _company() -> Iterator[None]:
+    """Turns torch's error of a process that is no longer there into one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostProcessError(
+            "another process of this training has ended or does not answer. What is done is kept: the same command "
+            "goes on, with any number of processes."
+        ) from error
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:
+    """Neighbours of one type and device, :data:`_BUCKET` numbers at most unless one alone is larger."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        size = sum(each.numel() for each in bucket) + tensor.numel()
+        if bucket and (size > _BUCKET or (bucket[0].dtype, bucket[0].device) != (tensor.dtype, tensor.device)):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
+
+
+class _Own(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, group: Together) -> Tensor:  # type: ignore[override]
+        ctx.group, ctx.shape = group, rows.shape
+        return rows[group.part(len(rows))]
+
+    @staticmethod
+    def backward(ctx: Any, of_part: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        gradient = of_part.new_zeros(ctx.shape)
+        gradient[ctx.group.part(len(gradient))] = of_part
+        ctx.group.add(gradient)
+        return gradient, None
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, sums: Tensor, group: Together) -> Tensor:  # type: ignore[override]
+        total = sums.clone()
+        group.add(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, of_total: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return of_total, None

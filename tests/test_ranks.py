@@ -1,0 +1,76 @@
+import os
+
+import pytest
+import torch
+from processes import together
+
+from recbole_aia.errors import LostProcessError
+from recbole_aia.ranks import Ranks, alone, crew, ranks
+
+
+class TestAlone:
+    def test_all_work_is_its_part_and_sums_are_what_they_are(self):
+        here, value = ranks(), torch.tensor([1.0, 2.0])
+        here.add(value)
+        assert here.part(5) == slice(0, 5)
+        assert here.own(value) is here.total(value) is here.alike(value) is value
+        assert here.of_batch(sum, [1, 2]) == 3
+        assert (here.gathered("x"), here.told(lambda: "x"), value.tolist()) == (["x"], "x", [1.0, 2.0])
+
+
+@pytest.mark.parametrize(("n", "count"), [(7, 3), (2, 4), (0, 2)])
+def test_parts_are_whole_and_differ_by_one_at_most(n, count):
+    parts = []
+    for rank in range(count):
+        here = Ranks()
+        here.rank, here.count = rank, count
+        parts.append(list(range(n)[here.part(n)]))
+    assert [each for part in parts for each in part] == list(range(n))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def everything():
+    here = ranks()
+    rank = here.rank
+    values = [torch.full((3,), float(rank)), torch.tensor(rank), torch.ones(2, 5).t()]
+    here.add(*values)
+    users = torch.arange(5.0).requires_grad_()
+    sums = here.total(here.own(users * 1).square().sum())
+    sums.square().backward()
+    with alone():
+        inside = ranks().count, ranks().gathered(rank)
+    said = here.told(lambda: f"process {rank}")
+    share = here.of_batch(lambda rows: torch.tensor(rows).mean(), [1.0, 2.0, 6.0])
+    only = here.of_batch(lambda rows: torch.tensor(rows).mean(), [4.0])
+    gathered = here.gathered("ab"[rank])
+    return [each.tolist() for each in values], users.grad.tolist(), float(sums), inside, said, share, only, gathered
+
+
+def test_processes_add_up_gather_and_hear_the_first():
+    first, second = together(2, everything)
+    assert first[0] == second[0]
+    assert first[0] == [[1.0] * 3, 1, [[2.0] * 2] * 5]
+    # The gradient of the square of a sum of squares: all processes have that of all rows.
+    assert first[1] == second[1] == [4.0 * 30 * x for x in range(5)]
+    assert (first[2], second[2]) == (30.0, 30.0)
+    assert (first[3], second[3]) == ((1, [0]), (1, [1]))
+    assert first[4] == second[4] == "process 0"
+    assert float(first[5] + second[5]) == pytest.approx(3.0)
+    assert float(first[6] + second[6]) == 4.0
+    assert first[7] == second[7] == ["a", "b"]
+
+
+def left_alone():
+    if ranks().rank:
+        os._exit(1)
+    with pytest.raises(LostProcessError, match="another process of this training has ended"):
+        ranks().add(torch.ones(2))
+    return "told"
+
+
+def test_a_dead_process_is_an_error_of_one_line_at_once():
+    assert together(2, left_alone) == ["told", None]
+
+
+def test_the_crew_is_one_process_where_none_was_started():
+    assert crew().count == 1
