@@ -46,7 +46,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--attributes", metavar="LIST", help="[gender, age]: apart; [[gender, age]]: together")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="seeds (default: the grid's, or three)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
-    parser.add_argument("--executor", choices=("local", "ray"), default="local", help="where the runs are made")
+    parser.add_argument(
+        "--executor", choices=("local", "ray", "none"), default="local",
+        help="where the runs are made; none: nowhere, a table of those that are there (default: local)",
+    )  # fmt: skip
     parser.add_argument("--address", metavar="ADDRESS", help="with ray: the cluster, such as auto (default: none)")
     parser.add_argument("--cpus", type=int, default=1, metavar="N", help="with ray: cores of a run (default: 1)")
     parser.add_argument("--gpus", type=float, default=0.0, metavar="N", help="with ray: GPUs of a run (default: 0)")
@@ -83,9 +86,9 @@ def _executor(arguments: argparse.Namespace) -> Any:
         from recbole_aia.jobs.ray_executor import RayExecutor
 
         return RayExecutor(arguments.address, arguments.cpus, arguments.gpus)
-    from recbole_aia.jobs.executors import run_local
+    from recbole_aia.jobs.executors import run_local, run_none
 
-    return partial(run_local, jobs=arguments.jobs)
+    return run_none if arguments.executor == "none" else partial(run_local, jobs=arguments.jobs)
 
 
 def _grid(arguments: argparse.Namespace, rest: Sequence[str]) -> Any:

@@ -46,6 +46,13 @@ def test_what_is_there_is_not_made_again(compared, tmp_path, capsys, monkeypatch
         assert len(made) == changed.index(run) + 1
 
 
+def test_a_table_can_be_made_of_what_is_there(grid, capsys):
+    assert main(["compare", "tiny.yaml", "--executor", "none"]) == 0
+    assert "0 runs made, 0 found, 3 failed" in capsys.readouterr().out
+    assert "not made yet" in (grid / "compare" / "tiny" / "table.md").read_text(encoding="utf-8")
+    assert not (grid / "runs").exists()
+
+
 def test_a_run_that_fails_on_the_way_is_told_by_its_line(grid, capsys):
     values = {"models": ["BPR"], "methods": {"late": {"defense": "noise", "init_checkpoint": "absent.pth"}}}
     done = compare(Grid.of({**values, "seeds": [1]}, "test"), Path("out"))
