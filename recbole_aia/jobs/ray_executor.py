@@ -156,6 +156,7 @@ def _bring(task: Task, made: _Made) -> None:
     """Writes what has come back of a run, all of its files or none."""
     write_whole(task.log, lambda aside: aside.write_bytes(made.log))
     if made.files:
+        private_folder(task.folder.parent)
         with folder_aside(task.folder.parent) as aside:
             whole = aside / "run"
             private_folder(whole)

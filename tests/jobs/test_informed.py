@@ -108,7 +108,7 @@ class TestMistakes:
         ("before", "message"),
         [
             ("nowhere.npz", "'nowhere.npz' cannot be read: No such file"),
-            ("short.npy", "short.npy has 900 rows and 943 users are audited"),
+            ("short.npy", "short.npy has 900 rows and the audited vectors 943"),
             ("others.npz", "no audited user is in every earlier release (others.npz)"),
             ("few.npz", "attribute 'gender' has 0 of 2 classes"),
             ("nan.npz", "the vectors of 943 of 943 users in 'nan.npz' are not finite"),

@@ -107,7 +107,7 @@ def test_twins_of_files_in_different_order_are_different_twins(trained):
     for data in (runs["BPR"].parent / "data", shuffled):
         values = {**VALUES, "epochs": 1, "output_dir": data.name, "data_path": str(data)}
         run_recbole_aia("BPR", "synthetic", config_dict=values, argv=[])
-    assert len(list(Path("saved").glob("undefended-*"))) == 2
+    assert len(list(Path("saved").glob("undefended-*.pth"))) == 2
 
 
 def test_a_twin_under_anothers_name_is_trained_again(trained, caplog):
@@ -115,7 +115,7 @@ def test_a_twin_under_anothers_name_is_trained_again(trained, caplog):
     values = {**VALUES, "epochs": 1, "reuse_undefended": True}
     for name, data in (("one", runs["BPR"].parent / "data"), ("other", shuffled)):
         run_recbole_aia("BPR", "synthetic", config_dict={**values, "output_dir": name, "data_path": str(data)}, argv=[])
-    one, other = sorted(Path("saved").glob("undefended-*"), key=lambda path: path.stat().st_mtime_ns)
+    one, other = sorted(Path("saved").glob("undefended-*.pth"), key=lambda path: path.stat().st_mtime_ns)
     other.write_bytes(one.read_bytes())
     values |= {"output_dir": "again", "data_path": str(shuffled)}
     run_recbole_aia("BPR", "synthetic", config_dict=values, argv=[])

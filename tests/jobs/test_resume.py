@@ -29,7 +29,7 @@ def results(folder="out"):
 
     def timeless(value):
         if isinstance(value, dict):
-            return {key: timeless(item) for key, item in value.items() if key not in ("seconds", "when")}
+            return {key: timeless(item) for key, item in value.items() if key not in ("seconds", "when", "efficiency")}
         return [timeless(item) for item in value] if isinstance(value, list) else value
 
     return timeless(json.loads(Path(folder, "results.json").read_text()))
