@@ -13,6 +13,7 @@ from scipy.stats import ttest_rel
 from recbole_aia.config.grid import Cell, Grid
 from recbole_aia.evaluator.statistics import holm
 from recbole_aia.report.measures import LOWER, Measure, measure
+from recbole_aia.report.seeds import half_width
 
 
 @dataclass(frozen=True)
@@ -147,17 +148,20 @@ def _numbers(
 
 
 def best(each: Measure, block: Sequence[Line]) -> set[str]:
-    """The methods of a block that stand in bold: the best mean, and those whose difference to it is not significant.
+    """The methods of a block that stand in bold: the best mean, and those within the 95 % interval of its mean.
 
-    Lines without a defense do not take part. The difference is tested as in :func:`tests`, at 0.05. The best is picked
-    from the same numbers, so bold is a reading aid and no test of which method is best.
+    Lines without a defense do not take part, nor lines with fewer seeds than others have. Bold is a reading aid,
+    because the best is picked from the same numbers; :func:`tests` tests.
     """
-    values = {line.method: line.numbers[each.name] for line in block if line.numbers[each.name]}
-    values = {method: found for method, found in values.items() if not _is_undefended(method, block)}
-    if not values or not each.better:
+    values = {line.method: line.seeds(each.name) for line in block if not _is_undefended(line.method, block)}
+    most = max(map(len, values.values()), default=0)
+    values = {method: found for method, found in values.items() if len(found) == most}
+    if not each.better or not most:
         return set()
-    alike = {row["method"] for row in _tests_of(each, block) if row["p_holm"] >= 0.05}
-    return {_first(each, values), *(alike & values.keys())}
+    pick = min if each.better == LOWER else max
+    first = pick(values, key=lambda method: mean(values[method]))
+    near = half_width(values[first])
+    return {method for method, found in values.items() if abs(mean(found) - mean(values[first])) <= near}
 
 
 def _first(each: Measure, values: Mapping[str, Mapping[int, float]]) -> str:

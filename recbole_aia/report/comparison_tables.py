@@ -7,41 +7,24 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import pandas as pd  # type: ignore[import-untyped]
-from scipy.stats import t
 
 from recbole_aia.config.grid import Cell, Grid
 from recbole_aia.report.compared import Compared, Line, best, blocks, lines, said_of, tests, tidy
 from recbole_aia.report.measures import Measure, measure
 from recbole_aia.report.published import published
+from recbole_aia.report.seeds import interval
 from recbole_aia.storage.cells import escaped
 from recbole_aia.storage.files import write_whole
 
 _LEGEND = (
     "Means over seeds, and half the width of their 95 % interval (Student's t). In bold the best defended line of a "
-    "block, and those that do not differ from it (paired t-test, Holm, 0.05). F1, accuracies and AUC have no best: an "
-    "attacker below chance is read in reverse."
+    "block, and those within its interval; lines of fewer seeds do not take part. F1, accuracies and AUC have no best: "
+    "an attacker below chance is read in reverse."
 )
-
-
-def interval(values: Sequence[float], places: int = 3) -> str:
-    """The mean over seeds, and the half-width of its 95 % interval by Student's t distribution."""
-    if not values:
-        return "-"
-    if len(values) == 1:
-        return f"{values[0]:.{places}f}"
-    return f"{mean(values):.{places}f} ± {half_width(values):.{places}f}"
-
-
-def half_width(values: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of a mean; 0 of a single value."""
-    if len(values) < 2:
-        return 0.0
-    error: float = stdev(values) / len(values) ** 0.5
-    return float(t.ppf(0.975, len(values) - 1)) * error
 
 
 def cells(grid: Grid, table: Sequence[Line]) -> tuple[list[str], list[list[str]], list[list[bool]]]:

@@ -9,9 +9,10 @@ from recbole_aia.config.recipes import recipe, recipes
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.report.compared import Compared, Line, lines, tidy
 from recbole_aia.report.compared import tests as paired_tests
-from recbole_aia.report.comparison_tables import _published, interval, latex, markdown
+from recbole_aia.report.comparison_tables import _published, latex, markdown
 from recbole_aia.report.measures import measure
 from recbole_aia.report.page.comparison import comparison_page
+from recbole_aia.report.seeds import interval
 
 GRID = Grid.of(
     {

@@ -8,9 +8,9 @@ from typing import Any
 
 from recbole_aia.config.grid import Grid
 from recbole_aia.report.compared import Compared
-from recbole_aia.report.comparison_tables import half_width
 from recbole_aia.report.figures.base import COLORS, Figure, Panel, Series, front_series
 from recbole_aia.report.measures import state_of
+from recbole_aia.report.seeds import half_width
 
 _METRIC = "ndcg@10"
 _ADVANTAGE = "advantage (0 guessing, 1 certain)"
