@@ -26,8 +26,7 @@ def test_what_is_there_is_not_made_again(compared, tmp_path, capsys, monkeypatch
     monkeypatch.chdir(shutil.copytree(compared, tmp_path / "copy"))
     place = Path.cwd()
     kept = {run: run.stat().st_mtime_ns for run in place.glob("runs/*/results.json")}
-    assert main(["compare", "tiny.yaml", "--figures", "figures", "--formats", "svg"]) == 0
-    assert [file.name for file in Path("figures").iterdir()] == ["plane-1.svg"]
+    assert main(["compare", "tiny.yaml"]) == 0
     assert "0 runs made, 2 found, 1 failed" in capsys.readouterr().out
     assert {run: run.stat().st_mtime_ns for run in kept} == kept
     assert _tables(place) == _tables(compared)
@@ -58,6 +57,13 @@ def test_a_run_that_fails_on_the_way_is_told_by_its_line(grid, capsys):
     done = compare(Grid.of({**values, "seeds": [1]}, "test"), Path("out"))
     assert done["failed"] == 1
     assert "absent.pth" in Path("out", "failed.csv").read_text(encoding="utf-8")
+
+
+def test_figures_come_as_files_where_matplotlib_is(compared, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(shutil.copytree(compared, tmp_path / "copy"))
+    assert main(["compare", "tiny.yaml", "--figures", "figures", "--formats", "svg"]) == 0
+    assert [file.name for file in Path("figures").iterdir()] == ["plane-1.svg"]
 
 
 def test_a_grid_killed_in_the_middle_goes_on_to_the_same_table(compared, grid, monkeypatch, capsys):
