@@ -90,6 +90,9 @@ RECBOLE_PRESENTATION = frozenset(
     }
 )  # fmt: skip
 
+#: Keys of a run that is one of many, whose bar and log would hide the others'.
+ONE_OF_MANY: dict[str, Any] = {"show_progress": False, "state": "warning"}
+
 #: The views of a model that can be attacked, in the order of attack; see :mod:`recbole_aia.model.exposures`.
 VIEWS = ("served", "table", "both", "top_k", "top_k_unmasked", "top_k_popular", "scores", "profile")
 #: The view that no defense changes: the interactions. It shows how much there is to infer, and is no leak of the model.

@@ -72,7 +72,9 @@ def drawn(matrix: Matrix, label_path: Path, name: str, seed: int, asked: Mapping
     views = {view: np.array(vectors[rows]) for view, vectors in matrix.views.items()}
     for vectors in matrix.views.values():
         let_go(vectors)
-    return replace(matrix, views=views, drawn=Drawn(rows, n_users)), LabelFile(both.reset_index(drop=True), None)
+    activity = None if matrix.activity is None else matrix.activity[rows]
+    found = replace(matrix, views=views, activity=activity, drawn=Drawn(rows, n_users))
+    return found, LabelFile(both.reset_index(drop=True), None)
 
 
 def _labelled(frame: pd.DataFrame, asked: Mapping[str, Any]) -> np.ndarray:

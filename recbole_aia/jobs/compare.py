@@ -12,6 +12,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.config.grid import Cell, Grid
+from recbole_aia.config.run_keys import ONE_OF_MANY
 from recbole_aia.config.text import to_yaml
 from recbole_aia.data import files_digest
 from recbole_aia.errors import AIAError
@@ -26,7 +27,6 @@ from recbole_aia.storage.files import write_whole
 from recbole_aia.storage.run_folder import kept_place, kept_results, make_folder
 
 _NO_FILES = hashlib.sha256().hexdigest()  # the digest of a data set that is not on this machine
-_QUIET = {"show_progress": False, "state": "warning"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def compare(
 def _plan(cell: Cell, runs: Path, digests: dict[str, str]) -> _Planned:
     """Where a cell's run is. The configuration is built for its hash, which finds most mistakes before any run."""
     try:
-        config = AIAConfig(config_dict={**_QUIET, **cell.settings}, argv=[])
+        config = AIAConfig(config_dict={**ONE_OF_MANY, **cell.settings}, argv=[])
     except AIAError as error:
         return _Planned(cell, None, refused=str(error))
     place = config["data_path"]
@@ -128,7 +128,7 @@ def _results(planned: _Planned) -> dict[str, Any] | None:
 
 def _task(key: str, planned: _Planned, output_dir: Path) -> Task:
     place = output_dir / "cells" / f"{key}.yaml"
-    text = to_yaml({**_QUIET, **planned.cell.settings})
+    text = to_yaml({**ONE_OF_MANY, **planned.cell.settings})
     write_whole(place, lambda aside: aside.write_text(text, encoding="utf-8"))
     assert planned.folder is not None
     return Task(key, ("--config_files", str(place)), planned.folder, place.with_suffix(".log"))

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from recbole_aia.config.aia_config import AIAConfig
+from recbole_aia.config.run_keys import ONE_OF_MANY
 from recbole_aia.config.search import Sweep
 from recbole_aia.config.text import to_yaml
 from recbole_aia.errors import AIAError, AttributeDataError, ConfigValueError, StorageError, one_line
@@ -39,7 +40,6 @@ from recbole_aia.storage.run_folder import (
 )
 from recbole_aia.trainer.run import Validated
 
-_QUIET = {"show_progress": False, "state": "warning"}
 #: The file of the trials that are over.
 STUDY = "study.db"
 _STATES = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: PRUNED, TrialState.FAIL: FAILED}
@@ -65,7 +65,7 @@ def sweep(plan: Sweep, runs: Path = Path("runs")) -> tuple[Swept, Path]:
     Raises:
         ConfigValueError: the settings of all runs are wrong, the folder holds another sweep, or no trial has finished.
     """
-    base = AIAConfig(config_dict={**_QUIET, **plan.settings}, argv=[])
+    base = AIAConfig(config_dict={**ONE_OF_MANY, **plan.settings}, argv=[])
     if not base["valid_metric_bigger"]:
         raise ConfigValueError(f"valid_metric is {base['valid_metric']}, which is better lower. Choose NDCG@10, say.")
     parts = [config_digest(config_text(base)), versions(), dict(plan.search), plan.bound]
@@ -135,7 +135,7 @@ class _Trials:
     ) -> tuple[Path, dict[str, Any]]:
         """The folder of a trial's run and its results; the run is made if it is missing."""
         file = self.folder / "trials" / f"{number}.yaml"
-        text = to_yaml({**_QUIET, **self.plan.settings, **values})
+        text = to_yaml({**ONE_OF_MANY, **self.plan.settings, **values})
         write_whole(file, lambda aside: aside.write_text(text, encoding="utf-8"))
         config = AIAConfig(config_file_list=[file], argv=[])
         place = kept_place(config, self.runs)

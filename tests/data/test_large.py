@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,6 +47,11 @@ def test_half_is_drawn_from_all_and_half_from_those_with_a_label_row_by_row(labe
     assert (vectors[known, 0] == ages[known].astype(int)).all()
     assert (vectors[~known, 0] % 10 != 0).all()
     assert (vectors[:, 1] == 2 * vectors[:, 0]).all()
+
+
+def test_the_activity_of_those_who_are_drawn_goes_with_them(labels):
+    found, _ = drawn(replace(matrix(), activity=np.arange(300)), labels, "e.npz", 3, ASKED)
+    assert np.array_equal(found.activity, found.drawn.rows)
 
 
 def test_of_labelled_users_alone_as_many_are_drawn_as_allowed(tmp_path):
