@@ -1,4 +1,4 @@
-"""Protects and audits matrices that are larger than memory: seconds and the most memory, by number of users.
+"""Protects and audits matrices that are larger than memory: seconds, those of processors, and the most memory.
 
     python -m benchmarks.out_of_core --users 1000000 10000000 100000000 --folder DIR
 
@@ -73,13 +73,17 @@ def _write(vectors: Path, labels: Path, n_users: int, dimensions: int) -> None:
 
 
 def _timed(command: Sequence[str]) -> dict[str, float]:
-    """Seconds and gigabytes of resident memory at most, of a command in a process of its own."""
+    """Seconds, those of processors, and gigabytes of resident memory at most, of a command in a process of its own."""
     start = time.perf_counter()
     process = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", _RUN, *command])
     _, status, usage = os.wait4(process, 0)
     if status:
         raise SystemExit(f"recbole-aia {' '.join(command)} has ended with {os.waitstatus_to_exitcode(status)}")
-    return {"seconds": round(time.perf_counter() - start, 1), "memory_gb": round(usage.ru_maxrss / 1e6, 2)}
+    return {
+        "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "memory_gb": round(usage.ru_maxrss / 1e6, 2),
+    }
 
 
 if __name__ == "__main__":

@@ -81,19 +81,18 @@ def prepare_loaders(config: Any, dataset: Dataset, *, scores_users: bool = False
 
 
 def _samplers(config: Any, dataset: Dataset, parts: list[Dataset]) -> tuple[list[Any], bool]:
-    """RecBole's samplers of the three parts, or ours and true, if users have interacted with all items.
+    """The samplers of the three parts, and whether a user has interacted with all items in training.
 
     Raises:
         AttributeDataError: all users have interacted with all items in training.
     """
-    try:
+    if config["repeatable"]:
         return list(create_samplers(config, dataset, parts)), False
-    except ValueError as error:
-        if "interacted with all items" not in str(error):
-            raise
     phases = ("train", "valid", "test")
     asked = [config[f"{phase}_neg_sample_args"]["distribution"] for phase in phases]
-    drawn = next(each for each in asked if each != "none")
+    drawn = next((each for each in asked if each != "none"), None)
+    if drawn is None:
+        return [None] * 3, False
     alpha = config["train_neg_sample_args"]["alpha"] if asked[0] != "none" else 1.0
     base = PatientSampler(list(phases), parts, drawn, alpha)
     samplers = []

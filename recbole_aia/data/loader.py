@@ -112,17 +112,21 @@ class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
 
 
 class PatientSampler(Sampler):  # type: ignore[misc]
-    """RecBole's ``Sampler``, which also takes users who have interacted with all items. They get no negatives."""
+    """RecBole's ``Sampler``, which also takes users who have interacted with all items. They get no negatives.
+
+    It gathers the items of users without a loop over interactions.
+    """
 
     def get_used_ids(self) -> dict[str, NDArray[np.object_]]:
         """The items of each user, as a set, up to each phase."""
-        used, last = {}, [set[int]() for _ in range(self.user_num)]
+        used, last = {}, [set[int]()] * self.user_num
         for phase, dataset in zip(self.phases, self.datasets, strict=True):
-            last = [set(items) for items in last]
             features = dataset.inter_feat
-            pairs = zip(features[self.uid_field].tolist(), features[self.iid_field].tolist(), strict=True)
-            for user, item in pairs:
-                last[user].add(item)
+            users, items = (features[field].numpy() for field in (self.uid_field, self.iid_field))
+            items = items[np.argsort(users, kind="stable")].tolist()
+            ends = np.bincount(users, minlength=self.user_num).cumsum().tolist()
+            starts = [0, *ends[:-1]]
+            last = [known.union(items[a:b]) for known, a, b in zip(last, starts, ends, strict=True)]
             used[phase] = np.array(last, dtype=object)
         return used
 

@@ -40,6 +40,7 @@ def test_no_defense_gives_stock_recboles_metrics(make_config, tmp_path, name, or
         "metric_decimal_place": 8, "show_progress": False, "train_batch_size": 8192, "learning_rate": 0.005,
         "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False},
         "total_anneal_steps": 200_000,  # RecBole's; our property file has another
+        "eval_batch_size": 2**18,  # stock RecBole's DMF encodes all items anew for each batch, by default of two users
         # Stock RecBole evaluates NeuMF pair by pair.
         "mf_embedding_size": 16, "mlp_embedding_size": 16, "mlp_hidden_size": [32, 16],
     }  # fmt: skip
