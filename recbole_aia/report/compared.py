@@ -109,12 +109,16 @@ class Line:
 
 
 def lines(grid: Grid, compared: Sequence[Compared]) -> list[Line]:
-    """The table's lines in the order of the grid."""
+    """The table's lines in the order of the grid.
+
+    A run has a line for each attribute, or one for all of them if no measure is about an attribute.
+    """
     measures = [measure(each) for each in grid.measures]
+    together = all(each.of_run for each in measures)
     groups: dict[tuple[str, str, str, tuple[str, ...], str], list[Compared]] = {}
     for each in compared:
-        for attribute in each.results["worst_case"]:
-            protected = each.cell.attributes or tuple(each.results["run"]["attributes"])
+        protected = each.cell.attributes or tuple(each.results["run"]["attributes"])
+        for attribute in [", ".join(protected)] if together else each.results["worst_case"]:
             key = (each.cell.dataset, each.cell.model, attribute, protected, each.cell.method)
             groups.setdefault(key, []).append(each)
     order = {name: place for place, name in enumerate(grid.lines())}

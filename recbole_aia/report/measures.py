@@ -38,6 +38,7 @@ class Measure:
         places: digits after the point; with none, there is no interval either.
         beside: a further number of a run and an attribute, whose mean stands in brackets.
         printed: the paper's number for a line.
+        of_run: whether it is the same for all attributes of a run.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Measure:
     places: int = 3
     beside: Callable[[Mapping[str, Any], str], float | None] | None = None
     printed: Mapping[str, Any] | None = None
+    of_run: bool = False
 
 
 def measure(given: Mapping[str, Any]) -> Measure:
@@ -59,12 +61,12 @@ def measure(given: Mapping[str, Any]) -> Measure:
     if "utility" in given:
         return Measure(
             name or given["utility"].upper(), partial(_utility, given["utility"]), HIGHER, 4, None,
-            given.get("published"),
+            given.get("published"), of_run=True,
         )  # fmt: skip
     if "kept" in given:
-        return Measure(name or f"{given['kept'].upper()} kept", partial(_kept, given["kept"]), HIGHER)
+        return Measure(name or f"{given['kept'].upper()} kept", partial(_kept, given["kept"]), HIGHER, of_run=True)
     if given.get("seconds"):
-        return Measure(name or "seconds", _seconds, places=0, printed=given.get("published"))
+        return Measure(name or "seconds", _seconds, places=0, printed=given.get("published"), of_run=True)
     for key in ("attacker", "metric"):
         if key not in given:
             raise ConfigValueError(f"the measure {dict(given)} has no '{key}'. See recbole_aia/report/measures.py.")

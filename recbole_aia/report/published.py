@@ -25,15 +25,22 @@ def numbers(paper: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def published(paper: str, **about: str) -> str:
+@functools.cache
+def _of_table(paper: str, table: str) -> list[dict[str, str]]:
+    return [row for row in numbers(paper) if row["table"] == table]
+
+
+def published(paper: str, *, table: str = "", **about: str) -> str:
     """A printed number; a dash if the paper has none, or more than one that fits.
 
     Args:
         paper: one of :data:`PAPERS`.
-        about: columns of the file and their values, such as ``table="2"``; RecBole's names of models and ours of data
-            sets. ``attribute`` and ``attacker`` are empty where a number has none.
+        table: where it stands; any table if empty.
+        about: other columns of the file and their values; RecBole's names of models and ours of data sets.
+            ``attribute`` and ``attacker`` are empty where a number has none.
     """
-    found = [row["value"] for row in numbers(paper) if all(row.get(key) == value for key, value in about.items())]
+    rows = _of_table(paper, table) if table else numbers(paper)
+    found = [row["value"] for row in rows if all(row.get(key) == value for key, value in about.items())]
     return found[0] if len(found) == 1 else "-"
 
 

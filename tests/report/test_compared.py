@@ -111,6 +111,19 @@ def test_an_attribute_protected_alone_and_with_another_has_two_blocks():
     }
 
 
+def test_a_table_of_recommendation_alone_has_a_line_for_all_attributes():
+    grid = replace(GRID, measures=[{"kept": "ndcg@10"}, {"seconds": True}])
+    worst = {name: RUNS[0].results["worst_case"]["gender"] for name in ("gender", "age")}
+    runs = []
+    for each in RUNS:
+        about = {**each.results["run"], "attributes": list(worst)}
+        cell = replace(each.cell, attributes=tuple(worst))
+        runs.append(Compared(cell, {**each.results, "run": about, "worst_case": worst}))
+    table = lines(grid, runs)
+    assert [(line.attribute, line.method) for line in table] == [("gender, age", name) for name in FOUND]
+    assert [len(line.seeds("NDCG@10 kept")) for line in table] == [3, 3, 3]
+
+
 @pytest.mark.parametrize("name", recipes())
 def test_every_printed_measure_of_a_recipe_has_a_number(name):
     grid = Grid.read(recipe(name))
