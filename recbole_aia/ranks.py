@@ -3,8 +3,8 @@
 All hold the same model, draw the same random numbers and take the same decisions. Only the work is split: a batch, the
 users of a large sum. What is split is added up before anybody goes on, so all stay alike.
 
-The first process does the job: it reads and writes files, attacks and reports. The others train along
-(:func:`~recbole_aia.trainer.run.train_along`). :func:`ranks` is the one process alone outside of such a training.
+The first process does the job: it reads and writes files, and reports. The others :func:`follow` it: they do their part
+of each :class:`Work` that it gives. :func:`ranks` is the one process alone outside of such work.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -134,6 +134,13 @@ class Together(Ranks):
         return said[0]  # type: ignore[return-value]
 
 
+class Work(Protocol):
+    """Something for all processes to do, as the first one gives it to the others; it can be pickled."""
+
+    def along(self, config: Any, dataset: Any) -> None:
+        """Does another process's part; see :func:`follow`."""
+
+
 _ALONE = Ranks()
 _crew = _working = _ALONE
 
@@ -180,6 +187,28 @@ def leave() -> None:
         _crew = _ALONE
         with suppress(RuntimeError):
             dist.destroy_process_group()
+
+
+def follow(config: Any, dataset: Any) -> None:
+    """Does this process's part of each work that the first one gives, until it dismisses the others; writes nothing.
+
+    Args:
+        config: the run's configuration, the same as the first process's.
+        dataset: the dataset as created.
+    """
+    work: Work | None
+    while (work := _crew.told(_nothing)) is not None:
+        work.along(config, dataset)
+
+
+def dismiss() -> None:
+    """Lets the processes inside :func:`follow` go; this one, the first, goes on alone."""
+    _crew.told(_nothing)
+    leave()
+
+
+def _nothing() -> None:
+    return None
 
 
 @contextmanager
