@@ -178,7 +178,7 @@ class AttributeInferenceEvaluator:
             folds=settings.attack_folds,
             repeats=settings.attack_repeats,
             seed=settings.seed,
-            n_jobs=settings.n_jobs,
+            n_jobs=settings.attack_jobs,
             leak_ratios=settings.attack_leak_ratios,
             device=settings.device,
             show_progress=settings.show_progress,

@@ -1,4 +1,4 @@
-"""The fits of a cross-validation: what each of them is, and how the processes of this machine compute them."""
+"""The fits of a cross-validation: what each of them is, and which process computes it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, product
+from logging import getLogger
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from recbole_aia.config.types import FloatArray, IntArray
@@ -20,6 +21,8 @@ from recbole_aia.evaluator.attackers import Attacker
 from recbole_aia.evaluator.attackers.base import Job
 from recbole_aia.evaluator.draws import draw_users, leaked_users
 from recbole_aia.evaluator.labels import AttackedAttribute
+from recbole_aia.launch import place
+from recbole_aia.ranks import Ranks, crew, followers
 
 
 class Cell(NamedTuple):
@@ -40,7 +43,10 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Fits:
-    """Cells to be fitted, and all that decides their answers.
+    """Cells to be fitted, and all that decides their answers; a :class:`~recbole_aia.ranks.Work`.
+
+    The processes of the run that follow this one compute a part each. Answers depend neither on their number nor on
+    ``n_jobs``.
 
     Attributes:
         cells: in the order in which they begin.
@@ -49,7 +55,7 @@ class Fits:
         fold_of: of each attribute the fold that holds out each user, ``[repeats, n]``.
         folds: >= 2.
         seed: >= 0.
-        n_jobs: processes, >= 1; the answers do not depend on it.
+        n_jobs: processes that each process of the run starts, >= 1; ``None``: one for each of its cores.
     """
 
     cells: Sequence[Cell]
@@ -58,23 +64,54 @@ class Fits:
     fold_of: Sequence[IntArray]
     folds: int
     seed: int
-    n_jobs: int
+    n_jobs: int | None
 
     def answers(self) -> Iterator[tuple[Cell, dict[str, Any]]]:
         """Each cell with its answer, as they come; see :func:`_attack`."""
-        apart = [cell for cell in self.cells if cell.device != "cpu"]
-        spread = [cell for cell in self.cells if cell.device == "cpu"]
+        if not self.cells:
+            return iter(())
+        group = followers()
+        if group.count > 1:
+            group.told(lambda: self)
+            counts = [sum(len(cell.folds) for cell in part) for part in dealt(self.cells, group.count)]
+            getLogger().info(f"Attack: {sum(counts)} fits, dealt to {group.count} processes: {counts}")
+        return group.merged(self._part(group))
+
+    def along(self, config: Any, dataset: Any) -> None:
+        """See :meth:`recbole_aia.ranks.Work.along`."""
+        own = self._part(crew(), str(config["device"]))
+        for _ in crew().merged(own):
+            pass
+
+    def _part(self, group: Ranks, device: str | None = None) -> Iterator[tuple[Cell, dict[str, Any]]]:
+        """This process's cells with their answers; ``device`` is where it computes, if not where the first one does."""
+        cells = dealt(self.cells, group.count)[group.rank]
+        apart = [cell for cell in cells if cell.device != "cpu"]
+        spread = [cell for cell in cells if cell.device == "cpu"]
         # Batches of one keep slow fits from queueing behind each other and the bar moving. Processes begin here, and
         # what computes on a device does so beside them.
-        jobs = max(1, min(self.n_jobs, len(spread)))
-        beside = Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(map(self._task, spread))
-        answers = chain(Parallel(n_jobs=1, return_as="generator")(map(self._task, apart)), beside)
+        jobs = max(1, min(own_cores() if self.n_jobs is None else self.n_jobs, len(spread)))
+        beside = Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(self._tasks(spread, "cpu"))
+        answers = chain(Parallel(n_jobs=1, return_as="generator")(self._tasks(apart, device)), beside)
         return zip(apart + spread, answers, strict=True)
 
-    def _task(self, cell: Cell) -> Any:
-        attribute, fold_of = self.attributes[cell.attribute], self.fold_of[cell.attribute][cell.repeat]
-        share = None if cell.ratio > (self.folds - 1) / self.folds - 1e-9 else cell.ratio
-        return delayed(_attack)(cell, self.points[cell.attribute], attribute, fold_of, share, self.seed)
+    def _tasks(self, cells: Sequence[Cell], device: str | None) -> Iterator[Any]:
+        for cell in cells:
+            attribute, fold_of = self.attributes[cell.attribute], self.fold_of[cell.attribute][cell.repeat]
+            share = None if cell.ratio > (self.folds - 1) / self.folds - 1e-9 else cell.ratio
+            placed = cell._replace(device=device or cell.device)
+            yield delayed(_attack)(placed, self.points[cell.attribute], attribute, fold_of, share, self.seed)
+
+
+def dealt(cells: Sequence[Cell], count: int) -> list[list[Cell]]:
+    """The cells of each of ``count`` processes, in their order. Each gets as many of every attack, within one."""
+    turns = {cell: turn % count for turn, cell in enumerate(sorted(cells, key=lambda cell: cell.key))}
+    return [[cell for cell in cells if turns[cell] == rank] for rank in range(count)]
+
+
+def own_cores() -> int:
+    """How many cores this process may use, >= 1: those of its machine, shared with other processes of the same run."""
+    return max(1, int(cpu_count()) // place().here)
 
 
 def task_seed(seed: int, *parts: str | int) -> int:

@@ -73,7 +73,7 @@ def cross_validate(
     folds: int,
     repeats: int,
     seed: int,
-    n_jobs: int,
+    n_jobs: int | None,
     leak_ratios: Sequence[float] | None = None,
     device: str = "cpu",
     show_progress: bool = False,
@@ -92,7 +92,7 @@ def cross_validate(
         folds: >= 2.
         repeats: >= 1.
         seed: >= 0.
-        n_jobs: processes, >= 1; the results do not depend on it.
+        n_jobs: processes, >= 1; ``None`` for one per core. The results do not depend on it.
         leak_ratios: shares of the users that attackers learn from, in ``(0, (folds - 1) / folds]``; None for all
             users outside the fold.
         device: for attackers that use one, as torch names it. Away from the CPU these are not spread over processes,

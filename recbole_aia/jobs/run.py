@@ -207,7 +207,6 @@ def _run(
         state = {**load_checkpoint(checkpoint), "config": plain(config.final_config_dict)}
         del state["aia"]
         save_checkpoint(state, folder / "checkpoint.pth")
-    dismiss()
     start = time.perf_counter()
     seen = []
     for name, trained in states.items():
@@ -223,6 +222,7 @@ def _run(
     activity, said = interactions_by_user(data), list(dict.fromkeys(notes))
     start = time.perf_counter()
     informed = informed_run(evaluator, states, labels, report, activity)
+    dismiss()
     seconds["informed"] = time.perf_counter() - start
     results = {**run_results(config, data, labels, states, every, seconds, said), **findings(report, activity)}
     if unseen is not None:
