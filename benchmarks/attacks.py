@@ -20,6 +20,7 @@ from xgboost import XGBClassifier
 from benchmarks.measure import seconds, speed_up
 from benchmarks.setting import device
 from recbole_aia.evaluator import AttackReport, AttributeInferenceEvaluator
+from recbole_aia.evaluator.fits import own_cores
 from recbole_aia.evaluator.protocol import assign_folds
 from recbole_aia.evaluator.statistics import corrected_interval
 
@@ -101,7 +102,7 @@ def attack_suite(suite: Suite) -> dict[str, Any]:
         reference * suite.repeats / suite.reference_repeats,
         max(aucs),
         **suite._asdict(),
-        processes=evaluator.settings.n_jobs,
+        processes=own_cores(),
         within=f"{len(intervals) - len(outside)} of {len(intervals)}",
         outside=[" ".join(key) for key in outside],
     )

@@ -57,7 +57,7 @@ class DeviceMemoryError(AIAError):
 
 
 class LostProcessError(AIAError):
-    """Another process of the same training that is no longer there."""
+    """Another process of the same run that is no longer there."""
 
 
 class Interrupted(KeyboardInterrupt):

@@ -32,6 +32,11 @@ class Place:
     """Its number among those of this machine, from 0."""
     count: int
     """How many there are; 1 if it is alone."""
+    here: int
+    """How many of them are on this machine."""
+
+
+_ALONE = Place(rank=0, local=0, count=1, here=1)
 
 
 def place() -> Place:
@@ -40,8 +45,9 @@ def place() -> Place:
     try:
         rank, local, count = (int(os.environ[name]) for name in names)
     except (KeyError, ValueError):
-        return Place(0, 0, 1)
-    return Place(rank, local, count) if count > 1 and "MASTER_ADDR" in os.environ else Place(0, 0, 1)
+        return _ALONE
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", count))
+    return Place(rank, local, count, here) if count > 1 and "MASTER_ADDR" in os.environ else _ALONE
 
 
 def is_started() -> bool:
@@ -76,6 +82,7 @@ def start(
         "MASTER_ADDR": ip,
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(world_size),
+        "LOCAL_WORLD_SIZE": str(nproc),
         _STARTED: "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")])),
     }

@@ -3,16 +3,17 @@
 All hold the same model, draw the same random numbers and take the same decisions. Only the work is split: a batch, the
 users of a large sum. What is split is added up before anybody goes on, so all stay alike.
 
-The first process does the job: it reads and writes files, attacks and reports. The others train along
-(:func:`~recbole_aia.trainer.run.train_along`). :func:`ranks` is the one process alone outside of such a training.
+The first process does the job: it reads and writes files, and reports. The others :func:`follow` it: they do their part
+of each :class:`Work` that it gives. :func:`ranks` is the one process alone outside of such work.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -24,6 +25,8 @@ from recbole_aia.launch import place
 Said = TypeVar("Said")
 _BUCKET = 2**22  # numbers that are sent at a time: 16 megabytes in single precision
 _PATIENCE = timedelta(minutes=30)  # after which a process that does not answer counts as lost; a dead one does at once
+_LONG_PATIENCE = timedelta(days=1)  # with the first process, which does alone what is not shared, and with attacks
+_ROUND = 2.0  # seconds after which a process hands over what it has made: a bar moves, and a death costs little
 
 
 class Part(NamedTuple):
@@ -75,12 +78,21 @@ class Ranks:
         """What ``make`` returns in the first process, which alone calls it."""
         return make()
 
+    def merged(self, own: Iterator[Said]) -> Iterator[Said]:
+        """What all processes make, in no order; given to the first one, while the others get nothing.
+
+        Args:
+            own: what this process makes. What it raises is raised in the first process.
+        """
+        return own
+
 
 class Together(Ranks):
     """One of several processes, of torch's default group."""
 
     def __init__(self) -> None:
         self.rank, self.count = dist.get_rank(), dist.get_world_size()  # type: ignore[misc]
+        self._talk = dist.new_group(timeout=_LONG_PATIENCE, backend="gloo")
 
     def of_batch(self, loss: Callable[[Any], Tensor], batch: Any) -> Tensor:
         """See :meth:`Ranks.of_batch`."""
@@ -130,8 +142,47 @@ class Together(Ranks):
         """See :meth:`Ranks.told`."""
         said = [make() if not self.rank else None]
         with _company():
-            dist.broadcast_object_list(said, 0)
+            dist.broadcast_object_list(said, 0, self._talk)
         return said[0]  # type: ignore[return-value]
+
+    def merged(self, own: Iterator[Said]) -> Iterator[Said]:
+        """See :meth:`Ranks.merged`; a process sends what it has made every few seconds, and at the end nothing."""
+        if self.rank:
+            self._hand_over(own)
+            return
+        makers = [*range(self.count)]
+        while makers:
+            for rank in [*makers]:
+                part = self._handed_over(rank) if rank else _part(own)
+                yield from part
+                if not part:
+                    makers.remove(rank)
+
+    def _hand_over(self, own: Iterator[Any]) -> None:
+        part: list[Any] | Exception | None = None
+        while part is None or (part and not isinstance(part, Exception)):
+            try:
+                part = _part(own)
+            except Exception as error:
+                part = error
+            with _company():
+                dist.send_object_list([part], 0, self._talk)
+
+    def _handed_over(self, rank: int) -> list[Any]:
+        said: list[Any] = [None]
+        with _company():
+            dist.recv_object_list(said, rank, self._talk)
+        if isinstance(said[0], Exception):
+            raise said[0]
+        part: list[Any] = said[0]
+        return part
+
+
+class Work(Protocol):
+    """Something for all processes to do, as the first one gives it to the others; it can be pickled."""
+
+    def along(self, config: Any, dataset: Any) -> None:
+        """Does another process's part; see :func:`follow`."""
 
 
 _ALONE = Ranks()
@@ -182,6 +233,43 @@ def leave() -> None:
             dist.destroy_process_group()
 
 
+def followers() -> Ranks:
+    """The processes that :func:`follow` this one, the first, with this one: all, unless they share work just now."""
+    return _crew if _working is _ALONE else _ALONE
+
+
+def follow(config: Any, dataset: Any) -> None:
+    """Does this process's part of each work that the first one gives, until it dismisses the others; writes nothing.
+
+    Args:
+        config: the run's configuration, the same as the first process's.
+        dataset: the dataset as created.
+    """
+    work: Work | None
+    while (work := _crew.told(_nothing)) is not None:
+        work.along(config, dataset)
+
+
+def dismiss() -> None:
+    """Lets the processes inside :func:`follow` go; this one, the first, goes on alone."""
+    _crew.told(_nothing)
+    leave()
+
+
+def lead(config: Any, work: Callable[[], None]) -> None:
+    """In the middle of shared work, the first process does ``work`` alone, and the others follow it meanwhile."""
+    if _working.rank:
+        follow(config, None)
+        return
+    with alone():
+        work()
+    _working.told(_nothing)
+
+
+def _nothing() -> None:
+    return None
+
+
 @contextmanager
 def at_work(group: Ranks | None = None) -> Iterator[None]:
     """Inside, all processes of :func:`crew` do the same work and share it; or ``group`` does."""
@@ -207,9 +295,19 @@ def _company() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise LostProcessError(
-            "another process of this training has ended or does not answer. What is done is kept: the same command "
+            "another process of this run has ended or does not answer. What is done is kept: the same command "
             "goes on, with any number of processes."
         ) from error
+
+
+def _part(own: Iterator[Any]) -> list[Any]:
+    """What comes within :data:`_ROUND`, one thing at least; nothing if there is nothing left."""
+    part, until = [], time.monotonic() + _ROUND
+    for each in own:
+        part.append(each)
+        if time.monotonic() > until:
+            break
+    return part
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:

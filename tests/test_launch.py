@@ -8,10 +8,10 @@ class TestPlace:
     def test_without_torchrun_a_process_is_alone(self, monkeypatch):
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
             monkeypatch.delenv(name, raising=False)
-        assert place() == Place(0, 0, 1)
+        assert place() == Place(0, 0, 1, 1)
 
     @pytest.mark.parametrize(
-        ("count", "found"), [("4", Place(3, 1, 4)), ("1", Place(0, 0, 1)), ("many", Place(0, 0, 1))]
+        ("count", "found"), [("4", Place(3, 1, 4, 4)), ("1", Place(0, 0, 1, 1)), ("many", Place(0, 0, 1, 1))]
     )
     def test_it_is_that_of_torchruns_variables(self, monkeypatch, count, found):
         given = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": count, "MASTER_ADDR": "localhost"}

@@ -4,8 +4,9 @@ import pytest
 import torch
 from processes import together
 
+from recbole_aia import ranks as ranks_module
 from recbole_aia.errors import LostProcessError
-from recbole_aia.ranks import Ranks, alone, crew, ranks
+from recbole_aia.ranks import Ranks, alone, crew, followers, lead, ranks
 
 
 class TestAlone:
@@ -60,10 +61,61 @@ def test_processes_add_up_gather_and_hear_the_first():
     assert first[7] == second[7] == ["a", "b"]
 
 
+def made(*counts):
+    here = crew()
+    found = list(here.merged(f"{here.rank}{number}" for number in range(counts[here.rank])))
+    here.gathered(None)  # nobody waits for another one any longer
+    return found
+
+
+def test_the_first_gets_what_all_make_be_it_nothing(monkeypatch):
+    assert list(Ranks().merged(iter("ab"))) == ["a", "b"]
+    monkeypatch.setattr(ranks_module, "_ROUND", 0.0)  # one thing at a time
+    first, *others = together(3, made, 2, 0, 3)
+    assert sorted(first) == ["00", "01", "20", "21", "22"]
+    assert others == [[], []]
+
+
+def failing():
+    here = crew()
+
+    def make():
+        yield "one"
+        if here.rank:
+            raise ValueError("not this one")
+
+    if here.rank:
+        return list(here.merged(make()))
+    with pytest.raises(ValueError, match="not this one"):
+        list(here.merged(make()))
+    return "told"
+
+
+def test_an_error_of_another_process_is_raised_in_the_first():
+    assert together(2, failing) == ["told", []]
+
+
+class Noted:
+    """Work that leaves a note in the process that has done it."""
+
+    def along(self, config, dataset):
+        config.append(dataset)
+
+
+def led():
+    notes = []
+    lead(notes, lambda: followers().told(Noted))
+    return notes, followers().count
+
+
+def test_others_do_what_the_first_gives_in_the_middle_of_shared_work():
+    assert together(2, led) == [([], 1), ([None], 1)]
+
+
 def left_alone():
     if ranks().rank:
         os._exit(1)
-    with pytest.raises(LostProcessError, match="another process of this training has ended"):
+    with pytest.raises(LostProcessError, match="another process of this run has ended"):
         ranks().add(torch.ones(2))
     return "told"
 

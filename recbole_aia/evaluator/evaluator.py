@@ -15,6 +15,7 @@ from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator.attackers import registered_attackers
 from recbole_aia.evaluator.draws import equal_classes
 from recbole_aia.evaluator.evidence import Evidence
+from recbole_aia.evaluator.fits import task_seed
 from recbole_aia.evaluator.labels import AttackedAttribute, TooFewUsersError, encode_labels, label_columns
 from recbole_aia.evaluator.metrics import (
     accuracy,
@@ -25,7 +26,7 @@ from recbole_aia.evaluator.metrics import (
     f1_macro,
     one_vs_rest_auc,
 )
-from recbole_aia.evaluator.protocol import HeldOut, Kept, cross_validate, task_seed
+from recbole_aia.evaluator.protocol import HeldOut, Kept, cross_validate
 from recbole_aia.evaluator.report import AttackReport
 from recbole_aia.evaluator.settings import AttackSettings
 from recbole_aia.evaluator.statistics import (
@@ -177,7 +178,7 @@ class AttributeInferenceEvaluator:
             folds=settings.attack_folds,
             repeats=settings.attack_repeats,
             seed=settings.seed,
-            n_jobs=settings.n_jobs,
+            n_jobs=settings.attack_jobs,
             leak_ratios=settings.attack_leak_ratios,
             device=settings.device,
             show_progress=settings.show_progress,

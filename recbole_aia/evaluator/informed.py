@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 from recbole_aia.config.types import FloatArray, IntArray
 from recbole_aia.errors import AttributeDataError
 from recbole_aia.evaluator.evaluator import AttributeInferenceEvaluator, checked_embeddings
+from recbole_aia.evaluator.fits import task_seed
 from recbole_aia.evaluator.informed_views import (
     ACTIVITY,
     ACTIVITY_ALONE,
@@ -26,7 +27,7 @@ from recbole_aia.evaluator.informed_views import (
     informed_views,
 )
 from recbole_aia.evaluator.metrics import advantage, one_vs_rest_auc
-from recbole_aia.evaluator.protocol import HeldOut, task_seed
+from recbole_aia.evaluator.protocol import HeldOut
 from recbole_aia.evaluator.report import AttackReport
 from recbole_aia.evaluator.statistics import floor95, permuted_advantages
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import joblib
-
 from recbole_aia.config.devices import find_device
 from recbole_aia.config.hints import did_you_mean
 from recbole_aia.config.keys import Choice, Count, Key, Names, Settings, Shares
@@ -150,11 +148,6 @@ class AttackSettings:
             _check_protocol(given["protocol"])
             given = {**PRESETS[given["protocol"]]._asdict(), **given}
         return cls(**given)
-
-    @property
-    def n_jobs(self) -> int:
-        """Processes to use: ``attack_jobs``, or one for each core that this process may use."""
-        return int(joblib.cpu_count()) if self.attack_jobs is None else self.attack_jobs
 
 
 def _read(config: Any, key: str) -> Any:

@@ -11,9 +11,10 @@ from recbole_aia.config.types import BoolArray, FloatArray, IntArray
 from recbole_aia.evaluator.attackers import Attacker, registered_attackers
 from recbole_aia.evaluator.attackers.combined import invert
 from recbole_aia.evaluator.attackers.inner import inner_folds
+from recbole_aia.evaluator.fits import task_seed
 from recbole_aia.evaluator.labels import AttackedAttribute, encode_labels
 from recbole_aia.evaluator.metrics import advantage, one_vs_rest_auc
-from recbole_aia.evaluator.protocol import assign_folds, task_seed
+from recbole_aia.evaluator.protocol import assign_folds
 from recbole_aia.evaluator.statistics import floor95, permuted_advantages
 
 #: A defense: undefended embeddings ``[m, d]`` and labels ``[m, A]`` (-1: not known) to defended embeddings ``[m, d]``.

@@ -36,7 +36,7 @@ from recbole_aia.jobs.tracking import track
 from recbole_aia.launch import place
 from recbole_aia.model import view_class
 from recbole_aia.model.exposures import exposure_names
-from recbole_aia.ranks import joined
+from recbole_aia.ranks import dismiss, follow, joined
 from recbole_aia.report import PAGE, holdout_findings, write_results, write_users
 from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.files import sha256_of, write_whole
@@ -62,11 +62,9 @@ from recbole_aia.trainer import (
     Trained,
     check_parallel,
     check_target,
-    no_more_training,
     stage_of,
     starting_point,
     train,
-    train_along,
     trainer_class,
     undefended_twin,
 )
@@ -87,7 +85,7 @@ def run(config: AIAConfig, validated: Validated | None = None) -> dict[str, Any]
     with joined(config["device"]) as group:
         if not group.rank:
             return _first(config, *found, validated)
-        train_along(config, found[0])
+        follow(config, found[0])
     return {"best_valid_score": None, "valid_score_bigger": None, "best_valid_result": {}, "test_result": {}, "aia": {}}
 
 
@@ -209,7 +207,6 @@ def _run(
         state = {**load_checkpoint(checkpoint), "config": plain(config.final_config_dict)}
         del state["aia"]
         save_checkpoint(state, folder / "checkpoint.pth")
-    no_more_training()
     start = time.perf_counter()
     seen = []
     for name, trained in states.items():
@@ -225,6 +222,7 @@ def _run(
     activity, said = interactions_by_user(data), list(dict.fromkeys(notes))
     start = time.perf_counter()
     informed = informed_run(evaluator, states, labels, report, activity)
+    dismiss()
     seconds["informed"] = time.perf_counter() - start
     results = {**run_results(config, data, labels, states, every, seconds, said), **findings(report, activity)}
     if unseen is not None:

@@ -1,6 +1,5 @@
 """Trainers, one per defense, and the run of one training."""
 
-from recbole_aia.trainer.along import no_more_training, train_along
 from recbole_aia.trainer.attrcloak import AttrCloakUnlearner
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.calibrated import CalibratedTrainer
@@ -30,12 +29,10 @@ __all__ = [
     "UnlearningTask",
     "check_parallel",
     "check_target",
-    "no_more_training",
     "register_defense",
     "stage_of",
     "starting_point",
     "train",
-    "train_along",
     "trainer_class",
     "undefended_twin",
     "unlearners",

@@ -1,4 +1,4 @@
-"""A training in several processes: the first one does the job, and the others train along."""
+"""The trainings and evaluations of a run, which all its processes do together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recbole.utils import init_seed
 from recbole_aia.data import prepare_loaders
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import build_model, restore, scores_users
-from recbole_aia.ranks import at_work, crew, leave
+from recbole_aia.ranks import at_work, crew
 from recbole_aia.storage.checkpoints import load_checkpoint
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.parallel import check_parallel
@@ -23,8 +23,8 @@ from recbole_aia.trainer.registry import trainer_class
 
 
 @dataclass(frozen=True)
-class Work:
-    """What all processes do together.
+class Training:
+    """A training or an evaluation that all processes do together; a :class:`~recbole_aia.ranks.Work`.
 
     Attributes:
         kind: ``train``, or ``evaluate`` a trained model.
@@ -50,19 +50,11 @@ class Work:
         with at_work():
             yield
 
-
-def train_along(config: Any, dataset: Any) -> None:
-    """Does what the first process tells, until it says that no training is left; writes nothing.
-
-    Args:
-        config: the run's configuration, the same as the first process's.
-        dataset: the dataset as created.
-    """
-    while (work := crew().told(_nothing)) is not None:
-        own = undefended(config) if work.undefended else config
+    def along(self, config: Any, dataset: Any) -> None:
+        """See :meth:`recbole_aia.ranks.Work.along`."""
         with at_work():
-            trainer, loaders = opened(work, own, dataset)
-            if work.kind == "train":
+            trainer, loaders = opened(self, undefended(config) if self.undefended else config, dataset)
+            if self.kind == "train":
                 trainer.fit(*loaders[:2])
                 trainer.evaluate(loaders[2])
             else:
@@ -70,17 +62,7 @@ def train_along(config: Any, dataset: Any) -> None:
                     trainer.evaluate(each, load_best_model=False)
 
 
-def no_more_training() -> None:
-    """Lets the processes of :func:`train_along` go; this one, the first, goes on alone."""
-    crew().told(_nothing)
-    leave()
-
-
-def _nothing() -> Work | None:
-    return None
-
-
-def opened(work: Work, config: Any, dataset: Any) -> tuple[DefenseTrainer, tuple[Any, Any, Any]]:
+def opened(work: Training, config: Any, dataset: Any) -> tuple[DefenseTrainer, tuple[Any, Any, Any]]:
     """The trainer of a work, whose model is where the work begins; and the loaders.
 
     Args:

@@ -17,7 +17,7 @@ from recbole_aia.config.devices import device_memory
 from recbole_aia.data.loader import WideFullSortEvalDataLoader
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.model import adds_up
-from recbole_aia.ranks import alone, ranks
+from recbole_aia.ranks import lead, ranks
 from recbole_aia.storage.checkpoints import load_checkpoint
 from recbole_aia.trainer.resuming import ResumingTrainer
 
@@ -62,7 +62,7 @@ class ParallelTrainer(ResumingTrainer):
             save_plain_checkpoint(self, epoch, verbose, **kwargs)
 
     def _epoch_ended(self, epoch_idx: int) -> None:
-        """Calls :attr:`after_epoch`, if there is one.
+        """Calls :attr:`after_epoch` in the first process, if there is one.
 
         RecBole's ``fit`` has no hook for the end of an epoch. Right after it has measured the epoch's time, it logs the
         loss to TensorBoard. We call :attr:`after_epoch` from there, so that its time does not count as training.
@@ -72,9 +72,7 @@ class ParallelTrainer(ResumingTrainer):
         """
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
             raise ConfigValueError(f"the model is no longer finite after epoch {epoch_idx}. Lower the learning_rate.")
-        if self.after_epoch is not None:
-            with alone():
-                self.after_epoch(epoch_idx)
+        lead(self.config, lambda: None if self.after_epoch is None else self.after_epoch(epoch_idx))
 
 
 def check_parallel(trainer: type[ParallelTrainer], config: Any, count: int) -> None:

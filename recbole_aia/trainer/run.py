@@ -25,7 +25,7 @@ from recbole_aia.storage.checkpoints import load_checkpoint, save_checkpoint
 from recbole_aia.storage.files import folder_aside, one_at_a_time, private_folder, sha256_of, sweep
 from recbole_aia.storage.plain import plain
 from recbole_aia.storage.snapshots import Snapshots
-from recbole_aia.trainer.along import Work, opened, undefended
+from recbole_aia.trainer.along import Training, opened, undefended
 from recbole_aia.trainer.base import DefenseTrainer
 from recbole_aia.trainer.per_user import evaluated
 from recbole_aia.version import __version__
@@ -93,7 +93,7 @@ def train(
             return Trained(**kept["trained"])
         kept = None
     origin = None if config["defense"] == "none" else config["init_checkpoint"] or start
-    work = Work("train", config["defense"] == "none", checkpoint, None if origin is None else Path(origin))
+    work = Training("train", config["defense"] == "none", checkpoint, None if origin is None else Path(origin))
     with work.shared(config):
         trainer, (train_data, valid_data, test_data) = opened(work, config, dataset)
         private_folder(checkpoint.parent)
@@ -132,7 +132,7 @@ def starting_point(config: Any, dataset: Any, checkpoint: Path) -> Trained:
         dataset: the dataset as created.
         checkpoint: the checkpoint of the trained model.
     """
-    config, work = undefended(config), Work("evaluate", True, checkpoint)
+    config, work = undefended(config), Training("evaluate", True, checkpoint)
     with work.shared(config):
         trainer, (train_data, valid_data, test_data) = opened(work, config, dataset)
         valid_result = trainer.evaluate(valid_data, load_best_model=False)

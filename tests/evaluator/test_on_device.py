@@ -18,7 +18,7 @@ from recbole_aia.evaluator.attackers.machines import MachinesTask, solve_machine
 from recbole_aia.evaluator.attackers.nearest import DeviceNeighbors
 from recbole_aia.evaluator.attackers.regressions import DeviceLogistic
 from recbole_aia.evaluator.attackers.together import trained_together
-from recbole_aia.evaluator.protocol import _cells
+from recbole_aia.evaluator.fits import all_cells
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 #: Takes the way of a GPU: only a device called exactly "cpu" is left to scikit-learn.
@@ -126,7 +126,7 @@ def test_an_attacker_says_on_a_gpu_what_it_says_on_a_cpu(name, monkeypatch):
 
 def test_few_users_stay_on_the_cores_of_the_cpu():
     attackers = [registered_attackers()[name] for name in ("svm", "xgboost", "random_forest")]
-    cells = _cells([3000, 1000], [0.8], attackers, repeats=1, folds=5, device="cuda")
+    cells = all_cells([3000, 1000], [0.8], attackers, repeats=1, folds=5, device="cuda")
     assert {(cell.attribute, cell.attacker.name) for cell in cells if cell.device == "cuda"} == {(0, "svm")}
     assert [cell.folds for cell in cells if cell.device == "cuda"] == [(0, 1, 2, 3, 4)]
 

@@ -6,8 +6,9 @@ import pytest
 
 from recbole_aia.evaluator import Attacker, registered_attackers
 from recbole_aia.evaluator.draws import draw_users, leaked_users
+from recbole_aia.evaluator.fits import all_cells
 from recbole_aia.evaluator.labels import encode_labels
-from recbole_aia.evaluator.protocol import _cells, cross_validate
+from recbole_aia.evaluator.protocol import cross_validate
 
 
 class TestDrawnUsers:
@@ -125,7 +126,7 @@ def test_networks_of_all_folds_are_fitted_together_and_answer_for_their_own_fold
 
 def test_cells_go_repeat_by_repeat_and_leave_no_fit_out():
     attackers = [registered_attackers()[name] for name in ("mlp", "mlp_raid", "logistic")]
-    cells = _cells([100, 100], [0.4, 0.8], attackers, repeats=2, folds=3)
+    cells = all_cells([100, 100], [0.4, 0.8], attackers, repeats=2, folds=3)
     assert [cell.repeat for cell in cells] == sorted(cell.repeat for cell in cells)
     fits = [(*cell.key, cell.repeat, fold) for cell in cells for fold in cell.folds]
     assert len(fits) == len(set(fits)) == 2 * 2 * 3 * 2 * 3
@@ -135,5 +136,5 @@ def test_cells_go_repeat_by_repeat_and_leave_no_fit_out():
 
 def test_of_attackers_that_are_fitted_alone_the_last_named_begin():
     attackers = [registered_attackers()[name] for name in ("logistic", "mlp", "random_forest")]
-    cells = _cells([100], [0.8], attackers, repeats=1, folds=2)
+    cells = all_cells([100], [0.8], attackers, repeats=1, folds=2)
     assert [cell.attacker.name for cell in cells] == ["mlp", *["random_forest", "logistic"] * 2]

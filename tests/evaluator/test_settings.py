@@ -22,7 +22,7 @@ class TestSettings:
             settings = AttributeInferenceEvaluator(config).settings
             assert settings.attackers == ("logistic", "mlp_raid", "mlp", "xgboost")
             assert (settings.attack_folds, settings.attack_repeats, settings.attack_permutations) == (5, 2, 200)
-            assert settings.n_jobs >= 1
+            assert settings.attack_jobs is None
 
     def test_overrides_win_over_the_configuration_and_foreign_keys_are_ignored(self):
         config = RecBoleLikeConfig(attack_folds=4, attack_repeats=2, attackers="mlp", learning_rate=1)

@@ -70,7 +70,7 @@ class TestRuns:
         again = run(defense="noise", noise_scale=2.0)
         assert fits
         assert list(tmp_path.glob("saved/*.attacks/*")) == fits
-        monkeypatch.setattr("recbole_aia.evaluator.protocol._attack", None)
+        monkeypatch.setattr("recbole_aia.evaluator.fits._attack", None)
         run(defense="none")  # all its fits are there
         rows = [[row for row in each["attacks"] if row["state"] == "undefended"] for each in (first, again)]
         assert rows[0] == rows[1]

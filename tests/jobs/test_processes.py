@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from processes import together
 
 from recbole_aia import cli
 from recbole_aia.data.synthetic import generate, write
+from recbole_aia.evaluator import fits
 from recbole_aia.launch import place
 from recbole_aia.storage.progress import interrupted_job
 from recbole_aia.storage.snapshots import Snapshots
@@ -23,7 +25,8 @@ ATTACK = ["--attackers=[logistic]", "--attack_repeats=1", "--attack_folds=3", "-
 QUIET = ["--attack_jobs=1", "--attack_views=[served]", "--show_progress=False", "--use_gpu=False"]
 SMALL = ["--model=NeuMF", "--dataset=synthetic", "--data_path=data", "--train_batch_size=512", "--mlp_hidden_size=[8]"]
 RAID = ["--defense=raid", "--epochs=4", "--raid_atoms=8", "--raid_phase1_epochs=2", "--raid_refresh_epochs=1"]
-RUN = ["run", *SMALL, *ATTACK, *QUIET, *RAID]
+BASE = ["run", *SMALL, *ATTACK, *QUIET]
+RUN = [*BASE, *RAID]
 HOME = str(Path(cli.__file__).parents[1])
 FILES = {"results.json", "config.yaml", "checkpoint.pth", "embeddings.npz", "activity.csv", "users.csv", "run.log"}
 
@@ -49,11 +52,11 @@ def assert_as_alone(folder):
     assert [row[2] for row in rows] == pytest.approx([row[2] for row in wanted_rows], abs=1e-2)
 
 
-def command(*words):
+def command(*words, run=RUN):
     """The exit code of a command and what it has said."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main([*RUN, *(words or ["--output_dir=out"])])
+        code = cli.main([*run, *(words or ["--output_dir=out"])])
     return code, out.getvalue(), err.getvalue()
 
 
@@ -67,11 +70,36 @@ def test_the_first_process_writes_and_speaks_and_finds_what_one_finds():
     assert_as_alone("out")
 
 
-def test_the_twin_of_one_process_is_reused_by_several():
-    base = [word for word in RUN if word not in RAID]
-    assert cli.main([*base, "--epochs=4", "--output_dir=base"]) == 0
-    assert [found[0] for found in together(2, command, "--output_dir=again", working=False)] == [0, 0]
-    assert "reused from" in Path("again/run.log").read_text()
+def attacks(*words):
+    """The exit code of a command, and how many times this process has fitted attackers."""
+    original, fitted = fits._attack, []
+
+    def attack(*arguments):
+        fitted.append(arguments)
+        return original(*arguments)
+
+    fits._attack = attack
+    return command(*words)[0], len(fitted)
+
+
+def test_the_twin_of_one_process_is_reused_by_several_which_attack_it_as_one_does():
+    assert cli.main([*BASE, "--epochs=4", "--output_dir=base"]) == 0
+    (kept,) = Path("saved").glob("*.attacks")
+    shutil.rmtree(kept)
+    (code, first), (other_code, other) = together(2, attacks, "--output_dir=again", "--attack_every=4", working=False)
+    assert code == other_code == 0
+    log = Path("again/run.log").read_text()
+    assert "reused from" in log
+    assert "epoch 3 attack" in log
+    # Three folds of each state, of the last epoch, and of what the defense has moved, seen in two ways.
+    assert (first, other) == (9, 6)
+    assert log.count("Attack: 3 fits, dealt to 2 processes: [2, 1]") == 3
+    alone, shared = (json.loads(Path(folder, "results.json").read_text()) for folder in ("base", "again"))
+    rows = [row for row in shared["attacks"] if row["state"] == "undefended"]
+    assert len(rows) == len(alone["attacks"]) == 1
+    assert [{**row, "seconds": None} for row in rows] == [{**row, "seconds": None} for row in alone["attacks"]]
+    for name, case in alone["worst_case"].items():
+        assert shared["worst_case"][name]["undefended"] == case["undefended"]
 
 
 def killed():
@@ -92,13 +120,38 @@ def test_a_death_ends_the_run_in_one_line_and_one_process_goes_on_to_the_same_nu
     assert code == 2
     said = [line for line in err.splitlines() if line.startswith("recbole-aia: ")]
     assert len(said) == 1
-    assert said[0].startswith("recbole-aia: another process of this training has ended or does not answer. What is")
+    assert said[0].startswith("recbole-aia: another process of this run has ended or does not answer. What is")
     assert others == [None, None]
     assert interrupted_job(Path("out")) is not None
     assert (Path("out") / ".progress" / "defended").is_dir()
     assert command()[0] == 0
     assert "goes on from epoch 3" in Path("out/run.log").read_text()
     assert_as_alone("out")
+
+
+ATTACKED = ["--epochs=1", "--output_dir=out", "--state=error"]
+
+
+def killed_in_an_attack():
+    original = fits._attack
+
+    def attack(*arguments):
+        if place().rank:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments)
+
+    fits._attack = attack
+    return command(*ATTACKED, run=BASE)
+
+
+def test_a_death_during_attacks_ends_the_run_in_one_line_and_one_process_goes_on():
+    (code, _, err), other = together(2, killed_in_an_attack, working=False)
+    assert (code, other) == (2, None)
+    (line,) = [line for line in err.splitlines() if line.startswith("recbole-aia: ")]
+    assert "another process of this run has ended" in line
+    assert interrupted_job(Path("out")) is not None
+    assert command(*ATTACKED, run=BASE)[0] == 0
+    assert interrupted_job(Path("out")) is None
 
 
 @pytest.mark.parametrize(
@@ -133,9 +186,8 @@ def test_other_commands_are_refused():
 
 
 def test_nproc_starts_processes():
-    base = [word for word in RUN if word not in RAID]
     done = subprocess.run(
-        [sys.executable, "-m", "recbole_aia.cli", *base, "--epochs=1", "--output_dir=out", "--nproc=2"],
+        [sys.executable, "-m", "recbole_aia.cli", *BASE, "--epochs=1", "--output_dir=out", "--nproc=2"],
         capture_output=True, text=True, timeout=240, check=False, env={**os.environ, "PYTHONPATH": HOME},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
