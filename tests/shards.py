@@ -21,7 +21,11 @@ def as_shards(inter, folder, name, rows=7_000):
     users, items = len(user_ids) - 1 - users, len(item_ids) - 1 - items
     numbers = list(frame.columns[2:])
     parts = (
-        (users[at : at + rows], items[at : at + rows], {each: frame[each].to_numpy()[at : at + rows] for each in numbers})
+        (
+            users[at : at + rows],
+            items[at : at + rows],
+            {each: frame[each].to_numpy()[at : at + rows] for each in numbers},
+        )
         for at in range(0, len(frame), rows)
     )
     write_shards(place, len(frame), numbers, parts, user_ids[::-1], item_ids[::-1])

@@ -51,8 +51,10 @@ def create_dataset(config: Any) -> Dataset:
     """
     folder, name = Path(config["data_path"]), config["dataset"]
     shards = shards_of(config)
-    files = [shards.folder] if shards is not None else [folder / f"{name}.{part}.inter" for part in config["benchmark_filename"] or ()]
-    if not files:
+    files = [folder / f"{name}.{part}.inter" for part in config["benchmark_filename"] or ()]
+    if shards is not None:
+        files = [shards.folder]
+    elif not files:
         files = [folder / f"{name}.inter"]
         if not files[0].is_file():
             obtain(name, folder)

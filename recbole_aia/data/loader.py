@@ -91,7 +91,6 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
         picked = self._picked(rows)
         return self._neg_sampling(self.transform(self._dataset, self._dataset.join(picked)))
 
-
     def _picked(self, rows: Tensor) -> Interaction:
         features = self._dataset.inter_feat
         if isinstance(features, MappedInteraction):
@@ -199,7 +198,8 @@ def full_users(sampler: Any) -> Tensor | None:
 class VectorizedSampler:
     """Draws the negatives that RecBole's ``Sampler`` draws, and checks all of them against the users' items at once.
 
-    Keeps a bit for every pair of user and item, unless the sampler keeps :class:`SeenItems`. All other attributes are the wrapped sampler's.
+    Keeps a bit for every pair of user and item, unless the sampler keeps :class:`SeenItems`. All other attributes are
+    the wrapped sampler's.
 
     Args:
         sampler: RecBole's sampler of one phase.

@@ -40,7 +40,7 @@ class SeenItems:
     def full(self, n_items: int) -> NDArray[np.bool_]:
         """Whether each user has all of ``n_items`` items, ``[n_users]``."""
         found = sum((layer.counts() for layer in self._layers), np.zeros(len(self), dtype=np.int64)) >= n_items
-        for user in np.flatnonzero(found):  # few: an item counts once
+        for user in np.flatnonzero(found).tolist():  # few: an item counts once
             found[user] = len(self._set(user)) >= n_items
         return found
 
@@ -73,7 +73,8 @@ class _Layer:
         self.items = keys.astype(np.int32)
 
     def of(self, user: int) -> NDArray[np.int32]:
-        return self.items[self.starts[user] : self.starts[user + 1]]
+        items: NDArray[np.int32] = self.items[self.starts[user] : self.starts[user + 1]]
+        return items
 
     def counts(self) -> _Ids:
         return np.diff(self.starts)

@@ -49,6 +49,8 @@ class ShardedDataset(CheckedDataset):
         shards: the interactions.
     """
 
+    inter_feat: Any  # a frame as created, and a MappedInteraction once it is built
+
     def __init__(self, config: Any, shards: Shards) -> None:
         self._tokens = {name: shards.tokens(name) for name in shards.ids}
         self._shards = shards
@@ -57,7 +59,9 @@ class ShardedDataset(CheckedDataset):
 
     def _load_inter_feat(self, token: str, dataset_path: str) -> None:
         load, unload = self._get_load_and_unload_col(FeatureSource.INTERACTION)
-        loaded = [name for name in self._shards.columns if (load is None or name in load) and name not in (unload or ())]
+        loaded = [
+            name for name in self._shards.columns if (load is None or name in load) and name not in (unload or ())
+        ]
         for name in loaded:
             kind = FeatureType(self._shards.columns[name])
             self.set_field_property(name, kind, FeatureSource.INTERACTION, 1)
@@ -80,7 +84,7 @@ class ShardedDataset(CheckedDataset):
     def _filter_by_field_value(self) -> None:
         asked = self.config["val_interval"]
         numbers = {
-            name: (pd.Index(self._tokens[name]).get_indexer([str(each) for each in interval]) + 1).tolist()
+            name: (pd.Index(self._tokens[name]).get_indexer(pd.Index(map(str, interval))) + 1).tolist()
             for name, interval in (asked or {}).items()
             if name in self._tokens
         }
@@ -130,7 +134,7 @@ class ShardedDataset(CheckedDataset):
 
     def _change_feat_format(self) -> None:
         frame = self.inter_feat
-        columns = {name: frame[name].to_numpy() for name in frame}
+        columns = {str(name): frame[name].to_numpy() for name in frame}
         for name, column in columns.items():
             if column.dtype.kind == "i" and self.field2type[name] == FeatureType.FLOAT:
                 columns[name] = column.astype(np.float32)  # labels by threshold

@@ -124,7 +124,9 @@ class Shards:
         except (OSError, UnicodeError) as error:
             raise AttributeDataError(f"'{path}' is missing or cannot be read. Prepare the dataset again.") from error
         if len(texts) != self.ids[name]:
-            raise AttributeDataError(f"'{path}' has {len(texts)} lines, and {self.ids[name]} are expected. Copy it again.")
+            raise AttributeDataError(
+                f"'{path}' has {len(texts)} lines, and {self.ids[name]} are expected. Copy it again."
+            )
         return np.array(texts, dtype=object)
 
     def files(self) -> list[Path]:
@@ -138,8 +140,8 @@ def write_shards(
     count: int,
     numbers: Sequence[str],
     parts: Iterable[Part],
-    users: Sequence[str],
-    items: Sequence[str],
+    users: Sequence[object],
+    items: Sequence[object],
 ) -> None:
     """Writes shards part by part; memory is needed for a part, and for users and items.
 
@@ -148,7 +150,7 @@ def write_shards(
         count: number of interactions.
         numbers: names of the columns of numbers.
         parts: the interactions, in their order.
-        users: the users' ids as atomic files have them, by the number that parts use.
+        users: the users' ids, whose texts are as atomic files have them, by the number that parts use.
         items: the items' ids, likewise.
     """
     columns = {USER: _Renumbering(len(users)), ITEM: _Renumbering(len(items))}
@@ -187,4 +189,5 @@ class _Renumbering:
             self._numbers[new] = np.arange(self.count + 1, self.count + len(new) + 1)
             self.order.append(new)
             self.count += len(new)
-        return self._numbers[codes]
+        numbers: NDArray[np.int32] = self._numbers[codes]
+        return numbers
