@@ -94,6 +94,11 @@ class ShardedDataset(CheckedDataset):
         finally:
             self.config["val_interval"] = asked
 
+    def _filter_inter_by_user_or_item(self) -> None:
+        """See ``Dataset``, which copies all columns even if there is nothing to compare them with."""
+        if self.user_feat is not None or self.item_feat is not None:
+            super()._filter_inter_by_user_or_item()
+
     def _filter_by_inter_num(self) -> None:
         """See ``Dataset``, which counts in a dictionary even if all users and items stay."""
         if any(map(self._is_filtered, ("user", "item"))):
