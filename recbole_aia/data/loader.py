@@ -122,7 +122,12 @@ class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
             self.uid2history_item = _History(sampler.used_ids, self.uid2positive_item)
 
     def _set_user_property(self, uid: Any, used_item: set[int], positive_item: set[int]) -> None:
-        super()._set_user_property(uid, set() if self._compact else used_item, positive_item)
+        """See RecBole's; a compact sampler's items are looked up when a batch is made."""
+        if not self._compact or uid is None:
+            super()._set_user_property(uid, used_item, positive_item)
+            return
+        self.uid2positive_item[uid] = torch.tensor(list(positive_item), dtype=torch.int64)
+        self.uid2items_num[uid] = len(positive_item)
 
     def _init_batch_size_and_step(self) -> None:
         super()._init_batch_size_and_step()
