@@ -1,6 +1,6 @@
 """Loads interactions from text and from shards: seconds and the most memory until batches can be drawn.
 
-    python -m benchmarks.loading --interactions 10000000 --folder DIR
+    python -m benchmarks.loading --folder DIR
 
 Writes a synthetic dataset as shards and as text into ``--folder``, and removes both in the end. Each way loads it in a
 process of its own, as a run of BPR does: dataset, last items of each user by time, samplers, loaders; then it draws a
@@ -30,7 +30,7 @@ _LINES = 1 << 20
 def main() -> None:
     """Prepares, and loads both ways."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--interactions", type=int, default=10_000_000)
+    parser.add_argument("--interactions", type=int, default=2_000_000)
     parser.add_argument("--users", type=int, help="default: one for 50 interactions")
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--without_text", action="store_true", help="where the text does not fit into memory")

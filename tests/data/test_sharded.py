@@ -140,15 +140,9 @@ def test_columns_stay_mapped_and_a_process_keeps_four_bytes_an_interaction(place
 def test_a_run_on_shards_gives_the_numbers_of_the_text_bit_for_bit(places):
     results = {}
     for kind, place in places.items():
-        quiet = {
-            **FAST,
-            "epochs": 2,
-            "eval_step": 1,
-            "defense": "none",
-            "output_dir": f"out-{kind}",
-            "checkpoint_dir": f"saved-{kind}",
-        }
-        run_recbole_aia("BPR", "small", config_dict={"data_path": place, "attributes": ["gender"], **quiet}, argv=[])
+        folders = {"output_dir": f"out-{kind}", "checkpoint_dir": f"saved-{kind}", "data_path": place}
+        values = {**FAST, **folders, "attributes": ["gender"], "defense": "none", "epochs": 2, "eval_step": 1}
+        run_recbole_aia("BPR", "small", config_dict=values, argv=[])
         results[kind] = json.loads(Path(f"out-{kind}/results.json").read_text())
     for part in ("utility", "validation", "worst_case"):
         assert results["text"][part] == results["shards"][part]
