@@ -7,6 +7,7 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from recbole_aia.errors import ConfigValueError
 
 if TYPE_CHECKING:
     from recbole_aia.data.converters import Converter, Labels
+    from recbole_aia.data.synthetic import SyntheticData
 
 _SYNTHETIC_HELP = """\
 Generates interactions of two classes of users, a and b, who like different genres of items. Writes them as the
@@ -142,6 +144,12 @@ def _add_options(parser: argparse.ArgumentParser, name: str, core: int, labels: 
 
 def _add_out(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
+        "--shards",
+        action="store_true",
+        help=f"write interactions as '{name}.shards', a file for each column, which runs map into memory, in place of "
+        f"'{name}.inter'; for more than memory takes as text",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=Path("dataset"),
@@ -158,7 +166,7 @@ def _prepare_raw(arguments: argparse.Namespace) -> int:
     converter, further = CONVERTERS.get(arguments.source), ""
     if converter is None:
         converter, further = _csv_converter(arguments)
-    options = Options(arguments.core, arguments.labels, arguments.conflicts)
+    options = Options(arguments.core, arguments.labels, arguments.conflicts, arguments.shards)
     summary = convert(converter, arguments.raw, arguments.out, options)
     print(summary.text() + "\n" + _written(summary.dataset, arguments.out, start) + further)
     return 0
@@ -232,24 +240,20 @@ def _prepare_synthetic(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from recbole_aia.data import synthetic, twins
+    from recbole_aia.data.atomic import scratch_folder
 
-    start, name, settings = time.perf_counter(), synthetic.NAME, None
+    start = time.perf_counter()
     _check_sizes(arguments)
+    name = synthetic.NAME if arguments.like is None else f"{synthetic.NAME}-{arguments.like}"
     try:
-        if arguments.like is None:
-            sizes = arguments.users, arguments.items, arguments.interactions
-            data = synthetic.generate(*sizes, leak=arguments.leak, seed=arguments.seed)
-            synthetic.write(data, arguments.out)
-        else:
-            scale = 1.0 if arguments.scale is None else arguments.scale
-            data = twins.twin(arguments.like, scale=scale, leak=arguments.leak, seed=arguments.seed)
-            name, settings = f"{name}-{arguments.like}", twins.write_twin(arguments.like, data, arguments.out)
+        with scratch_folder(arguments.out, name) if arguments.shards else nullcontext() as scratch:
+            data, settings = _synthetic_data(arguments, scratch)
+            activity, n_items = synthetic.activity(data), int(data.items.max()) + 1
     except MemoryError as error:
         raise ConfigValueError(
-            "that is too much for this machine's memory. Ask for fewer users or interactions."
+            "that is too much for this machine's memory. Ask for fewer users or interactions, or for --shards."
         ) from error
-    activity = np.bincount(data.users)
-    print(f"users {len(activity):,}, items {data.items.max() + 1:,}, interactions {len(data.items):,}")
+    print(f"users {len(activity):,}, items {n_items:,}, interactions {len(data.items):,}")
     for attribute, labels in zip(data.attributes, data.labels.T, strict=True):
         classes = zip(attribute.classes, np.bincount(labels, minlength=len(attribute.classes)), strict=True)
         equal = "" if twins.is_known(attribute) else " (published sizes are not known: equal)"
@@ -257,6 +261,20 @@ def _prepare_synthetic(arguments: argparse.Namespace) -> int:
     print(f"interactions of a user: median {np.median(activity):,.0f}, most {activity.max():,}")
     print(_written(name, arguments.out, start, settings))
     return 0
+
+
+def _synthetic_data(arguments: argparse.Namespace, scratch: Path | None) -> tuple[SyntheticData, Path | None]:
+    """The data, written, and the file of settings to read them with."""
+    from recbole_aia.data import synthetic, twins
+
+    if arguments.like is None:
+        sizes = arguments.users, arguments.items, arguments.interactions
+        data = synthetic.generate(*sizes, leak=arguments.leak, seed=arguments.seed, folder=scratch)
+        synthetic.write(data, arguments.out, shards=arguments.shards)
+        return data, None
+    scale = 1.0 if arguments.scale is None else arguments.scale
+    data = twins.twin(arguments.like, scale=scale, leak=arguments.leak, seed=arguments.seed, folder=scratch)
+    return data, twins.write_twin(arguments.like, data, arguments.out, shards=arguments.shards)
 
 
 def _check_sizes(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 
 import numpy as np
 
@@ -41,10 +41,18 @@ def read_npy(path: Path) -> np.ndarray:
     with path.open("rb") as file:
         if size < _MAPPED:
             return _read_array(file, size, f"'{path}'")
-        shape, in_columns, kind = _header(file, size, f"'{path}'")
-        if file.tell() + prod(shape) * kind.itemsize > size:
-            raise AttributeDataError(f"'{path}' ends too early. Is it damaged?")
-        return np.memmap(file, kind, "r", file.tell(), shape, "F" if in_columns else "C")
+        return _mapped(file, size, f"'{path}'", "r")
+
+
+def map_npy(path: Path) -> np.ndarray:
+    """Maps an .npy file of any size: it must not change while it is used, and what is written stays in memory.
+
+    Raises:
+        AttributeDataError: see :func:`read_npy`.
+    """
+    refuse_special(path)
+    with path.open("rb") as file:
+        return _mapped(file, path.stat().st_size, f"'{path}'", "c")
 
 
 def let_go(array: np.ndarray) -> None:
@@ -102,6 +110,13 @@ def _read_array(file: BinaryIO, size: int, where: str) -> np.ndarray:
     if len(content) < claimed:
         raise AttributeDataError(f"{where} ends too early. Is it damaged?")
     return np.frombuffer(content, kind).reshape(shape, order="F" if in_columns else "C").copy(order="K")
+
+
+def _mapped(file: BinaryIO, size: int, where: str, mode: Literal["r", "c"]) -> np.ndarray:
+    shape, in_columns, kind = _header(file, size, where)
+    if file.tell() + prod(shape) * kind.itemsize > size:
+        raise AttributeDataError(f"{where} ends too early. Is it damaged?")
+    return np.memmap(file, kind, mode, file.tell(), shape, "F" if in_columns else "C")
 
 
 def _header(file: BinaryIO, size: int, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:

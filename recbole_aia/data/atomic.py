@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import filecmp
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recbole_aia.errors import ConfigValueError
@@ -33,11 +34,35 @@ def write_dataset(out: Path, name: str, fill: Callable[[Path], object]) -> Path:
             private_folder(aside)
             fill(aside)
             private_files(aside)
-            files = sorted(path.name for path in aside.iterdir())
+            files = sorted(str(path.relative_to(aside)) for path in aside.rglob("*") if path.is_file())
             if not place.exists():
                 os.replace(aside, place)
             elif len(filecmp.cmpfiles(place, aside, files, shallow=False)[0]) < len(files):
                 raise ConfigValueError(f"'{place}' holds something else. Remove it, or give another --out.")
     except OSError as error:
-        raise ConfigValueError(f"cannot write to '{out}': {error.strerror}. Give another --out.") from error
+        raise _unwritable(out, error) from error
     return place
+
+
+@contextmanager
+def scratch_folder(out: Path, name: str) -> Iterator[Path]:
+    """Gives an empty folder in ``out`` for what does not fit into memory, and removes it when the block ends.
+
+    Raises:
+        ConfigValueError: ``out`` cannot be written to.
+    """
+    missing = not out.exists()
+    try:
+        private_folder(out)
+        with folder_aside(out, f"{name}.parts") as scratch:
+            yield scratch
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    finally:
+        if missing:
+            with suppress(OSError):  # it is not empty, as it should be
+                out.rmdir()
+
+
+def _unwritable(out: Path, error: OSError) -> ConfigValueError:
+    return ConfigValueError(f"cannot write to '{out}': {error.strerror}. Give another --out.")

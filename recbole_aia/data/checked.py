@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +69,21 @@ def _lines(path: Path, wrong: np.ndarray) -> str:
     return f"'{path}' has {count} line{'s' * (count > 1)} (the first: line {int(np.argmax(wrong)) + 2})"
 
 
-def load_needed_columns(config: Any, path: Path) -> None:
-    """Adds the columns that a configuration needs to its ``load_col``, where the file has them.
+def load_needed_columns(config: Any, path: Path, columns: Mapping[str, str]) -> None:
+    """Adds the columns that a configuration needs to its ``load_col``, where a file or folder has them.
 
     RecBole's default loads users and items only, whatever ``eval_args`` and ``threshold`` need.
+
+    Args:
+        config: the run's configuration, which is changed.
+        path: the file or folder, for messages.
+        columns: the types of its columns by name.
 
     Raises:
         AttributeDataError: the file lacks a column of users or items.
         ConfigValueError: the file lacks another column that is needed, or ``unload_col`` hides it.
     """
-    columns, protocol, load_col = atomic_header(path, config), config["eval_args"], config["load_col"]
+    protocol, load_col = config["eval_args"], config["load_col"]
     loaded = list(columns) if load_col is None or load_col.get("inter", "*") == "*" else load_col["inter"]
     unloaded = (config["unload_col"] or {}).get("inter") or []
     check_roles(path, columns, config, (set(columns) - set(loaded)) | set(unloaded))
@@ -110,8 +116,9 @@ def check_dataset(config: Any, dataset: Dataset) -> None:
         raise AttributeDataError(f"{name} has {n_items} item, so there is nothing to recommend. Check the filters.")
     if config["eval_type"] == EvaluatorType.RANKING and max(config["topk"]) > n_items:
         raise ConfigValueError(f"topk is {config['topk']}, and {name} has {n_items} items. Write smaller numbers.")
-    pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]].to_numpy()
-    distinct = np.bincount(np.unique(pairs, axis=0)[:, 0], minlength=dataset.user_num)
+    users, items = (dataset.inter_feat[field].to_numpy() for field in (dataset.uid_field, dataset.iid_field))
+    pairs = np.sort(users.astype(np.int64) * dataset.item_num + items)
+    distinct = np.bincount(pairs[np.append(True, pairs[1:] != pairs[:-1])] // dataset.item_num)
     if (distinct[1:] >= n_items).all():
         raise AttributeDataError(f"all users of {name} have interacted with all {n_items} items. Add items.")
     sampled = [mode for mode in config["eval_args"]["mode"].values() if mode not in ("full", "labeled")]
@@ -121,7 +128,7 @@ def check_dataset(config: Any, dataset: Dataset) -> None:
             f"interacted with all {n_items} items, so there is nothing to sample. Write mode: full."
         )
     if not config["benchmark_filename"]:
-        _check_parts(config, dataset, np.bincount(pairs[:, 0])[1:])
+        _check_parts(config, dataset, np.bincount(users)[1:])
 
 
 def _check_parts(config: Any, dataset: Dataset, counts: np.ndarray) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,19 @@ from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
 
+from recbole_aia.data.atomic_text import atomic_header
 from recbole_aia.data.checked import CheckedDataset, load_needed_columns, refuse_empty
 from recbole_aia.data.download import obtain
-from recbole_aia.data.loader import FastTrainDataLoader, PatientSampler, WideFullSortEvalDataLoader, full_users
+from recbole_aia.data.loader import (
+    CompactSampler,
+    FastTrainDataLoader,
+    PatientSampler,
+    WideFullSortEvalDataLoader,
+    full_users,
+)
+from recbole_aia.data.mapped import MappedInteraction
 from recbole_aia.data.numbering import Numbering
+from recbole_aia.data.sharded import ShardedDataset, shards_of
 from recbole_aia.errors import AIAError, AttributeDataError, ConfigValueError
 from recbole_aia.storage.files import sha256_of
 
@@ -27,7 +38,9 @@ _ADVICE = {
 
 
 def create_dataset(config: Any) -> Dataset:
-    """Loads the dataset of a configuration from its atomic files; ``obtain`` downloads them if they are missing.
+    """Loads the dataset of a configuration from its shards, or else from its atomic files.
+
+    ``obtain`` downloads the atomic files if they are missing.
 
     RecBole's own factory would load a pickle that lies in ``checkpoint_dir``. Such a pickle can run code, and it does
     not follow changed settings.
@@ -37,15 +50,18 @@ def create_dataset(config: Any) -> Dataset:
         ConfigValueError: the configuration does not fit the files.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
+    shards = shards_of(config)
     files = [folder / f"{name}.{part}.inter" for part in config["benchmark_filename"] or ()]
-    if not files:
+    if shards is not None:
+        files = [shards.folder]
+    elif not files:
         files = [folder / f"{name}.inter"]
         if not files[0].is_file():
             obtain(name, folder)
     try:
         for file in files:
-            load_needed_columns(config, file)
-        dataset = CheckedDataset(config)
+            load_needed_columns(config, file, atomic_header(file, config) if shards is None else shards.columns)
+        dataset = CheckedDataset(config) if shards is None else ShardedDataset(config, shards)
     except AIAError:
         raise
     except FileNotFoundError as error:
@@ -53,6 +69,9 @@ def create_dataset(config: Any) -> Dataset:
     except _MISREAD as error:
         said = str(error.args[0] if error.args else error)
         raise ConfigValueError(f"cannot load {files[0].name}: {_ADVICE.get(said, said)}") from error
+    if shards is not None and (folder / f"{name}.inter").is_file():
+        said = f"'{shards.folder}' is used, and '{name}.inter' beside it is not read. Remove one of them."
+        getLogger().warning(said)
     dataset.numbering = Numbering.of(dataset)
     return dataset
 
@@ -88,13 +107,14 @@ def _samplers(config: Any, dataset: Dataset, parts: list[Dataset]) -> tuple[list
     """
     if config["repeatable"]:
         return list(create_samplers(config, dataset, parts)), False
+    kind = CompactSampler if isinstance(parts[0].inter_feat, MappedInteraction) else PatientSampler
     phases = ("train", "valid", "test")
     asked = [config[f"{phase}_neg_sample_args"]["distribution"] for phase in phases]
     drawn = next((each for each in asked if each != "none"), None)
     if drawn is None:
         return [None] * 3, False
     alpha = config["train_neg_sample_args"]["alpha"] if asked[0] != "none" else 1.0
-    base = PatientSampler(list(phases), parts, drawn, alpha)
+    base = kind(list(phases), parts, drawn, alpha)
     samplers = []
     for phase, distribution in zip(phases, asked, strict=True):
         if distribution != "none":
@@ -121,12 +141,14 @@ def interactions_by_user(dataset: Any) -> np.ndarray:
 
 
 def files_digest(config: Any) -> str:
-    """SHA-256 over the names and the digests of a dataset's ``.inter`` and ``.user`` files."""
-    files = sorted(Path(config["data_path"]).glob("*"))
+    """SHA-256 over the names and the digests of a dataset's ``.user`` file and its shards, or its ``.inter`` files."""
+    shards = shards_of(config)
+    kinds = (".inter", ".user") if shards is None else (".user",)
+    found = sorted(Path(config["data_path"]).glob(f"{glob.escape(config['dataset'])}.*"))
+    files = [file for file in found if file.suffix in kinds]
     digest = hashlib.sha256()
-    for file in files:
-        if file.name.startswith(f"{config['dataset']}.") and file.suffix in (".inter", ".user"):
-            digest.update(f"{file.name} {sha256_of(file)}\n".encode())
+    for file in [*files, *([] if shards is None else shards.files())]:
+        digest.update(f"{file.name} {sha256_of(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -14,6 +14,8 @@ from recbole.sampler import Sampler
 from recbole.utils import InputType
 from torch import Tensor
 
+from recbole_aia.data.seen import SeenItems
+
 _Ids = NDArray[np.int64]
 
 _ROWS = 2**22  # interactions that are drawn at a time, which bounds the memory
@@ -146,6 +148,8 @@ class Negatives:
 
 def used_pairs(sampler: Any) -> tuple[_Ids, _Ids]:
     """Which user has used which item up to the sampler's phase: users ``[m]`` and items ``[m]``."""
+    if isinstance(sampler.used_ids, SeenItems):
+        return sampler.used_ids.pairs()
     counts = np.fromiter(map(len, sampler.used_ids), dtype=np.int64, count=len(sampler.used_ids))
     items = np.fromiter(chain.from_iterable(sampler.used_ids), dtype=np.int64, count=counts.sum())
     return np.repeat(np.arange(len(counts)), counts), items

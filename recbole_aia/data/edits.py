@@ -18,6 +18,7 @@ from recbole.data.utils import create_samplers
 from recbole_aia.config.text import to_yaml
 from recbole_aia.config.types import IntArray
 from recbole_aia.data.atomic import write_dataset
+from recbole_aia.errors import ConfigValueError
 from recbole_aia.storage.plain import plain
 
 _HOW_READ = ("eval_args", "attributes", "attribute_specs")  # keys of how a dataset is read that RecBole does not list
@@ -81,11 +82,16 @@ def write_edited(out: Path, name: str, dataset: Any, edits: Edits) -> Path:
         ``out/name``.
 
     Raises:
-        ConfigValueError: ``out/name`` holds something else, or ``out`` cannot be written to.
+        ConfigValueError: ``out/name`` holds something else, ``out`` cannot be written to, or the dataset is in shards.
     """
     source, original = Path(dataset.dataset_path), dataset.dataset_name
     separator = dataset.config["field_separator"] or "\t"
     encoding = dataset.config["encoding"] or "utf-8"
+    if not (source / f"{original}.inter").is_file():
+        raise ConfigValueError(
+            f"there is no '{source / original}.inter' to edit: {original} is in shards. Prepare it without --shards, "
+            f"or leave the key out that asks for '{name}'."
+        )
     frame = pd.read_csv(
         source / f"{original}.inter", sep=separator, dtype=str, keep_default_na=False, encoding=encoding
     )

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.data import RandomSampler
 
 from recbole_aia.data.drawn import DrawnBatches, Negatives, used_pairs
+from recbole_aia.data.mapped import MappedInteraction
+from recbole_aia.data.seen import SeenItems
 from recbole_aia.ranks import ranks
 
 _Ids = NDArray[np.int64]
@@ -43,8 +45,20 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
         if not self._on_device and VectorizedSampler.takes(sampler):
             sampler = VectorizedSampler(sampler)
         super().__init__(config, dataset, sampler, shuffle=shuffle)
+        if isinstance(dataset.inter_feat, MappedInteraction):
+            self._number_without_a_list(len(dataset))
         if self._on_device:
             self.generator = torch.Generator(config["device"]).manual_seed(config["seed"])
+
+    def _init_batch_size_and_step(self) -> None:
+        super()._init_batch_size_and_step()
+        if isinstance(self._dataset.inter_feat, MappedInteraction):
+            self.sample_size = 1  # RecBole next makes a list of this many numbers, of 40 bytes each
+
+    def _number_without_a_list(self, size: int) -> None:
+        self.sample_size, numbers = size, range(size)
+        object.__setattr__(self, "dataset", numbers)  # torch's loader refuses another one
+        self.sampler.data_source = numbers
 
     def __iter__(self) -> Iterator[Interaction]:
         """One epoch of batches; a batch without users who have negatives is left out."""
@@ -72,11 +86,17 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
     def collate_fn(self, index: Any) -> Interaction:
         """The interactions at the indices ``[n]``, with their negatives, without users who have no negatives."""
         rows = torch.as_tensor(index)
-        features = self._dataset.inter_feat
         if self._full is not None:
-            rows = rows[~self._full[features[self._dataset.uid_field][rows]]]
-        picked = Interaction({name: features[name][rows] for name in features.columns})
+            rows = rows[~self._full[self._picked(rows)[self._dataset.uid_field]]]
+        picked = self._picked(rows)
         return self._neg_sampling(self.transform(self._dataset, self._dataset.join(picked)))
+
+    def _picked(self, rows: Tensor) -> Interaction:
+        features = self._dataset.inter_feat
+        if isinstance(features, MappedInteraction):
+            return features[rows]
+        # RecBole's Interaction would make a list of the rows.
+        return Interaction({name: features[name][rows] for name in features.columns})
 
 
 def _draws_on_device(config: Any, sampler: Any) -> bool:
@@ -94,6 +114,20 @@ class WideFullSortEvalDataLoader(FullSortEvalDataLoader):  # type: ignore[misc]
     """
 
     step: int
+
+    def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = False) -> None:
+        self._compact = isinstance(sampler, CompactSampler)
+        super().__init__(config, dataset, sampler, shuffle=shuffle)
+        if self._compact:
+            self.uid2history_item = _History(sampler.used_ids, self.uid2positive_item)
+
+    def _set_user_property(self, uid: Any, used_item: set[int], positive_item: set[int]) -> None:
+        """See RecBole's; a compact sampler's items are looked up when a batch is made."""
+        if not self._compact or uid is None:
+            super()._set_user_property(uid, used_item, positive_item)
+            return
+        self.uid2positive_item[uid] = torch.tensor(list(positive_item), dtype=torch.int64)
+        self.uid2items_num[uid] = len(positive_item)
 
     def _init_batch_size_and_step(self) -> None:
         super()._init_batch_size_and_step()
@@ -131,18 +165,50 @@ class PatientSampler(Sampler):  # type: ignore[misc]
         return used
 
 
+class CompactSampler(PatientSampler):
+    """RecBole's ``Sampler`` for many interactions: 4 bytes each in place of sets, and the same negatives."""
+
+    def get_used_ids(self) -> dict[str, Any]:
+        """The items of each user up to each phase, :class:`SeenItems`."""
+        used, seen = {}, SeenItems()
+        for phase, dataset in zip(self.phases, self.datasets, strict=True):
+            features = dataset.inter_feat
+            pairs = features[self.uid_field].numpy(), features[self.iid_field].numpy()
+            used[phase] = seen = seen.and_of(*pairs, self.user_num, self.item_num)
+        return used
+
+    def _get_candidates_list(self) -> NDArray[np.int64]:
+        return np.concatenate([dataset.inter_feat[self.iid_field].numpy() for dataset in self.datasets])
+
+
+class _History:
+    """The items of users before the evaluated ones, as tensors that are made when they are asked for."""
+
+    def __init__(self, used: SeenItems, evaluated: NDArray[np.object_]) -> None:
+        self._used, self._evaluated = used, evaluated
+
+    def __getitem__(self, users: Any) -> list[Tensor]:
+        ids = [int(user) for user in users]
+        items = [used - set(self._evaluated[user].tolist()) for user, used in zip(ids, self._used[ids], strict=True)]
+        return [torch.tensor(list(each), dtype=torch.int64) for each in items]
+
+
 def full_users(sampler: Any) -> Tensor | None:
     """Whether each user has interacted with all items, ``[n_users]``; ``None`` if no user has."""
     if not isinstance(sampler, PatientSampler):
         return None  # RecBole's own samplers refuse such users
-    full = torch.tensor([len(items) >= sampler.item_num - 1 for items in sampler.used_ids])
+    if isinstance(sampler, CompactSampler):
+        full = torch.from_numpy(sampler.used_ids.full(sampler.item_num - 1))
+    else:
+        full = torch.tensor([len(items) >= sampler.item_num - 1 for items in sampler.used_ids])
     return full if full.any() else None
 
 
 class VectorizedSampler:
     """Draws the negatives that RecBole's ``Sampler`` draws, and checks all of them against the users' items at once.
 
-    Keeps a bit for every pair of user and item. All other attributes are the wrapped sampler's.
+    Keeps a bit for every pair of user and item, unless the sampler keeps :class:`SeenItems`. All other attributes are
+    the wrapped sampler's.
 
     Args:
         sampler: RecBole's sampler of one phase.
@@ -150,9 +216,10 @@ class VectorizedSampler:
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
-        byte, bit = self._place(*used_pairs(sampler))
-        self._used = np.zeros(sampler.user_num * sampler.item_num // 8 + 1, dtype=np.uint8)
-        np.bitwise_or.at(self._used, byte, bit)
+        if not isinstance(sampler, CompactSampler):
+            byte, bit = self._place(*used_pairs(sampler))
+            self._used = np.zeros(sampler.user_num * sampler.item_num // 8 + 1, dtype=np.uint8)
+            np.bitwise_or.at(self._used, byte, bit)
         if sampler.distribution == "popularity":
             self._popular = np.array(list(sampler.prob), dtype=np.int64)
             self._kept = np.array(list(sampler.prob.values()))
@@ -160,8 +227,9 @@ class VectorizedSampler:
 
     @staticmethod
     def takes(sampler: Any) -> bool:
-        """Whether the sampler is RecBole's plain ``Sampler``, or ours, and its bits fit into a gigabyte."""
-        return type(sampler) in (Sampler, PatientSampler) and sampler.user_num * sampler.item_num <= _MOST_PAIRS
+        """Whether the sampler is RecBole's plain ``Sampler``, or ours, and its bits, if any, fit into a gigabyte."""
+        small = type(sampler) in (Sampler, PatientSampler) and sampler.user_num * sampler.item_num <= _MOST_PAIRS
+        return small or isinstance(sampler, CompactSampler)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_sampler" not in self.__dict__:
@@ -184,8 +252,7 @@ class VectorizedSampler:
         todo = np.arange(len(users))
         while len(todo):
             drawn = negatives[todo] = self._draw(len(todo))
-            byte, bit = self._place(users[todo], drawn)
-            todo = todo[(self._used[byte] & bit) > 0]
+            todo = todo[self._seen(users[todo], drawn)]
         return torch.from_numpy(negatives)
 
     def _draw(self, size: int) -> _Ids:
@@ -194,6 +261,12 @@ class VectorizedSampler:
             return np.asarray(sampler.sampling(size))
         places = np.random.randint(0, len(self._popular), size)
         return np.where(self._kept[places] > np.random.random(size), self._popular[places], self._alias[places])
+
+    def _seen(self, users: _Ids, items: _Ids) -> NDArray[np.bool_]:
+        if isinstance(self._sampler, CompactSampler):
+            return self._sampler.used_ids.has(users, items)  # type: ignore[no-any-return]
+        byte, bit = self._place(users, items)
+        return (self._used[byte] & bit) > 0  # type: ignore[no-any-return]
 
     def _place(self, users: _Ids, items: _Ids) -> tuple[_Ids, NDArray[np.uint8]]:
         pairs = users.astype(np.int64) * self._sampler.item_num + items

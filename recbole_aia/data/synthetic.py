@@ -9,18 +9,21 @@ Attributes enter through the taste alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from recbole_aia.data.arrays import let_go
 from recbole_aia.data.atomic import write_dataset
+from recbole_aia.data.shards import shards_folder, write_shards
 from recbole_aia.errors import ConfigValueError
 
 NAME = "synthetic"
 _GENRES = 16  # genres of a dataset with enough items; MovieLens has 18
+_BLOCK = 2**23  # interactions whose items are drawn at a time; about 100 bytes each
 _CELLS = 2**22  # users times items in a block of dense scores: 32 MiB in double precision
 
 
@@ -49,7 +52,8 @@ class SyntheticData:
     Attributes:
         users: ``[n]`` user of each interaction.
         items: ``[n]`` item of each interaction; no pair of user and item occurs twice.
-        timestamps: ``[n]`` a random order of all interactions, 0 to n - 1; independent of everything else.
+        timestamps: ``[n]`` a random order of all interactions, 0 to n - 1; independent of everything else. Above eight
+            million interactions, random times from 0 to n - 1, which may repeat.
         attributes: what is planted, ``A`` attributes.
         labels: ``[n_users, A]`` int8, for each attribute an index into its classes.
     """
@@ -97,6 +101,7 @@ def generate(
     seed: int = 0,
     attributes: Sequence[Planted] = (GROUP,),
     fewest: int = 5,
+    folder: Path | None = None,
 ) -> SyntheticData:
     r"""Generates interactions of users whose classes like different genres.
 
@@ -118,6 +123,7 @@ def generate(
         seed: 0 to 2**31 - 1. The same seed gives the same classes and popularity for every leak.
         attributes: what to plant, at most 15.
         fewest: interactions that a user has at least, if the mean over users is as large.
+        folder: an empty one for files to which the interactions are mapped; ``None`` keeps them in memory.
 
     Raises:
         ConfigValueError: a number is outside its range, or the numbers do not fit together.
@@ -136,12 +142,27 @@ def generate(
     genres = rng.permutation(np.arange(n_items) % directions.shape[1])
     market = _Market(popularity / popularity.sum(), genres, tastes)
     counts = _activity(rng, n_users, n_interactions, fewest, n_items // 2)
-    users, items = np.divmod(_pairs(rng, market, counts), n_items)
+    users, items, timestamps = (_column(folder, name, n_interactions) for name in ("users", "items", "timestamps"))
+    ends = np.cumsum(counts)
+    for first, last in _blocks(ends):
+        block = _Market(market.popularity, genres, tastes[first:last])
+        at = slice(ends[first] - counts[first], ends[last - 1])
+        users[at], items[at] = np.divmod(_pairs(rng, block, counts[first:last]), n_items)
+        users[at] += first
+        let_go(users)
     _place_missing(rng, items, n_items)
-    return SyntheticData(users, items, rng.permutation(n_interactions), tuple(attributes), labels)
+    for at in _slices(n_interactions):
+        whole = at.stop - at.start == n_interactions
+        timestamps[at] = (
+            rng.permutation(n_interactions) if whole else rng.integers(n_interactions, size=at.stop - at.start)
+        )
+        let_go(timestamps)
+    return SyntheticData(users, items, timestamps, tuple(attributes), labels)
 
 
-def write(data: SyntheticData, folder: Path, name: str = NAME, settings: str | None = None) -> None:
+def write(
+    data: SyntheticData, folder: Path, name: str = NAME, settings: str | None = None, *, shards: bool = False
+) -> None:
     """Writes RecBole's atomic files ``name/name.inter`` and ``.user`` into a folder, all or none.
 
     Users and items are numbered from 1. Files with the same content stay as they are.
@@ -151,21 +172,62 @@ def write(data: SyntheticData, folder: Path, name: str = NAME, settings: str | N
         folder: the folder of datasets.
         name: of the dataset.
         settings: the text of ``name.yaml`` beside them; ``None`` writes none.
+        shards: whether to write shards in place of ``name.inter``.
 
     Raises:
         ConfigValueError: the folder holds another dataset of this name, or cannot be written to.
     """
     users: dict[str, np.ndarray] = {"user_id:token": np.arange(1, len(data.labels) + 1)}
     users |= {f"{each.name}:token": np.take(each.classes, data.labels[:, a]) for a, each in enumerate(data.attributes)}
-    inter = {"user_id:token": data.users + 1, "item_id:token": data.items + 1, "timestamp:float": data.timestamps}
 
     def fill(aside: Path) -> None:
-        for suffix, columns in ((".user", users), (".inter", inter)):
-            pd.DataFrame(columns).to_csv(aside / f"{name}{suffix}", sep="\t", index=False, lineterminator="\n")
+        pd.DataFrame(users).to_csv(aside / f"{name}.user", sep="\t", index=False, lineterminator="\n")
+        if shards:
+            _write_shards(data, shards_folder(aside, name))
+        else:
+            inter = {
+                "user_id:token": data.users + 1,
+                "item_id:token": data.items + 1,
+                "timestamp:float": data.timestamps,
+            }
+            pd.DataFrame(inter).to_csv(aside / f"{name}.inter", sep="\t", index=False, lineterminator="\n")
         if settings is not None:
             (aside / f"{name}.yaml").write_text(settings, encoding="utf-8")
 
     write_dataset(folder, name, fill)
+
+
+def activity(data: SyntheticData) -> np.ndarray:
+    """Number of interactions of each user, ``[n_users]``."""
+    counts = np.zeros(len(data.labels), np.int64)
+    for at in _slices(len(data.users)):
+        counts += np.bincount(data.users[at], minlength=len(counts))
+    return counts
+
+
+def _write_shards(data: SyntheticData, folder: Path) -> None:
+    folder.mkdir()
+    n = len(data.users)
+    parts = ((data.users[at], data.items[at], {"timestamp": data.timestamps[at]}) for at in _slices(n))
+    n_items = int(data.items.max()) + 1
+    write_shards(folder, n, ["timestamp"], parts, range(1, len(data.labels) + 1), range(1, n_items + 1))
+
+
+def _column(folder: Path | None, name: str, n: int) -> np.ndarray:
+    if folder is None:
+        return np.empty(n, np.int64)
+    return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.int64 if name == "timestamps" else np.int32, (n,))
+
+
+def _slices(n: int) -> Iterator[slice]:
+    return (slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK))
+
+
+def _blocks(ends: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First and last but one user of blocks of about :data:`_BLOCK` interactions; ``ends`` are cumulative counts."""
+    marks = np.arange(_BLOCK, ends[-1] + _BLOCK, _BLOCK)
+    lasts = np.unique(np.minimum(np.searchsorted(ends, marks) + 1, len(ends))).tolist()
+    return zip([0, *lasts[:-1]], lasts, strict=True)
 
 
 def _check(n_users: int, n_items: int, n_interactions: int, leak: float, seed: int, n_attributes: int) -> None:
@@ -253,7 +315,16 @@ def _pairs(rng: np.random.Generator, market: _Market, counts: np.ndarray) -> np.
 def _place_missing(rng: np.random.Generator, items: np.ndarray, n_items: int) -> None:
     """Replaces, in ``items [n]``, random repetitions of items by the items that no user has."""
     kept = np.full(n_items, -1)
-    kept[items] = np.arange(items.size)
+    for at in _slices(items.size):
+        kept[items[at]] = np.arange(at.start, at.stop)
+        let_go(items)
     missing = np.flatnonzero(kept < 0)
-    spare = np.delete(np.arange(items.size), kept[kept >= 0])
-    items[rng.choice(spare, missing.size, replace=False)] = missing
+    if items.size <= _BLOCK:
+        spare = np.delete(np.arange(items.size), kept[kept >= 0])
+        items[rng.choice(spare, missing.size, replace=False)] = missing
+        return
+    places = np.empty(0, np.int64)
+    while places.size < missing.size:
+        drawn = rng.integers(items.size, size=missing.size)
+        places = np.union1d(places, drawn[kept[items[drawn]] != drawn])
+    items[rng.permutation(places)[: missing.size]] = missing

@@ -118,7 +118,9 @@ SHAPES = {
 }
 
 
-def twin(name: str, *, scale: float = 1.0, leak: float = 1.0, seed: int = 0) -> SyntheticData:
+def twin(
+    name: str, *, scale: float = 1.0, leak: float = 1.0, seed: int = 0, folder: Path | None = None
+) -> SyntheticData:
     """Generates the twin of a dataset; see :func:`~recbole_aia.data.synthetic.generate`.
 
     Args:
@@ -126,22 +128,24 @@ def twin(name: str, *, scale: float = 1.0, leak: float = 1.0, seed: int = 0) -> 
         scale: see :meth:`Shape.scaled`.
         leak: how far apart the tastes of classes are. That of the real data is not known.
         seed: of the random numbers.
+        folder: an empty one for interactions that memory shall not hold.
 
     Raises:
         ConfigValueError: a number is outside its range.
     """
     shape = SHAPES[name].scaled(scale)
     sizes = shape.users, shape.items, shape.interactions
-    return generate(*sizes, leak=leak, seed=seed, attributes=shape.attributes, fewest=shape.fewest)
+    return generate(*sizes, leak=leak, seed=seed, attributes=shape.attributes, fewest=shape.fewest, folder=folder)
 
 
-def write_twin(name: str, data: SyntheticData, folder: Path) -> Path:
+def write_twin(name: str, data: SyntheticData, folder: Path, *, shards: bool = False) -> Path:
     """Writes a twin as the dataset ``synthetic-name``, with the settings to read it in ``synthetic-name.yaml``.
 
     Args:
         name: one of :data:`SHAPES`.
         data: the twin.
         folder: the folder of datasets.
+        shards: see :func:`~recbole_aia.data.synthetic.write`.
 
     Returns:
         The file of settings, for ``--config_files``.
@@ -158,5 +162,5 @@ def write_twin(name: str, data: SyntheticData, folder: Path) -> Path:
         "attribute_specs": {each.name: {"field": each.name, "classes": list(each.classes)} for each in data.attributes},
     }
     heading = f"# recbole-aia run --dataset={called} --data_path={folder} --config_files {file}\n"
-    write(data, folder, called, heading + to_yaml(settings))
+    write(data, folder, called, heading + to_yaml(settings), shards=shards)
     return file

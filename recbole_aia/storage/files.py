@@ -67,9 +67,9 @@ def written_together(folder: Path, last: str) -> Iterator[Path]:
 
 
 def private_files(folder: Path) -> None:
-    """Lets only the owner read and write the files in a folder."""
-    for file in folder.iterdir():
-        file.chmod(_FILE)
+    """Lets only the owner read and write the files in a folder, and enter the folders in it."""
+    for file in folder.rglob("*"):
+        file.chmod(_FOLDER if file.is_dir() else _FILE)
 
 
 def sweep(folder: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from recbole_aia.cli import main
 from recbole_aia.data.converters import CONVERTERS, Summary
+from recbole_aia.data.shards import Shards
 
 SYNTHETIC = ["prepare", "synthetic", "--users=300", "--items=120", "--interactions=4000"]
 
@@ -42,6 +43,24 @@ def test_the_twin_of_a_dataset_is_prepared_and_run_with_the_command_that_is_prin
         "age": {"classes": {"<35": 33, "35-45": 34, ">45": 33}, "missing": 0},
         "gender": {"classes": {"f": 22, "m": 78}, "missing": 0},
     }
+
+
+def test_a_twin_as_shards_is_that_of_the_text(capsys, tmp_path):
+    for out, options in (("text", []), ("shards", ["--shards"])):
+        assert main(["prepare", "synthetic", "--like=lfm-2b", "--scale=0.005", f"--out={out}", *options]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("users 100, items 7,046, interactions 14,148") == 2
+    name = "synthetic-lfm-2b"
+    shards = Shards.opened(tmp_path / "shards" / name / f"{name}.shards")
+    rows = zip(
+        *(shards.tokens(column)[shards.column(column) - 1] for column in ("user_id", "item_id")),
+        shards.column("timestamp").astype(int).astype(str),
+        strict=True,
+    )
+    assert ["\t".join(row) for row in rows] == (tmp_path / "text" / name / f"{name}.inter").read_text().split("\n")[
+        1:-1
+    ]
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == [name]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
 from recbole_aia.config.aia_config import AIAConfig
-from recbole_aia.data import create_dataset, load_labels, prepare_loaders
-from recbole_aia.data.synthetic import GROUP, Planted, generate, write
+from recbole_aia.data import create_dataset, load_labels, prepare_loaders, synthetic
+from recbole_aia.data.synthetic import GROUP, Planted, activity, generate, write
 from recbole_aia.errors import ConfigValueError
 
 # Sizes at which every branch is taken: plain, one each, fewer than five each, half of all items each, items that
@@ -59,6 +59,42 @@ def test_it_makes_exactly_what_was_asked_for(request_):
     assert (np.diff(data.users) >= 0).all()
     assert data.labels.shape == (n_users, 1)
     assert data.labels.dtype == np.int8
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_blocks_that_are_drawn_one_by_one_make_what_was_asked_for(request_, mapped, monkeypatch, tmp_path):
+    *sizes, leak = request_
+    whole = generate(*sizes, leak=leak)
+    monkeypatch.setattr(synthetic, "_BLOCK", 300)
+    data = generate(*sizes, leak=leak, folder=tmp_path if mapped else None)
+    assert isinstance(data.items, np.memmap) == mapped
+    np.testing.assert_array_equal(data.users, whole.users)
+    np.testing.assert_array_equal(data.labels, whole.labels)
+    np.testing.assert_array_equal(activity(data), np.bincount(whole.users))
+    assert len(set(zip(data.users.tolist(), data.items.tolist(), strict=True))) == sizes[2]
+    assert set(data.items.tolist()) == set(range(sizes[1]))
+    assert set(data.timestamps.tolist()) <= set(range(sizes[2]))
+
+
+def test_blocks_show_the_leak_as_one_draw_does(monkeypatch):
+    monkeypatch.setattr(synthetic, "_BLOCK", 2_000)
+    blocks = generate(1_500, 300, 45_000, seed=3)
+    assert 0.65 < raw_auc(blocks) < 0.921
+    popularity = [np.bincount(part, minlength=300) for part in np.array_split(blocks.items, 2)]
+    assert np.corrcoef(popularity)[0, 1] > 0.9
+
+
+def test_shards_are_the_dataset_of_the_text(monkeypatch, tmp_path):
+    data = generate(50, 40, 500, seed=2)
+    monkeypatch.setattr(synthetic, "_BLOCK", 90)
+    datasets = []
+    for kind in ("text", "shards"):
+        write(data, tmp_path / kind, shards=kind == "shards")
+        config = AIAConfig("BPR", "synthetic", config_dict={"data_path": str(tmp_path / kind)}, argv=[])
+        datasets.append(create_dataset(config))
+    assert datasets[0].numbering.digest == datasets[1].numbering.digest
+    assert not (tmp_path / "shards" / "synthetic" / "synthetic.inter").exists()
 
 
 def test_three_users_in_ten_are_of_the_second_class(plain):

@@ -1,4 +1,4 @@
-"""Writes RecBole's atomic files fast."""
+"""Writes RecBole's atomic files fast, and the same interactions as shards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from recbole_aia.data.converters.interactions import Interactions
+from recbole_aia.data.converters.spilled import SpilledInteractions
 from recbole_aia.data.converters.tokens import written, written_value
+from recbole_aia.data.shards import write_shards
 
 _ROWS = 2**19  # rows that are formatted at a time, which bounds the memory
 
@@ -25,13 +27,12 @@ def write_interactions(path: Path, interactions: Interactions, users: list[str],
     Returns:
         Number of ``users`` and ``items`` in the interactions whose ids were escaped; see :func:`tokens.written`.
     """
-    names, escaped = [], {}
+    texts, escaped = _ids(users, items, *interactions.counts())
     ends = ["\t"] * (1 + len(interactions.numbers)) + ["\n"]
-    pairs = (("users", interactions.users, users), ("items", interactions.items, items))
-    for (what, codes, tokens), end in zip(pairs, ends, strict=False):
-        texts = list(map(written, tokens))
-        escaped[what] = sum(texts[code] != tokens[code] for code in np.flatnonzero(np.bincount(codes)).tolist())
-        names.append(np.array([f"{text}{end}".encode() for text in texts], dtype=object))
+    names = [
+        np.array([f"{text}{end}".encode() for text in column], dtype=object)
+        for column, end in zip(texts, ends, strict=False)
+    ]
     header = ["user_id:token", "item_id:token", *(f"{name}:float" for name in interactions.numbers)]
     with path.open("wb") as file:
         file.write("\t".join(header).encode() + b"\n")
@@ -42,6 +43,28 @@ def write_interactions(path: Path, interactions: Interactions, users: list[str],
             rows = np.column_stack([names[0][part.users], names[1][part.items], *columns])
             file.write(b"".join(rows.ravel().tolist()))
     return escaped
+
+
+def write_as_shards(
+    folder: Path, interactions: SpilledInteractions, users: list[str], items: list[str]
+) -> dict[str, int]:
+    """Writes the shards that stand for an ``.inter`` file into a new folder; see :func:`write_interactions`."""
+    folder.mkdir()
+    texts, escaped = _ids(users, items, *interactions.counts())
+    write_shards(folder, len(interactions), interactions.names, interactions.parts(), *texts)
+    return escaped
+
+
+def _ids(
+    users: list[str], items: list[str], of_users: np.ndarray, of_items: np.ndarray
+) -> tuple[list[list[str]], dict[str, int]]:
+    """The ids as atomic files have them, and how many of those with interactions were escaped."""
+    texts, escaped = [], {}
+    for what, counts, tokens in (("users", of_users, users), ("items", of_items, items)):
+        column = list(map(written, tokens))
+        escaped[what] = sum(column[code] != tokens[code] for code in np.flatnonzero(counts).tolist())
+        texts.append(column)
+    return texts, escaped
 
 
 def write_users(path: Path, frame: pd.DataFrame) -> None:

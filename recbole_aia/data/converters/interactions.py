@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-#: How the values of a repeated pair of user and item become one: their sum, or the last value by time.
-Merge = Literal["sum", "last"]
+#: How the values of a repeated pair of user and item become one: their sum, the last value by time, or that of the row
+#: that came first.
+Merge = Literal["sum", "last", "first"]
 TIME = "timestamp"
 _ENOUGH = 2**23  # at least this many interactions wait before they are merged; with fewer, sorting would be frequent
 
@@ -54,6 +55,18 @@ class Interactions:
     def where(self, rows: np.ndarray | slice) -> Interactions:
         """The interactions that a mask, indices or a range select."""
         return Interactions(self.users[rows], self.items[rows], {k: v[rows] for k, v in self.numbers.items()})
+
+    def of_users(self, mask: np.ndarray) -> Interactions:
+        """The interactions of the users that a mask selects."""
+        return self.where(mask[self.users])
+
+    def core(self, least: int) -> Interactions:
+        """The interactions of the k-core for k = ``least``."""
+        return self.where(core(self, least))
+
+    def counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Number of interactions of each user and of each item."""
+        return np.bincount(self.users), np.bincount(self.items)
 
     @classmethod
     def joined(cls, parts: list[Interactions]) -> Interactions:
@@ -112,11 +125,13 @@ def merge_repeated(interactions: Interactions, merge: Mapping[str, Merge]) -> In
     keys = keys[order]
     starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
     ends = np.append(starts[1:], keys.size) - 1
-    merged = {
-        name: np.add.reduceat(column[order], starts) if merge.get(name) == "sum" else column[order[ends]]
-        for name, column in numbers.items()
-    }
     first = np.minimum.reduceat(order, starts)
+    merged = {name: column[order[ends]] for name, column in numbers.items()}
+    for name, column in numbers.items():
+        if merge.get(name) == "sum":
+            merged[name] = np.add.reduceat(column[order], starts)
+        elif merge.get(name) == "first":
+            merged[name] = column[first]
     place = np.argsort(first)
     kept = first[place]
     return Interactions(users[kept], items[kept], {name: column[place] for name, column in merged.items()})

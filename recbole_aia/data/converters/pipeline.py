@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,14 +10,16 @@ import numpy as np
 import pandas as pd
 
 from recbole_aia.data.anonymous import form_of
-from recbole_aia.data.atomic import write_dataset
-from recbole_aia.data.converters.atomic_files import write_interactions, write_users
+from recbole_aia.data.atomic import scratch_folder, write_dataset
+from recbole_aia.data.converters.atomic_files import write_as_shards, write_interactions, write_users
 from recbole_aia.data.converters.base import Converter, Labels
-from recbole_aia.data.converters.interactions import TIME, Collector, Index, Interactions, core
+from recbole_aia.data.converters.interactions import TIME, Collector, Index, Interactions
 from recbole_aia.data.converters.lines import find
 from recbole_aia.data.converters.profiles import Conflicts, Profiles
+from recbole_aia.data.converters.spilled import SpilledCollector, SpilledInteractions
 from recbole_aia.data.converters.summary import Summary
 from recbole_aia.data.converters.table import Rows, Table, TableFile
+from recbole_aia.data.shards import shards_folder
 from recbole_aia.data.specs import AttributeSpec
 from recbole_aia.errors import ConfigValueError, RawDataError
 
@@ -29,11 +32,13 @@ class Options:
         core: least number of interactions of every user and item, 1 or more.
         labels: the labels that a user needs to stay: of ``every`` attacked attribute, of ``some``, or ``none``.
         conflicts: which value counts if a user has several: ``majority``, ``last``, or ``drop`` for no value.
+        shards: whether interactions are written as shards, and wait on the disk until then.
     """
 
     core: int | None = None
     labels: Labels | None = None
     conflicts: Conflicts = "majority"
+    shards: bool = False
 
 
 def prepare(converter: Converter, raw: Path, out: Path, options: Options | None = None) -> Summary:
@@ -52,19 +57,13 @@ def prepare(converter: Converter, raw: Path, out: Path, options: Options | None 
         RawDataError: a raw file is missing, damaged or of another kind, or the filters leave nothing.
         ConfigValueError: an option is not allowed, or ``out`` cannot be written to.
     """
-    preparation = _Preparation(converter, raw, options or Options())
-    interactions = preparation.interactions()
-    users = preparation.users_of(interactions)
-    summary = preparation.summary
-
-    def fill(folder: Path) -> None:
-        tokens = list(preparation.users), list(preparation.items)
-        summary.escaped = write_interactions(folder / f"{converter.name}.inter", interactions, *tokens)
-        write_users(folder / f"{converter.name}.user", users)
-        (folder / f"{converter.name}.prepared.json").write_text(summary.to_json(), "utf-8", "backslashreplace")
-
-    write_dataset(out, converter.name, fill)
-    return summary
+    options = options or Options()
+    preparation = _Preparation(converter, raw, options)
+    with scratch_folder(out, converter.name) if options.shards else nullcontext() as scratch:
+        interactions = preparation.interactions(scratch)
+        users = preparation.users_of(interactions)
+        write_dataset(out, converter.name, lambda folder: preparation.write(folder, interactions, users))
+    return preparation.summary
 
 
 class _Preparation:
@@ -90,36 +89,44 @@ class _Preparation:
         self.met = False
         self.first_stranger: tuple[int, int] | None = None
 
-    def interactions(self) -> Interactions:
-        """Reads both tables, applies all rules, and returns the interactions that are kept."""
+    def interactions(self, scratch: Path | None = None) -> Interactions | SpilledInteractions:
+        """Reads both tables, applies all rules, and returns the interactions that are kept.
+
+        Args:
+            scratch: a folder in which interactions wait; ``None``: they wait in memory.
+        """
         file = self._file(self.converter.interactions)
         labelled = None if self.converter.users is None else self._read_users(self.converter.users)
-        collector = Collector(self.converter.merge)
+        merge = self.converter.merge
+        collector = Collector(merge) if scratch is None else SpilledCollector(merge, scratch)
         for rows in file:
             collector.add(self._part(rows, labelled))
         self.summary.read(file)
         self._refuse_strangers(file)
-        kept = collector.all()
+        kept: Interactions | SpilledInteractions = collector.all()
         self._count("the same user and item again", collector.repeated)
         if labelled is None:
             labelled = self._label(file)
-            kept = self._where(kept, labelled[kept.users], "of users without a label")
-        kept = self._where(kept, core(kept, self.core), f"outside the {self.core}-core")
+            kept, before = kept.of_users(labelled), len(kept)
+            self._count("of users without a label", before - len(kept))
+        kept, before = kept.core(self.core), len(kept)
+        self._count(f"outside the {self.core}-core", before - len(kept))
         if not len(kept):
             rules = ", ".join(f"{count:,} {rule}" for rule, count in self.summary.dropped.items())
             raise RawDataError(f"nothing is left of '{file.path}' after the filters: {rules}. Give --core or --labels.")
         return kept
 
-    def users_of(self, interactions: Interactions) -> pd.DataFrame:
+    def users_of(self, interactions: Interactions | SpilledInteractions) -> pd.DataFrame:
         """The frame of the users of some interactions, with ids and attributes; counts what is kept."""
-        codes = np.flatnonzero(np.bincount(interactions.users))
+        of_users, of_items = interactions.counts()
+        codes = np.flatnonzero(of_users)
         table = len(self.frame)
         frame = self.frame.reindex(codes).fillna("").reset_index(drop=True)
         self.summary.absent = int(table - (codes < table).sum()) if self.converter.users is not None else 0
         self.summary.kept = {
             "interactions": len(interactions),
             "users": codes.size,
-            "items": int((np.bincount(interactions.items) > 0).sum()),
+            "items": int((of_items > 0).sum()),
         }
         for spec in self.specs:
             encoded = spec.encode(frame[spec.field])
@@ -135,6 +142,16 @@ class _Preparation:
         tokens = list(self.users)
         frame.insert(0, "user_id", [tokens[code] for code in codes.tolist()])
         return frame
+
+    def write(self, folder: Path, interactions: Interactions | SpilledInteractions, users: pd.DataFrame) -> None:
+        """Writes the files of the dataset into a folder."""
+        name, tokens = self.converter.name, (list(self.users), list(self.items))
+        if isinstance(interactions, Interactions):
+            self.summary.escaped = write_interactions(folder / f"{name}.inter", interactions, *tokens)
+        else:
+            self.summary.escaped = write_as_shards(shards_folder(folder, name), interactions, *tokens)
+        write_users(folder / f"{name}.user", users)
+        (folder / f"{name}.prepared.json").write_text(self.summary.to_json(), "utf-8", "backslashreplace")
 
     def _file(self, table: Table) -> TableFile:
         return TableFile(table, find(self.raw, table.files, self.converter.source))
