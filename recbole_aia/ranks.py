@@ -132,10 +132,12 @@ class Together(Ranks):
         """See :meth:`Ranks.by_columns`."""
         if self.batch is None:
             return compute(table)
-        own, width = table[:, self.part(table.shape[1])], -(-table.shape[1] // self.count)
-        # All compute and send equally many columns, of which some may be empty.
-        columns = compute(F.pad(own, (0, width - own.shape[1])))
-        return _Columns.apply(columns, table.shape[1], self)  # type: ignore[no-any-return, no-untyped-call]
+        n_columns = table.shape[1]
+        own = table[:, self.part(n_columns)]
+        # All compute and send equally many columns, of which some may be empty. gloo takes no other parts.
+        if missing := -(-n_columns // self.count) - own.shape[1]:
+            own = F.pad(own, (0, missing))
+        return _Columns.apply(compute(own), n_columns, self)  # type: ignore[no-any-return, no-untyped-call]
 
     @torch.no_grad()
     def add(self, *tensors: Tensor) -> None:
