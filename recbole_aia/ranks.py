@@ -17,6 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_aia.errors import LostProcessError
@@ -47,9 +48,13 @@ class Ranks:
     #: The part of a batch whose loss is being computed.
     batch: Part | None = None
 
+    def parts(self, n: int) -> list[slice]:
+        """Which of ``n`` things are whose, by process; sizes differ by one at most, and may be 0."""
+        return [slice(rank * n // self.count, (rank + 1) * n // self.count) for rank in range(self.count)]
+
     def part(self, n: int) -> slice:
-        """Which of ``n`` things are this process's; sizes differ by one at most, and may be 0."""
-        return slice(self.rank * n // self.count, (self.rank + 1) * n // self.count)
+        """Which of ``n`` things are this process's; see :meth:`parts`."""
+        return self.parts(n)[self.rank]
 
     def of_batch(self, loss: Callable[[Any], Tensor], batch: Any) -> Tensor:
         """The loss of a batch, a mean over rows: this process's share, which adds up to the loss over all processes."""
@@ -66,6 +71,23 @@ class Ranks:
     def total(self, sums: Tensor) -> Tensor:
         """The sum over processes, from which all go on alike; the gradient passes as it is."""
         return sums
+
+    def by_columns(self, compute: Callable[[Tensor], Tensor], table: Tensor) -> Tensor:
+        """``compute(table)``, where ``compute`` treats every column of the table by itself.
+
+        While the loss of a batch is computed, each of several processes computes its part of the columns, and all get
+        all columns. The gradient of the table is then that of the loss of all processes in the own columns, and zero
+        in the others, so that it adds up over processes. Elsewhere each process computes all columns, because nothing
+        says that the others do so too, or that gradients are added up.
+
+        Args:
+            compute: of a table ``[n, c]`` another, ``[m, c]``, for any number of columns.
+            table: ``[n, d]``, the same in all processes.
+
+        Returns:
+            ``[m, d]``.
+        """
+        return compute(table)
 
     def add(self, *tensors: Tensor) -> None:
         """Replaces each tensor by its sum over processes, in place."""
@@ -118,6 +140,17 @@ class Together(Ranks):
         """See :meth:`Ranks.total`."""
         return _Total.apply(sums, self)  # type: ignore[no-any-return, no-untyped-call]
 
+    def by_columns(self, compute: Callable[[Tensor], Tensor], table: Tensor) -> Tensor:
+        """See :meth:`Ranks.by_columns`."""
+        if self.batch is None:
+            return compute(table)
+        n_columns = table.shape[1]
+        own = table[:, self.part(n_columns)]
+        # All compute and send equally many columns, of which some may be empty. gloo takes no other parts.
+        if missing := -(-n_columns // self.count) - own.shape[1]:
+            own = F.pad(own, (0, missing))
+        return _Columns.apply(compute(own), n_columns, self)  # type: ignore[no-any-return, no-untyped-call]
+
     @torch.no_grad()
     def add(self, *tensors: Tensor) -> None:
         """See :meth:`Ranks.add`; small tensors travel together."""
@@ -130,6 +163,14 @@ class Together(Ranks):
                 dist.all_reduce(flat)
                 for tensor, part in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
                     tensor.copy_(part.view_as(tensor))
+
+    def swapped(self, parts: Tensor) -> Tensor:
+        """Sends ``parts[r]`` to process r; ``[count, ...]``, what each process has sent to this one."""
+        found = torch.empty_like(parts)
+        with _company():
+            # Of gloo's ways the one that sends no number twice: its reduce_scatter is an all_reduce.
+            dist.all_to_all_single(found, parts)
+        return found
 
     def gathered(self, value: Said) -> list[Said]:
         """See :meth:`Ranks.gathered`."""
@@ -347,3 +388,34 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, of_total: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         return of_total, None
+
+
+class _Columns(torch.autograd.Function):
+    """Puts the columns of all processes side by side; backward each gets the gradient of its own, summed over all."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, n_columns: int, group: Together) -> Tensor:  # type: ignore[override]
+        ctx.group, ctx.width = group, own.shape[1]
+        found = own.new_empty(len(own), n_columns)
+        sizes = [columns.stop - columns.start for columns in group.parts(n_columns)]
+        for rows in _blocks(len(own), group.count * ctx.width):
+            every = group.swapped(own[rows].expand(group.count, -1, -1).contiguous())
+            torch.cat([part[:, :size] for part, size in zip(every, sizes, strict=True)], dim=1, out=found[rows])
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, of_all: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        group, gradient = ctx.group, of_all.new_empty(len(of_all), ctx.width)
+        for rows in _blocks(len(of_all), group.count * ctx.width):
+            block = of_all[rows]
+            sent = block.new_zeros(group.count, len(block), ctx.width)
+            for part, columns in zip(sent, group.parts(of_all.shape[1]), strict=True):
+                part[:, : columns.stop - columns.start] = block[:, columns]
+            torch.sum(group.swapped(sent), dim=0, out=gradient[rows])
+        return gradient, None, None
+
+
+def _blocks(n: int, width: int) -> Iterator[slice]:
+    """Rows of a table ``[n, width]``, :data:`_BUCKET` numbers at a time."""
+    step = max(1, _BUCKET // width)
+    return (slice(start, start + step) for start in range(0, n, step))

@@ -112,6 +112,48 @@ def test_others_do_what_the_first_gives_in_the_middle_of_shared_work():
     assert together(2, led) == [([], 1), ([None], 1)]
 
 
+def columns(n_columns):
+    """The table of every column's own function, its gradient, and what a batch is cut into; with and without one."""
+    here, table = ranks(), torch.arange(4.0 * n_columns).view(4, n_columns).requires_grad_()
+    mixed = torch.tensor([[2.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 3.0]])
+    widths = []
+
+    def compute(part):
+        widths.append(part.shape[1])
+        return mixed @ part
+
+    def loss(rows):
+        # The gradient of the result differs from entry to entry, and from process to process.
+        found.append(here.by_columns(compute, table))
+        return (found[-1] ** 2 * torch.tensor(rows).view(-1, 1, 1)).mean(0).sum()
+
+    found = []
+    here.of_batch(loss, [1.0, 2.0, 6.0, 5.0, 3.0]).backward()
+    split, gradient = widths.pop(), table.grad.clone()
+    here.add(gradient)
+    with alone():
+        loss([1.0])
+    here.by_columns(compute, table)  # no batch: nobody else need come
+    return split, found[0].tolist(), gradient.tolist(), table.grad.tolist(), widths
+
+
+@pytest.mark.parametrize(("count", "n_columns", "sent_at_a_time"), [(2, 6, 7), (3, 7, 2**22), (3, 2, 2**22)])
+def test_processes_split_columns_and_gradients_add_up_to_those_of_one(monkeypatch, count, n_columns, sent_at_a_time):
+    monkeypatch.setattr("recbole_aia.ranks._BUCKET", sent_at_a_time)
+    wanted = columns(n_columns)
+    for rank, found in enumerate(together(count, columns, n_columns)):
+        assert found[0] == -(-n_columns // count) < n_columns == wanted[0]
+        assert found[1] == wanted[1]
+        assert torch.allclose(torch.tensor(found[2]), torch.tensor(wanted[2]))
+        # A process has the whole gradient of its columns before anything is added up.
+        own = slice(rank * n_columns // count, (rank + 1) * n_columns // count)
+        others = torch.tensor(found[3])
+        assert torch.allclose(others[:, own], torch.tensor(wanted[2])[:, own])
+        others[:, own] = 0
+        assert not others.any()
+        assert found[4] == [n_columns] * 2
+
+
 def left_alone():
     if ranks().rank:
         os._exit(1)

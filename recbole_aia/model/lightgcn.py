@@ -11,6 +11,7 @@ from torch import Tensor
 from recbole_aia.model.lookup import Lookup
 from recbole_aia.model.norms import EmbeddingNorms
 from recbole_aia.model.sparse import SparseMatrix, normalized_adjacency
+from recbole_aia.ranks import ranks
 
 
 class LightGCN(lightgcn.LightGCN):  # type: ignore[misc]
@@ -33,14 +34,17 @@ class LightGCN(lightgcn.LightGCN):  # type: ignore[misc]
         """Layer mean of the propagated embeddings: users ``[n_users, d]`` and items ``[n_items, d]``."""
         if self.released_users is not None and self.released_items is not None:
             return self.released_users, self.released_items
-        layer = self.get_ego_embeddings()
+        mean = ranks().by_columns(self._propagated, self.get_ego_embeddings())
+        users, items = torch.split(mean, [self.n_users, self.n_items])
+        return users, items
+
+    def _propagated(self, layer: Tensor) -> Tensor:
+        """The mean over layers of propagated columns ``[n_users + n_items, c]``."""
         layers = [layer]
         for _ in range(self.n_layers):
             layer = self.norm_adj_matrix @ layer
             layers.append(layer)
-        mean = torch.stack(layers, dim=1).mean(dim=1)
-        users, items = torch.split(mean, [self.n_users, self.n_items])
-        return users, items
+        return torch.stack(layers, dim=1).mean(dim=1)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """RecBole's loss, with fewer launches on a GPU."""

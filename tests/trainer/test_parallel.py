@@ -10,7 +10,7 @@ from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import create_dataset, prepare_loaders
 from recbole_aia.data.synthetic import GROUP, Planted, generate, write
 from recbole_aia.errors import ConfigValueError, LostProcessError
-from recbole_aia.model import build_model, scores_users
+from recbole_aia.model import build_model, scores_users, sparse
 from recbole_aia.ranks import ranks
 from recbole_aia.testing import split_once
 from recbole_aia.testing.defenses import EverySnapshot
@@ -31,7 +31,7 @@ DEFENSES = {
     "none": {},
     "raid": {"raid_atoms": 8, "raid_phase1_epochs": 1, "raid_refresh_epochs": 1},
     "attrcloak": {"unlearn_max_steps": 5},
-    "calibrated": {"calibrated_steps": 5, "calibrated_epochs": 2},
+    "calibrated": {"calibrated_steps": 5},
 }
 #: The last class has two users of 61, fewer than there are processes in some tests.
 ATTRIBUTES = (GROUP, Planted("age", ("young", "middle", "old"), (30, 30, 1)))
@@ -84,8 +84,9 @@ def assert_alike(found, wanted, metrics=1e-5):
 
 STEPS = {
     "graph": ("LightGCN", "none", 2, {}),
-    "dropout": ("NeuMF", "calibrated", 2, {}),
-    "more processes than classes": ("LightGCN", "raid", 3, {}),
+    "dropout": ("NeuMF", "calibrated", 2, {"calibrated_epochs": 2}),
+    "more processes than users of a class": ("LightGCN", "raid", 3, {"raid_refresh_epochs": 2}),
+    "more processes than columns": ("LightGCN", "none", 3, {"embedding_size": 2, "rec_loss": "bce"}),
     "parts of users": ("NeuMF", "raid", 2, {"raid_batch_users": 16, "calibrate": True}),
     "after training, clipped": ("BPR", "raid", 2, {"stage": "post", "clip_grad_norm": {"max_norm": 0.01}}),
     "cross-entropy": ("LightGCN", "none", 2, {"rec_loss": "bce", "require_pow": True, "fast": False}),
@@ -108,7 +109,8 @@ def test_every_step_has_the_loss_of_one_process(folder, tmp_path, name):
 @pytest.mark.parametrize("defense", DEFENSES)
 @pytest.mark.parametrize("model", ["LightGCN", "NeuMF"])
 def test_three_epochs_of_ml_100k_have_the_metrics_of_one_process(make_config, ml100k, tmp_path, model, defense):
-    values = {"train_batch_size": 32768, "eval_step": 3, "attributes": ["gender", "age"]}
+    # Two attributes would double what defenses compute. The tests of single steps have two.
+    values = {"train_batch_size": 32768, "eval_step": 3, "attributes": ["age"]}
     before = make_config(model, **settings("none", **values)) if defense == "attrcloak" else None
     config = make_config(model, **settings(defense, **values))
 
@@ -118,6 +120,29 @@ def test_three_epochs_of_ml_100k_have_the_metrics_of_one_process(make_config, ml
     alone = run()
     for found in together(2, run):
         assert_alike(found, alone, metrics=1e-3)
+
+
+def columns_of_products(config, dataset, file):
+    """How many columns each product with the graph has, of a step and of an evaluation; forward and backward."""
+    widths, times = [], sparse._Rows.times
+
+    def counted(self, dense):
+        widths.append(dense.shape[1])
+        return times(self, dense)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sparse._Rows, "times", counted)
+        train(config, dataset, file)
+    return widths
+
+
+def test_each_process_propagates_its_columns_and_in_evaluations_all(folder, tmp_path):
+    config, dataset = small(folder, tmp_path, "LightGCN", "none", train_batch_size=4096, epochs=1)
+    alone = columns_of_products(config, split_once(dataset), tmp_path / "alone.pth")
+    step, others = 2 * 2, len(alone) - 2 * 2  # two layers, forward and backward
+    assert set(alone) == {8}
+    for found in together(3, columns_of_products, config, split_once(dataset), tmp_path / "together.pth"):
+        assert found == [3] * step + [8] * others
 
 
 def test_batches_with_fewer_rows_than_processes(folder, tmp_path):
