@@ -1,8 +1,8 @@
 """LightGCN in several processes on one machine, one thread each: seconds a step, and what communication takes of it.
 
     python -m benchmarks.several_processes --processes 1 2 --like lastfm-360k
-    python -m benchmarks.several_processes --processes 1 2 4 --users 10000 20000 40000 80000 \\
-        --items 2000 4000 8000 16000 --interactions 500000 1000000 2000000 4000000
+    python -m benchmarks.several_processes --processes 1 2 4 --users 60000 90000 130000 180000 \\
+        --items 6000 9000 13000 18000 --interactions 3000000 4500000 6500000 9000000
 
 Trains ``--steps`` steps on the twin of a published dataset, or on generated data of each size, and prints a JSON line
 for each size and number of processes. Numbers of processes take turns for ``--rounds`` rounds, each in new processes;

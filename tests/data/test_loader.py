@@ -100,7 +100,7 @@ def test_worker_processes_are_left_to_torch(loaders):
 
 def test_evaluation_is_stock_recboles_in_larger_batches_where_users_are_scored_at_once(ml100k, make_config):
     wide, plain = (
-        prepare_loaders(make_config("BPR"), copy.deepcopy(ml100k), scores_users=scores_users)[2]
+        prepare_loaders(make_config("BPR", eval_batch_size=4096), copy.deepcopy(ml100k), scores_users=scores_users)[2]
         for scores_users in (True, False)
     )
     assert type(plain) is FullSortEvalDataLoader
