@@ -108,13 +108,14 @@ class Line:
         return (self.dataset, self.model, self.protected, self.method) == (cell.dataset, cell.model, asked, cell.method)
 
 
-def lines(grid: Grid, compared: Sequence[Compared]) -> list[Line]:
+def lines(grid: Grid, compared: Sequence[Compared], *, by_attribute: bool = False) -> list[Line]:
     """The table's lines in the order of the grid.
 
-    A run has a line for each attribute, or one for all of them if no measure is about an attribute.
+    A run has a line for each attribute, or one for all of them if no measure is about an attribute, unless
+    ``by_attribute``.
     """
     measures = [measure(each) for each in grid.measures]
-    together = all(each.of_run for each in measures)
+    together = not by_attribute and all(each.of_run for each in measures)
     groups: dict[tuple[str, str, str, tuple[str, ...], str], list[Compared]] = {}
     for each in compared:
         protected = each.cell.attributes or tuple(each.results["run"]["attributes"])

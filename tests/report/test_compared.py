@@ -113,7 +113,8 @@ def test_an_attribute_protected_alone_and_with_another_has_two_blocks():
 
 def test_a_table_of_recommendation_alone_has_a_line_for_all_attributes():
     grid = replace(GRID, measures=[{"kept": "ndcg@10"}, {"seconds": True}])
-    worst = {name: RUNS[0].results["worst_case"]["gender"] for name in ("gender", "age")}
+    case = RUNS[0].results["worst_case"]["gender"]["undefended"]
+    worst = {name: {"undefended": case, "defended": case} for name in ("gender", "age")}
     runs = []
     for each in RUNS:
         about = {**each.results["run"], "attributes": list(worst)}
@@ -122,6 +123,8 @@ def test_a_table_of_recommendation_alone_has_a_line_for_all_attributes():
     table = lines(grid, runs)
     assert [(line.attribute, line.method) for line in table] == [("gender, age", name) for name in FOUND]
     assert [len(line.seeds("NDCG@10 kept")) for line in table] == [3, 3, 3]
+    page = comparison_page(grid, runs, [])
+    assert all(f"NeuMF on ml-1m, {name}: at or below the floor" in page for name in worst)
 
 
 @pytest.mark.parametrize("name", recipes())

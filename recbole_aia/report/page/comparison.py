@@ -25,7 +25,7 @@ def comparison_page(grid: Grid, compared: Sequence[Compared], failed: Sequence[t
         comparison_figures(grid, compared),
         heading=grid.title or "Defenses compared",
         about=f"{len(compared)} runs: {', '.join(grid.models)} on {', '.join(grid.datasets)}, {len(grid.seeds)} seeds.",
-        said=_sentences(table, compared),
+        said=_sentences(lines(grid, compared, by_attribute=True), compared),
         heads=heads,
         lines=list(zip(rows, bold, strict=True)),
         failed=[f"{cell.model}, {cell.dataset}, {cell.method}, seed {cell.seed}: {why}" for cell, why in failed],
