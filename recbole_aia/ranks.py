@@ -299,12 +299,13 @@ def dismiss() -> None:
 
 def lead(config: Any, work: Callable[[], None]) -> None:
     """In the middle of shared work, the first process does ``work`` alone, and the others follow it meanwhile."""
-    if _working.rank:
-        follow(config, None)
-        return
+    group = _working
     with alone():
+        if group.rank:
+            follow(config, None)
+            return
         work()
-    _working.told(_nothing)
+    group.told(_nothing)
 
 
 def _nothing() -> None:

@@ -20,7 +20,6 @@ def test_two_processes_send_what_the_formula_says():
     # Besides three norms in single precision, and in half of the steps two sums in double precision.
     assert two["sent_bytes"] == two["sent_bytes_formula"] + 3 * 4 + 8
     assert 0 < two["communication"] < 1
-    assert fitted([one, two])["largest_error"] < 1
 
 
 def broken():

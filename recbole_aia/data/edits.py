@@ -18,6 +18,7 @@ from recbole.data.utils import create_samplers
 from recbole_aia.config.text import to_yaml
 from recbole_aia.config.types import IntArray
 from recbole_aia.data.atomic import write_dataset
+from recbole_aia.data.sharded import shards_of
 from recbole_aia.errors import ConfigValueError
 from recbole_aia.storage.plain import plain
 
@@ -87,10 +88,10 @@ def write_edited(out: Path, name: str, dataset: Any, edits: Edits) -> Path:
     source, original = Path(dataset.dataset_path), dataset.dataset_name
     separator = dataset.config["field_separator"] or "\t"
     encoding = dataset.config["encoding"] or "utf-8"
-    if not (source / f"{original}.inter").is_file():
+    if shards_of(dataset.config) is not None:
         raise ConfigValueError(
-            f"there is no '{source / original}.inter' to edit: {original} is in shards. Prepare it without --shards, "
-            f"or leave the key out that asks for '{name}'."
+            f"{original} is in shards, and only text can be edited. Prepare it without --shards, or leave the key out "
+            f"that asks for '{name}'."
         )
     frame = pd.read_csv(
         source / f"{original}.inter", sep=separator, dtype=str, keep_default_na=False, encoding=encoding

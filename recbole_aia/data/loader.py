@@ -52,7 +52,8 @@ class FastTrainDataLoader(TrainDataLoader):  # type: ignore[misc]
 
     def _init_batch_size_and_step(self) -> None:
         super()._init_batch_size_and_step()
-        if isinstance(self._dataset.inter_feat, MappedInteraction):
+        under_construction = "dataset" not in self.__dict__
+        if under_construction and isinstance(self._dataset.inter_feat, MappedInteraction):
             self.sample_size = 1  # RecBole next makes a list of this many numbers, of 40 bytes each
 
     def _number_without_a_list(self, size: int) -> None:

@@ -127,6 +127,8 @@ class Shards:
             raise AttributeDataError(
                 f"'{path}' has {len(texts)} lines, and {self.ids[name]} are expected. Copy it again."
             )
+        if pd.Index(texts).has_duplicates:
+            raise AttributeDataError(f"'{path}' names somebody twice. Is it damaged? Copy it again.")
         return np.array(texts, dtype=object)
 
     def files(self) -> list[Path]:

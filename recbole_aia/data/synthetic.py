@@ -9,6 +9,7 @@ Attributes enter through the taste alone.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from recbole_aia.errors import ConfigValueError
 
 NAME = "synthetic"
 _GENRES = 16  # genres of a dataset with enough items; MovieLens has 18
-_BLOCK = 2**23  # interactions whose items are drawn at a time; about 100 bytes each
+_BLOCK = 2**23  # interactions whose items are drawn at a time; about 60 bytes each
 _CELLS = 2**22  # users times items in a block of dense scores: 32 MiB in double precision
 
 
@@ -216,7 +217,12 @@ def _write_shards(data: SyntheticData, folder: Path) -> None:
 def _column(folder: Path | None, name: str, n: int) -> np.ndarray:
     if folder is None:
         return np.empty(n, np.int64)
-    return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.int64 if name == "timestamps" else np.int32, (n,))
+    path, kind = folder / f"{name}.npy", np.int64 if name == "timestamps" else np.int32
+    column = np.lib.format.open_memmap(path, "w+", kind, (n,))
+    if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and would end the process when a page is written
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return column
 
 
 def _slices(n: int) -> Iterator[slice]:
@@ -224,7 +230,11 @@ def _slices(n: int) -> Iterator[slice]:
 
 
 def _blocks(ends: np.ndarray) -> Iterator[tuple[int, int]]:
-    """First and last but one user of blocks of about :data:`_BLOCK` interactions; ``ends`` are cumulative counts."""
+    """The first user, and the one after the last, of blocks of about :data:`_BLOCK` interactions.
+
+    Args:
+        ends: cumulative counts.
+    """
     marks = np.arange(_BLOCK, ends[-1] + _BLOCK, _BLOCK)
     lasts = np.unique(np.minimum(np.searchsorted(ends, marks) + 1, len(ends))).tolist()
     return zip([0, *lasts[:-1]], lasts, strict=True)

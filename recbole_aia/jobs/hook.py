@@ -20,8 +20,8 @@ class AttackHook:
     That is TensorBoard, and Weights & Biases if RecBole's key ``log_wandb`` is on.
 
     The hook only reads the model, so that training gives the same numbers with it and without it. In a training of
-    several processes only rank 0 attacks; where it leads the others, they fit their share of the attackers. The
-    configuration names the attackers; their cross-validation is not repeated, which keeps an attack short.
+    several processes rank 0 leads the attack, and the others fit their share of the attackers. The configuration names
+    the attackers; their cross-validation is not repeated, which keeps an attack short.
 
     Example:
         .. code-block:: python

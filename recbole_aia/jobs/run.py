@@ -222,8 +222,8 @@ def _run(
     activity, said = interactions_by_user(data), list(dict.fromkeys(notes))
     start = time.perf_counter()
     informed = informed_run(evaluator, states, labels, report, activity)
-    dismiss()
     seconds["informed"] = time.perf_counter() - start
+    dismiss()
     results = {**run_results(config, data, labels, states, every, seconds, said), **findings(report, activity)}
     if unseen is not None:
         results["holdout"] = holdout_findings(report, unseen, config["holdout_users"])

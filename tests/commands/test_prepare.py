@@ -1,5 +1,6 @@
 """The command ``recbole-aia prepare``: synthetic data, mistakes, and what it says next."""
 
+import errno
 import json
 import shlex
 
@@ -61,6 +62,19 @@ def test_a_twin_as_shards_is_that_of_the_text(capsys, tmp_path):
         1:-1
     ]
     assert [path.name for path in (tmp_path / "shards").iterdir()] == [name]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(capsys, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    sizes = ["--users=30", "--items=20", "--interactions=200"]
+    assert main(["prepare", "synthetic", *sizes, "--out=new", "--shards"]) == 2
+    assert capsys.readouterr().err == (
+        "recbole-aia: cannot write to 'new': No space left on device. Give another --out.\n"
+    )
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(

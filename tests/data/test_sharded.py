@@ -15,6 +15,7 @@ from shards import ML_100K, as_shards
 from recbole_aia import run_recbole_aia
 from recbole_aia.config.aia_config import AIAConfig
 from recbole_aia.data import check_dataset, create_dataset, files_digest, prepare_loaders
+from recbole_aia.data.edits import write_edited
 from recbole_aia.data.loader import CompactSampler
 from recbole_aia.data.mapped import MappedInteraction
 from recbole_aia.errors import AttributeDataError, ConfigValueError
@@ -152,6 +153,11 @@ def rewritten(old, new):
     return lambda path: path.write_bytes(path.read_bytes().replace(old, new))
 
 
+def repeated(path):
+    first, _, *others = path.read_text().split("\n")
+    path.write_text("\n".join([first, first, *others]))
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:-5])
 
@@ -167,6 +173,7 @@ def cut(path):
         ("user_id.tokens", cut, "user_id.tokens' has"),
         ("user_id.tokens", lambda path: path.unlink(), "user_id.tokens' is missing"),
         ("shards.json", lambda path: path.unlink(), "has no shards.json"),
+        ("item_id.tokens", repeated, "item_id.tokens' names somebody twice"),
         ("shards.json", cut, "shards.json' is damaged"),
         ("shards.json", rewritten(b"shards/1", b"shards/2"), "is of the version recbole-aia-shards/2, and this"),
         ("shards.json", rewritten(b'"rating"', b'"../rating"'), "shards.json' is damaged"),
@@ -200,3 +207,20 @@ def test_text_beside_shards_is_not_read_and_a_line_says_so(places, tmp_path, cap
     dataset = create_dataset(configured(str(tmp_path / "data")))
     assert len(dataset.inter_feat) == 5_999
     assert "small.shards' is used, and 'small.inter' beside it is not read. Remove one of them." in caplog.text
+
+
+def test_shards_are_not_edited_whatever_text_lies_beside_them(places, tmp_path):
+    folder = tmp_path / "data" / "small"
+    shutil.copytree(Path(places["shards"]) / "small", folder)
+    shutil.copy(Path(places["text"]) / "small" / "small.inter", folder)
+    _, dataset, _ = loaded(str(tmp_path / "data"))
+    with pytest.raises(ConfigValueError, match="small is in shards, and only text can be edited"):
+        write_edited(tmp_path / "out", "new", dataset, None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loader_that_is_given_its_settings_again_keeps_its_rows(places):
+    config, _, (train_data, *_) = loaded(places["shards"])
+    rows = sum(map(len, train_data))
+    train_data.update_config(config)
+    assert sum(map(len, train_data)) == rows > 1000
